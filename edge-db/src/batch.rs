@@ -1,0 +1,223 @@
+//! One atomic change over tables, keyspaces, logs and cursors.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{EncodeError, WriteError};
+use crate::log::LogOptions;
+use crate::queue::Commit;
+use crate::space::Space;
+use crate::{Cursor, Db, Entry, Key, Keyspace, Log, Seq, Table, Time, codec};
+
+/// The longest key, in bytes.
+const MAX_KEY_BYTES: usize = 64 * 1024;
+/// The most that one batch, and so one value, may hold.
+const MAX_BATCH_BYTES: usize = 64 * 1024 * 1024;
+/// What an operation costs in the queue beside its own bytes.
+const OPERATION_BYTES: usize = 64;
+
+/// Changes that become durable together or not at all.
+///
+/// Operations apply in the order in which they were added. Nothing is visible before the commit
+/// is on disk. A batch holds at most 64 MiB, a key at most 64 KiB; one that holds more is refused
+/// whole by the commit.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// let db = edge_db::Db::open(dir.path())?;
+/// let rooms = db.table::<String, f64>("rooms")?;
+/// let log = db.log("readings")?;
+/// let cursor = log.cursor("average")?;
+///
+/// let mut batch = db.batch();
+/// batch.append(&log, edge_db::Entry::new("21.5").key("lab"));
+/// batch.insert(&rooms, &"lab".to_owned(), &21.5)?;
+/// let receipt = batch.commit()?;                       // one fsync, shared with other threads
+///
+/// let mut batch = db.batch();
+/// batch.advance(&cursor, receipt.seqs(&log).expect("appended above").end);
+/// batch.commit()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a batch changes nothing until it is committed"]
+pub struct Batch {
+    db: Db,
+    pub(crate) ops: Vec<Op>,
+    bytes: usize,
+    /// The first operation that cannot be stored, told at the commit.
+    refused: Option<WriteError>,
+}
+
+/// One operation, its keys complete with their space.
+#[derive(Debug)]
+pub(crate) enum Op {
+    Put { key: Vec<u8>, value: Vec<u8> },
+    Delete { key: Vec<u8> },
+    Append { log: Space, entry: Entry, time: Time },
+    Advance { log: Space, cursor: Arc<str>, to: Seq },
+    Trim { log: Space, before: Seq },
+    OpenLog { log: Space, name: Arc<str>, options: LogOptions },
+    OpenCursor { log: Space, cursor: Arc<str> },
+}
+
+impl Batch {
+    pub(crate) fn new(db: Db) -> Batch {
+        Batch { db, ops: Vec::new(), bytes: 0, refused: None }
+    }
+
+    /// Stores a value under its key, in place of an earlier one.
+    ///
+    /// # Errors
+    /// When serde cannot encode the value; the batch is as it was.
+    pub fn insert<K: Key, V: Serialize + DeserializeOwned>(
+        &mut self,
+        table: &Table<K, V>,
+        key: &K,
+        value: &V,
+    ) -> Result<(), EncodeError> {
+        let value = codec::encode(value, table.schema_version())
+            .map_err(|error| EncodeError { reason: error.to_string() })?;
+        self.check_handle(table.keyspace().db());
+        let key = table.stored_key(key);
+        self.push(key.len() + value.len(), key.len(), Op::Put { key, value });
+        Ok(())
+    }
+
+    /// Removes a key and its value, if they are there.
+    pub fn remove<K: Key, V>(&mut self, table: &Table<K, V>, key: &K) {
+        self.check_handle(table.keyspace().db());
+        let key = table.stored_key(key);
+        self.push(key.len(), key.len(), Op::Delete { key });
+    }
+
+    /// Stores bytes under a key, in place of earlier ones.
+    pub fn put(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        self.check_handle(keyspace.db());
+        let key = keyspace.space().key(key.as_ref());
+        let value = codec::raw(value.as_ref());
+        self.push(key.len() + value.len(), key.len(), Op::Put { key, value });
+    }
+
+    /// Removes a key and its bytes, if they are there.
+    pub fn delete(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>) {
+        self.check_handle(keyspace.db());
+        let key = keyspace.space().key(key.as_ref());
+        self.push(key.len(), key.len(), Op::Delete { key });
+    }
+
+    /// Appends to a log. Its position is in the [`Receipt`]; an entry without a time gets the
+    /// time of this call.
+    pub fn append(&mut self, log: &Log, entry: Entry) {
+        self.check_handle(log.db());
+        let (bytes, key_bytes) = (entry.payload_bytes(), entry.key.len());
+        let time = entry.time.unwrap_or_else(Time::now);
+        self.push(bytes, key_bytes, Op::Append { log: log.space(), entry, time });
+    }
+
+    /// Moves a cursor: `to` is the next position that its reader wants. It may point at most to
+    /// the end that its log has after this batch.
+    pub fn advance(&mut self, cursor: &Cursor, to: Seq) {
+        self.check_handle(cursor.log().db());
+        let (log, name) = (cursor.log().space(), cursor.shared_name());
+        self.push(name.len(), 0, Op::Advance { log, cursor: name, to });
+    }
+
+    /// Gives up the records before `before`, whatever cursors say. Whole chunks go: those of a
+    /// commit that also holds later records stay.
+    pub fn trim(&mut self, log: &Log, before: Seq) {
+        self.check_handle(log.db());
+        self.push(0, 0, Op::Trim { log: log.space(), before });
+    }
+
+    pub(crate) fn open_log(&mut self, log: Space, name: Arc<str>, options: LogOptions) {
+        self.push(name.len(), 0, Op::OpenLog { log, name, options });
+    }
+
+    pub(crate) fn open_cursor(&mut self, log: Space, cursor: Arc<str>) {
+        self.push(cursor.len(), 0, Op::OpenCursor { log, cursor });
+    }
+
+    pub(crate) fn put_system(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.push(key.len() + value.len(), key.len(), Op::Put { key, value });
+    }
+
+    /// Operations that were added.
+    pub fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
+    /// About how many bytes the batch holds; what [`DbBuilder::queue_bytes`] counts.
+    ///
+    /// [`DbBuilder::queue_bytes`]: crate::DbBuilder::queue_bytes
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Makes the batch durable; returns once it is on disk, together with whatever other threads
+    /// committed meanwhile. Waits first while the queue is full.
+    ///
+    /// # Errors
+    /// When nothing of the batch was stored; see [`WriteError`].
+    pub fn commit(self) -> Result<Receipt, WriteError> {
+        self.commit_async().wait()
+    }
+
+    /// Makes the batch durable without blocking: it is in the queue when this returns, behind
+    /// those of earlier calls, unless the queue is full. Then it gets there when the future is
+    /// polled and there is room. Once it is in the queue, dropping the future does not undo it.
+    pub fn commit_async(self) -> Commit {
+        let db = self.db.clone();
+        Commit::begin(db.shared(), self)
+    }
+
+    /// What makes the batch impossible before anything is looked at.
+    pub(crate) fn refusal(&self) -> Option<WriteError> {
+        let too_large = (self.bytes > MAX_BATCH_BYTES).then_some(WriteError::TooLarge {
+            what: "batch",
+            bytes: self.bytes,
+            limit_bytes: MAX_BATCH_BYTES,
+        });
+        self.refused.clone().or(too_large)
+    }
+
+    fn push(&mut self, bytes: usize, key_bytes: usize, op: Op) {
+        if key_bytes > MAX_KEY_BYTES {
+            self.refused.get_or_insert(WriteError::TooLarge {
+                what: "key",
+                bytes: key_bytes,
+                limit_bytes: MAX_KEY_BYTES,
+            });
+        }
+        self.bytes += bytes + OPERATION_BYTES;
+        self.ops.push(op);
+    }
+
+    fn check_handle(&mut self, db: &Db) {
+        if !self.db.is_same(db) {
+            self.refused.get_or_insert(WriteError::ForeignHandle);
+        }
+    }
+}
+
+/// What a durable batch got.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Receipt {
+    pub(crate) appended: Vec<(Space, Range<Seq>)>,
+}
+
+impl Receipt {
+    /// The positions that the batch's entries got in this log; `None` if it appended none there.
+    pub fn seqs(&self, log: &Log) -> Option<Range<Seq>> {
+        let space = log.space();
+        self.appended.iter().find(|(found, _)| *found == space).map(|(_, range)| range.clone())
+    }
+}

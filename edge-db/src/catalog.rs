@@ -1,0 +1,93 @@
+//! Which names there are, and what each of them is.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::OpenError;
+use crate::log::LogOptions;
+use crate::space::Space;
+
+const MAX_NAME_BYTES: usize = 255;
+
+/// What a name stands for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Kind {
+    Keyspace,
+    /// With the encoding of its keys.
+    Table(String),
+    Log(LogOptions),
+}
+
+impl Kind {
+    fn describe(&self) -> String {
+        match self {
+            Kind::Keyspace => "a keyspace".to_owned(),
+            Kind::Table(key) => format!("a table with keys of kind {key}"),
+            Kind::Log(_) => "a log".to_owned(),
+        }
+    }
+
+    fn is_same(&self, other: &Kind) -> bool {
+        match (self, other) {
+            (Kind::Log(_), Kind::Log(_)) => true,
+            _ => self == other,
+        }
+    }
+}
+
+/// One entry, as it is stored under its name.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Named {
+    pub(crate) space: Space,
+    pub(crate) kind: Kind,
+}
+
+/// All names. Spaces are given out once and never again.
+#[derive(Debug)]
+pub(crate) struct Catalog {
+    names: HashMap<String, Named>,
+    next: Space,
+}
+
+/// What opening a name takes.
+#[derive(Debug)]
+pub(crate) enum Found {
+    /// It is there, and is what was asked for.
+    Stored(Named),
+    /// It is to be stored first.
+    New(Named),
+}
+
+impl Catalog {
+    pub(crate) fn restore(names: impl IntoIterator<Item = (String, Named)>) -> Catalog {
+        let names: HashMap<_, _> = names.into_iter().collect();
+        let last = names.values().map(|named| named.space).max();
+        Catalog { names, next: last.map_or(Space::FIRST, Space::next) }
+    }
+
+    pub(crate) fn find(&self, name: &str, kind: Kind) -> Result<Found, OpenError> {
+        if name.is_empty() || name.len() > MAX_NAME_BYTES {
+            return Err(OpenError::Name { bytes: name.len() });
+        }
+        match self.names.get(name) {
+            Some(named) if named.kind.is_same(&kind) => Ok(Found::Stored(named.clone())),
+            Some(named) => Err(OpenError::Kind {
+                name: name.to_owned(),
+                stored: named.kind.describe(),
+                wanted: kind.describe(),
+            }),
+            None => Ok(Found::New(Named { space: self.next, kind })),
+        }
+    }
+
+    /// Notes a name that has been stored.
+    pub(crate) fn insert(&mut self, name: &str, named: Named) {
+        self.next = self.next.max(named.space.next());
+        self.names.insert(name.to_owned(), named);
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Named)> {
+        self.names.iter().map(|(name, named)| (name.as_str(), named))
+    }
+}

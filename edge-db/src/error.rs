@@ -1,0 +1,192 @@
+//! What can go wrong, one enum for each family of calls.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::Seq;
+pub use crate::codec::DecodeError;
+
+/// What the file below the store answered. The cause is linked as the source.
+#[derive(Clone)]
+pub struct StoreError {
+    doing: &'static str,
+    cause: Arc<dyn std::error::Error + Send + Sync>,
+}
+
+impl StoreError {
+    pub(crate) fn new(
+        doing: &'static str,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> StoreError {
+        StoreError { doing, cause: Arc::from(cause.into()) }
+    }
+}
+
+impl fmt::Debug for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoreError({}: {})", self.doing, self.cause)
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "store failed to {}", self.doing)
+    }
+}
+
+impl std::error::Error for StoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.cause)
+    }
+}
+
+/// Why a database, or a part of it, was not opened. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The folder cannot be created, read or written.
+    #[error("cannot use {} as a database folder", path.display())]
+    Folder {
+        /// The folder that was asked for.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Another process, or another [`Db`](crate::Db) in this one, has the folder open.
+    #[error("database {} is in use: close the other one that has it open", path.display())]
+    InUse {
+        /// The folder that was asked for.
+        path: PathBuf,
+    },
+    /// The file is no database, or its pages do not match their checksums. Restore a backup.
+    #[error("database file {} is damaged", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What does not hold.
+        source: StoreError,
+    },
+    /// A newer edge-db wrote the file. Open it with that version.
+    #[error("database has format {found}, this build knows formats up to {known}")]
+    Format {
+        /// The format in the file.
+        found: u32,
+        /// The newest format that this build reads.
+        known: u32,
+    },
+    /// The name belongs to something else.
+    #[error("`{name}` is stored as {stored}, it cannot be opened as {wanted}")]
+    Kind {
+        /// The name that was asked for.
+        name: String,
+        /// What it is.
+        stored: String,
+        /// What it was asked for as.
+        wanted: String,
+    },
+    /// A name is 1 to 255 bytes long.
+    #[error("a name has 1 to 255 bytes, this one has {bytes}")]
+    Name {
+        /// How long the name is.
+        bytes: usize,
+    },
+    /// The new name could not be stored.
+    #[error("could not store the new name")]
+    Write(#[from] WriteError),
+    /// The database could not be read.
+    #[error("could not read the database")]
+    Read(#[from] ReadError),
+}
+
+/// Why nothing was read. The database is as it was.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// The file could not be read.
+    #[error("could not read")]
+    Store(#[from] StoreError),
+    /// What is stored is no value of the type that was asked for.
+    #[error("could not decode a value of `{name}`")]
+    Value {
+        /// The table or log.
+        name: String,
+        /// What does not fit.
+        source: DecodeError,
+    },
+    /// A stored key is no key of the table's type.
+    #[error("a key of `{name}` is damaged")]
+    Key {
+        /// The table.
+        name: String,
+    },
+    /// The database was shut down.
+    #[error("database is closed")]
+    Closed,
+}
+
+/// Why a batch was not stored: nothing of it was.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum WriteError {
+    /// The log has reached its limit, and it refuses rather than drops. Room comes when its
+    /// cursors advance, or with a higher limit.
+    #[error(
+        "log `{log}` is full: {used_bytes} of {limit_bytes} bytes are not yet read by all cursors"
+    )]
+    LogFull {
+        /// The log.
+        log: String,
+        /// Bytes that it holds.
+        used_bytes: u64,
+        /// The limit that it was opened with.
+        limit_bytes: u64,
+    },
+    /// A cursor may not point behind the end of its log.
+    #[error("cursor `{cursor}` cannot advance to {to}: log `{log}` ends at {end}")]
+    CursorBeyondEnd {
+        /// The log.
+        log: String,
+        /// The cursor.
+        cursor: String,
+        /// Where it was to go.
+        to: Seq,
+        /// Where the log ends after this batch.
+        end: Seq,
+    },
+    /// A batch, a key or a value is longer than the store takes. Split it.
+    #[error("{what} has {bytes} bytes, the limit is {limit_bytes}")]
+    TooLarge {
+        /// What is too long.
+        what: &'static str,
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        limit_bytes: usize,
+    },
+    /// A handle in the batch came from another database.
+    #[error("batch mixes handles of two databases")]
+    ForeignHandle,
+    /// The database was shut down, or its last handle was dropped, before the batch was stored.
+    #[error("database is closed")]
+    Closed,
+    /// The disk refused the write. All later writes are refused with this cause until the
+    /// database is opened again; what was acknowledged is safe, and reads go on.
+    #[error("could not write")]
+    Store(#[from] StoreError),
+}
+
+/// Why a value did not become bytes; the batch is as it was.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("value cannot be encoded: {reason}")]
+pub struct EncodeError {
+    pub(crate) reason: String,
+}
+
+/// Why a shutdown was not complete at its deadline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{waiting} batches still waited for the disk at the deadline")]
+pub struct ShutdownError {
+    /// Batches that were not stored yet. They may or may not be after this.
+    pub waiting: usize,
+}

@@ -1,0 +1,37 @@
+#![doc = include_str!("../README.md")]
+
+mod batch;
+mod catalog;
+mod codec;
+mod committer;
+mod cursor;
+mod db;
+mod error;
+mod key;
+mod keyspace;
+mod ledger;
+mod log;
+mod queue;
+mod seq;
+mod snapshot;
+mod space;
+mod stats;
+mod store;
+mod table;
+mod watch;
+
+pub use batch::{Batch, Receipt};
+pub use cursor::Cursor;
+pub use db::{Db, DbBuilder};
+pub use error::{
+    DecodeError, EncodeError, OpenError, ReadError, ShutdownError, StoreError, WriteError,
+};
+pub use key::Key;
+pub use keyspace::{Entries, Keyspace};
+pub use log::{Entry, Headers, Log, LogOptions, LogState, Record, Records, WhenFull};
+pub use queue::Commit;
+pub use seq::{Seq, Time};
+pub use snapshot::Snapshot;
+pub use stats::Stats;
+pub use table::{Rows, Table};
+pub use watch::Watch;

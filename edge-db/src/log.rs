@@ -1,0 +1,254 @@
+//! Append-only records under a name: what crosses from one part to the next.
+
+pub(crate) mod chunk;
+mod options;
+mod record;
+
+use std::ops::{Bound, Range};
+use std::sync::Arc;
+
+pub use options::{LogOptions, LogState, WhenFull};
+pub use record::{Entry, Headers, Record};
+
+use crate::codec;
+use crate::error::{ReadError, WriteError};
+use crate::space::{Space, without_space};
+use crate::store::View;
+use crate::watch::{Signal, Watch};
+use crate::{Cursor, Db, Seq, Snapshot};
+
+/// One read takes no more than about this much, so that a backlog costs no memory.
+const READ_BYTES: usize = 4 * 1024 * 1024;
+
+/// An append-only sequence of records with dense positions.
+///
+/// Entries are appended through a [`Batch`](crate::Batch), together with whatever else belongs to
+/// them. A reader reads from a position on, and keeps that position in a [`Cursor`], which it
+/// moves in the batch that stores what it made of the records. So it loses none and doubles none.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// let db = edge_db::Db::open(dir.path())?;
+/// let log = db.log("readings")?;
+/// log.append(edge_db::Entry::new("21.5").key("lab"))?;
+/// let mut position = log.bounds()?.start;
+/// loop {
+///     let records = log.read(position, 1000)?;
+///     if records.is_empty() {
+///         break;                              // at the end; log.watch() says when there is more
+///     }
+///     position = records.next();
+///     for record in records {
+///         println!("{} {:?}", record.seq(), record.value());
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Log {
+    db: Db,
+    space: Space,
+    name: Arc<str>,
+    signal: Arc<Signal>,
+}
+
+impl Log {
+    pub(crate) fn new(db: Db, space: Space, name: Arc<str>) -> Log {
+        let signal = db.signal(space.prefix().to_vec());
+        Log { db, space, name, signal }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Appends one entry; blocks until it is on disk.
+    ///
+    /// # Errors
+    /// When it was not stored.
+    pub fn append(&self, entry: Entry) -> Result<Seq, WriteError> {
+        let mut batch = self.db.batch();
+        batch.append(self, entry);
+        let seqs = batch.commit()?.seqs(self).expect("one entry was appended");
+        Ok(seqs.start)
+    }
+
+    /// The records from `from` on, at most `max_records` and about 4 MiB of them. None at the end.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a record in it is damaged.
+    pub fn read(&self, from: Seq, max_records: usize) -> Result<Records, ReadError> {
+        self.read_in(&self.db.view()?, from, max_records)
+    }
+
+    /// The oldest record that is kept, and the position that the next one will get.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn bounds(&self) -> Result<Range<Seq>, ReadError> {
+        self.state().map(|state| state.first..state.next)
+    }
+
+    /// What it holds, in numbers.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn state(&self) -> Result<LogState, ReadError> {
+        self.state_in(&self.db.view()?)
+    }
+
+    /// The cursor of this name. A new one stands at the oldest record that is kept, and is
+    /// stored when this returns.
+    ///
+    /// # Errors
+    /// When a new one could not be stored.
+    pub fn cursor(&self, name: &str) -> Result<Cursor, WriteError> {
+        let name: Arc<str> = name.into();
+        let mut batch = self.db.batch();
+        batch.open_cursor(self.space, Arc::clone(&name));
+        batch.commit()?;
+        Ok(Cursor::new(self.clone(), name))
+    }
+
+    /// Wakes when something was appended.
+    pub fn watch(&self) -> Watch {
+        Watch::new(&self.signal)
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.db
+    }
+
+    pub(crate) fn space(&self) -> Space {
+        self.space
+    }
+
+    pub(crate) fn state_in(&self, view: &View) -> Result<LogState, ReadError> {
+        let stored = view.get(&self.space.log_state_key())?;
+        let state = stored.map(|stored| codec::decode(&stored, 0)).transpose();
+        Ok(state.map_err(|source| self.value_error(source))?.unwrap_or_default())
+    }
+
+    fn read_in(&self, view: &View, from: Seq, max_records: usize) -> Result<Records, ReadError> {
+        let state = self.state_in(view)?;
+        let missing = (from < state.first).then_some(from..state.first);
+        let from = from.max(state.first);
+        let mut records = Vec::new();
+        if from < state.next {
+            self.read_chunks(view, from, max_records, &mut records)?;
+        }
+        let next = records.last().map_or(from, |last: &Record| last.seq().next());
+        Ok(Records { records, next, missing })
+    }
+
+    fn read_chunks(
+        &self,
+        view: &View,
+        from: Seq,
+        max_records: usize,
+        records: &mut Vec<Record>,
+    ) -> Result<(), ReadError> {
+        let start = self.chunk_holding(view, from)?;
+        let end = self.space.next().prefix();
+        let mut bytes = 0;
+        for entry in view.range(Bound::Included(&start), Bound::Excluded(&end))? {
+            let (key, stored) = entry?;
+            let first = self.chunk_first(&key)?;
+            chunk::read(&stored, first, from, max_records - records.len(), records)
+                .map_err(|source| self.value_error(source))?;
+            bytes += stored.len();
+            if records.len() >= max_records || bytes >= READ_BYTES {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The key of the chunk that `from` lies in.
+    fn chunk_holding(&self, view: &View, from: Seq) -> Result<Vec<u8>, ReadError> {
+        let (start, from) = (self.space.prefix(), self.space.chunk_key(from));
+        Ok(view.last_key(&start, &from)?.map_or(from, Vec::from))
+    }
+
+    fn chunk_first(&self, key: &[u8]) -> Result<Seq, ReadError> {
+        let first = <[u8; 8]>::try_from(without_space(key));
+        let first = first.map_err(|_| ReadError::Key { name: self.name.to_string() })?;
+        Ok(Seq::new(u64::from_be_bytes(first)))
+    }
+
+    fn value_error(&self, source: codec::DecodeError) -> ReadError {
+        ReadError::Value { name: self.name.to_string(), source }
+    }
+}
+
+/// Records of one read, in order.
+#[derive(Debug, Clone)]
+pub struct Records {
+    records: Vec<Record>,
+    next: Seq,
+    missing: Option<Range<Seq>>,
+}
+
+impl Records {
+    /// Where to read on.
+    pub fn next(&self) -> Seq {
+        self.next
+    }
+
+    /// What was asked for and is no longer kept.
+    pub fn missing(&self) -> Option<Range<Seq>> {
+        self.missing.clone()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether the end of the log was reached before.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The records in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Record> {
+        self.records.iter()
+    }
+}
+
+impl IntoIterator for Records {
+    type Item = Record;
+    type IntoIter = std::vec::IntoIter<Record>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.records.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Records {
+    type Item = &'a Record;
+    type IntoIter = std::slice::Iter<'a, Record>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.records.iter()
+    }
+}
+
+impl Snapshot {
+    /// The records from `from` on at this moment, at most `max_records` and about 4 MiB of them.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a record in it is damaged.
+    pub fn read(&self, log: &Log, from: Seq, max_records: usize) -> Result<Records, ReadError> {
+        log.read_in(self.view(), from, max_records)
+    }
+
+    /// The oldest record kept at this moment, and the position of the next one.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn bounds(&self, log: &Log) -> Result<Range<Seq>, ReadError> {
+        log.state_in(self.view()).map(|state| state.first..state.next)
+    }
+}

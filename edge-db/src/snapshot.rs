@@ -1,0 +1,23 @@
+//! The database at one moment.
+
+use crate::store::View;
+
+/// Everything as it was at one moment, over all tables, keyspaces, logs and cursors.
+///
+/// Later commits do not change what it shows, and the space of what they replace is not used
+/// again while it lives. It keeps the file open, even over [`Db::shutdown`](crate::Db::shutdown).
+#[derive(Debug)]
+#[must_use]
+pub struct Snapshot {
+    view: View,
+}
+
+impl Snapshot {
+    pub(crate) fn new(view: View) -> Snapshot {
+        Snapshot { view }
+    }
+
+    pub(crate) fn view(&self) -> &View {
+        &self.view
+    }
+}

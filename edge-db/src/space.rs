@@ -1,0 +1,80 @@
+//! Where things lie in the one ordered map: a four-byte space in front of every key.
+//!
+//! | space | key | value |
+//! |---|---|---|
+//! | 0 catalog | name | what the name stands for |
+//! | 1 log state | log's space | first, next, bytes, dropped |
+//! | 2 cursors | log's space, cursor's name | position |
+//! | 16.. | as the owner says; in a Log the position of a chunk's first record | raw bytes, a value, a chunk |
+
+use crate::Seq;
+
+/// Keyspace, Table or Log by number, as the catalog gave it.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+pub(crate) struct Space(u32);
+
+impl Space {
+    pub(crate) const CATALOG: Space = Space(0);
+    const LOG_STATE: Space = Space(1);
+    const CURSORS: Space = Space(2);
+    /// The first one that the catalog gives out.
+    pub(crate) const FIRST: Space = Space(16);
+
+    pub(crate) fn next(self) -> Space {
+        Space(self.0 + 1)
+    }
+
+    pub(crate) fn prefix(self) -> [u8; 4] {
+        self.0.to_be_bytes()
+    }
+
+    /// `key` in this space.
+    pub(crate) fn key(self, key: &[u8]) -> Vec<u8> {
+        [&self.prefix(), key].concat()
+    }
+
+    /// The key that the chunk beginning at `first` is stored under.
+    pub(crate) fn chunk_key(self, first: Seq) -> Vec<u8> {
+        self.key(&first.get().to_be_bytes())
+    }
+
+    /// The key of this log's state.
+    pub(crate) fn log_state_key(self) -> Vec<u8> {
+        Space::LOG_STATE.key(&self.prefix())
+    }
+
+    /// The key of one of this log's cursors, or with an empty name the front of all of them.
+    pub(crate) fn cursor_key(self, name: &str) -> Vec<u8> {
+        let mut key = Space::CURSORS.key(&self.prefix());
+        key.extend_from_slice(name.as_bytes());
+        key
+    }
+}
+
+/// The bytes of `key` behind its space.
+pub(crate) fn without_space(key: &[u8]) -> &[u8] {
+    key.get(4..).unwrap_or_default()
+}
+
+/// The first key behind all that begin with `prefix`; `None` if nothing is behind them.
+pub(crate) fn end_of_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|&byte| byte != 0xFF)?;
+    let mut end = prefix[..=last].to_vec();
+    end[last] += 1;
+    Some(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn end_of_prefix_is_the_first_key_behind_it() {
+        assert_eq!(end_of_prefix(b"ab"), Some(b"ac".to_vec()));
+        assert_eq!(end_of_prefix(&[1, 0xFF]), Some(vec![2]));
+        assert_eq!(end_of_prefix(&[0xFF, 0xFF]), None);
+        assert_eq!(end_of_prefix(&[]), None);
+    }
+}

@@ -1,0 +1,131 @@
+//! What opening answers: names that are something else, a folder in use, damaged files.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use edge_db::{Db, DecodeError, Entry, OpenError, ReadError, WriteError};
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn name_opened_as_something_else_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    db.table::<u32, u32>("rooms").unwrap();
+    let error = db.log("rooms").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "`rooms` is stored as a table with keys of kind u32, it cannot be opened as a log"
+    );
+    let error = db.table::<(String, u32), u32>("rooms").unwrap_err();
+    assert!(matches!(error, OpenError::Kind { .. }));
+    assert!(matches!(db.log(""), Err(OpenError::Name { bytes: 0 })));
+}
+
+#[test]
+fn value_of_another_schema_version_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let table = db.table::<u32, u32>("rooms").unwrap();
+    let mut batch = db.batch();
+    batch.insert(&table, &1, &1).unwrap();
+    batch.commit().unwrap();
+    let newer = db.table::<u32, (u32, String)>("rooms").unwrap().version(1);
+    let Err(ReadError::Value { source, .. }) = newer.get(&1) else { panic!("no nonsense") };
+    assert_eq!(source, DecodeError::SchemaVersion { found: 0, expected: 1 });
+}
+
+#[test]
+fn folder_in_use_is_an_error_until_shutdown() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    assert!(matches!(Db::open(dir.path()), Err(OpenError::InUse { .. })));
+    db.shutdown(LONG).unwrap();
+    db.shutdown(LONG).unwrap();
+    let log = Db::open(dir.path()).unwrap().log("readings").unwrap();
+    log.append(Entry::new("x")).unwrap();
+    assert!(matches!(db.batch().commit(), Err(WriteError::Closed)));
+    assert!(matches!(db.snapshot(), Err(ReadError::Closed)));
+}
+
+#[test]
+fn batch_of_two_databases_is_refused() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [a, b] = dirs.each_ref().map(|dir| Db::open(dir.path()).unwrap());
+    let log = b.log("readings").unwrap();
+    let mut batch = a.batch();
+    batch.append(&log, Entry::new("x"));
+    assert!(matches!(batch.commit(), Err(WriteError::ForeignHandle)));
+}
+
+#[test]
+fn key_that_is_too_long_is_refused_with_its_length() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let log = db.log("readings").unwrap();
+    let refused = log.append(Entry::new("x").key(vec![0; 70_000])).unwrap_err();
+    assert_eq!(refused.to_string(), "key has 70000 bytes, the limit is 65536");
+}
+
+#[test]
+fn file_that_is_no_database_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("data.redb"), b"not a database, and long enough to be looked at")
+        .unwrap();
+    assert!(matches!(Db::open(dir.path()), Err(OpenError::Damaged { .. })));
+    fs::write(dir.path().join("plain"), b"").unwrap();
+    let error = Db::open(dir.path().join("plain")).unwrap_err();
+    assert!(matches!(error, OpenError::Folder { .. }), "{error}");
+}
+
+/// Fills a database and gives the bytes of its file.
+fn filled(dir: &Path) -> Vec<u8> {
+    let db = Db::open(dir).unwrap();
+    let log = db.log("readings").unwrap();
+    for n in 0..50u32 {
+        log.append(Entry::new(vec![1; 400]).key(n.to_string())).unwrap();
+    }
+    db.shutdown(LONG).unwrap();
+    fs::read(dir.join("data.redb")).unwrap()
+}
+
+fn records_in(dir: &Path) -> Result<usize, Box<dyn std::error::Error>> {
+    let db = Db::open(dir)?;
+    let log = db.log("readings")?;
+    let records = log.read(log.bounds()?.start, usize::MAX)?;
+    let whole = records.iter().all(|record| record.value() == &vec![1; 400]);
+    db.shutdown(LONG)?;
+    if whole { Ok(records.len()) } else { Err("a record was altered".into()) }
+}
+
+/// Every class of byte: header, pages in use, free space. Full data or an error, never a panic
+/// that gets out, never a record less.
+#[test]
+fn damaged_file_gives_an_error_or_all_of_the_data() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = filled(dir.path());
+    let file = dir.path().join("data.redb");
+    let (mut errors, mut intact) = (0, 0);
+    let places = (0..512).step_by(7).chain((512..whole.len()).step_by(whole.len() / 150));
+    for at in places {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x55;
+        fs::write(&file, bytes).unwrap();
+        match records_in(dir.path()) {
+            Ok(records) => {
+                assert_eq!(records, 50, "silent loss after byte {at} was flipped");
+                intact += 1;
+            }
+            Err(_) => errors += 1,
+        }
+    }
+    assert!(errors > 10 && intact > 10, "{errors} errors, {intact} intact: the test sees nothing");
+    for length in [0, 1, 100, 4096, whole.len() / 2, whole.len() - 1] {
+        fs::write(&file, &whole[..length]).unwrap();
+        let found = records_in(dir.path());
+        assert!(found.is_err() || length == 0, "{length} bytes left, {found:?}");
+    }
+}
