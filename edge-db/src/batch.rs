@@ -59,6 +59,8 @@ pub(crate) enum Op {
     Delete { key: Vec<u8> },
     Append { log: Space, entry: Entry, time: Time },
     Advance { log: Space, cursor: Arc<str>, to: Seq },
+    RemoveCursor { log: Space, cursor: Arc<str> },
+    Clear { space: Space },
     Trim { log: Space, before: Seq },
     OpenLog { log: Space, name: Arc<str>, options: LogOptions },
     OpenCursor { log: Space, cursor: Arc<str> },
@@ -109,6 +111,12 @@ impl Batch {
         self.push(key.len(), key.len(), Op::Delete { key });
     }
 
+    /// Removes all keys of a keyspace, at the cost of one.
+    pub fn clear(&mut self, keyspace: &Keyspace) {
+        self.check_handle(keyspace.db());
+        self.push(0, 0, Op::Clear { space: keyspace.space() });
+    }
+
     /// Appends to a log. Its position is in the [`Receipt`]; an entry without a time gets the
     /// time of this call.
     pub fn append(&mut self, log: &Log, entry: Entry) {
@@ -124,6 +132,13 @@ impl Batch {
         self.check_handle(cursor.log().db());
         let (log, name) = (cursor.log().space(), cursor.shared_name());
         self.push(name.len(), 0, Op::Advance { log, cursor: name, to });
+    }
+
+    /// Removes a cursor, so that it no longer holds records back. Its handles read position 0.
+    pub fn remove_cursor(&mut self, cursor: &Cursor) {
+        self.check_handle(cursor.log().db());
+        let (log, name) = (cursor.log().space(), cursor.shared_name());
+        self.push(name.len(), 0, Op::RemoveCursor { log, cursor: name });
     }
 
     /// Gives up the records before `before`, whatever cursors say. Whole chunks go: those of a

@@ -201,6 +201,14 @@ impl Ledger {
                     self.move_cursor(log, cursor, first);
                 }
             }
+            Op::RemoveCursor { log, cursor } => {
+                self.writes.push(Write::Delete(log.cursor_key(&cursor)));
+                self.log(log).cursors.remove(&cursor);
+            }
+            Op::Clear { space } => {
+                let (from, to) = (space.prefix().to_vec(), space.next().prefix().to_vec());
+                self.writes.push(Write::DeleteRange(from, to));
+            }
             Op::Trim { log, before } => {
                 self.drop_chunks(log, oldest, |_, chunk| chunk.records.end <= before)?;
             }

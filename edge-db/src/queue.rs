@@ -172,6 +172,11 @@ impl Commit {
         Commit { shared: Arc::clone(shared), step }
     }
 
+    /// Whether the batch is in the queue. While it is not, batches made later may overtake it.
+    pub fn is_queued(&self) -> bool {
+        !matches!(self.step, Step::WaitsForRoom(..))
+    }
+
     /// Blocks until the batch is on disk.
     ///
     /// # Errors

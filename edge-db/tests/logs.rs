@@ -82,6 +82,39 @@ fn options_are_kept_and_can_be_changed() {
 }
 
 #[test]
+fn removed_cursor_holds_nothing_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let log = db.log_with("readings", LogOptions::new().max_bytes(3_000)).unwrap();
+    let (stays, goes) = (log.cursor("stays").unwrap(), log.cursor("goes").unwrap());
+    (0..2).for_each(|_| assert!(log.append(Entry::new(value())).is_ok()));
+    let mut batch = db.batch();
+    batch.advance(&stays, Seq::new(2));
+    batch.commit().unwrap();
+    assert!(matches!(log.append(Entry::new(value())), Err(WriteError::LogFull { .. })));
+    let mut batch = db.batch();
+    batch.remove_cursor(&goes);
+    batch.commit().unwrap();
+    log.append(Entry::new(value())).unwrap();
+}
+
+#[test]
+fn cleared_keyspace_is_empty_and_its_neighbours_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let [before, cleared, after] = ["a", "b", "c"].map(|name| db.keyspace(name).unwrap());
+    let mut batch = db.batch();
+    for keyspace in [&before, &cleared, &after] {
+        batch.put(keyspace, [], b"first");
+        batch.put(keyspace, [0xFF; 40], b"last");
+    }
+    batch.clear(&cleared);
+    batch.commit().unwrap();
+    let left = [&before, &cleared, &after].map(|keyspace| keyspace.iter().unwrap().count());
+    assert_eq!(left, [2, 0, 2]);
+}
+
+#[test]
 fn cursor_cannot_point_behind_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let db = Db::open(dir.path()).unwrap();
