@@ -117,6 +117,11 @@ impl Batch {
         self.push(0, 0, Op::Clear { space: keyspace.space() });
     }
 
+    /// Removes all keys of a table, at the cost of one.
+    pub fn clear_table<K, V>(&mut self, table: &Table<K, V>) {
+        self.clear(table.keyspace());
+    }
+
     /// Appends to a log. Its position is in the [`Receipt`]; an entry without a time gets the
     /// time of this call.
     pub fn append(&mut self, log: &Log, entry: Entry) {

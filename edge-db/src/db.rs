@@ -183,6 +183,23 @@ impl Db {
         Ok(Log::new(self.clone(), named.space, name.into()))
     }
 
+    /// The log of this name, if there is one.
+    pub fn find_log(&self, name: &str) -> Option<Log> {
+        let catalog = self.inner.catalog.lock();
+        let found = catalog.iter().find(|(found, _)| *found == name)?;
+        let space = matches!(found.1.kind, Kind::Log(_)).then_some(found.1.space)?;
+        Some(Log::new(self.clone(), space, name.into()))
+    }
+
+    /// The names of all logs, in order.
+    pub fn log_names(&self) -> Vec<String> {
+        let catalog = self.inner.catalog.lock();
+        let logs = catalog.iter().filter(|(_, named)| matches!(named.kind, Kind::Log(_)));
+        let mut names: Vec<_> = logs.map(|(name, _)| name.to_owned()).collect();
+        names.sort();
+        names
+    }
+
     /// An empty batch.
     pub fn batch(&self) -> Batch {
         Batch::new(self.clone())

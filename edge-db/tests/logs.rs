@@ -115,6 +115,36 @@ fn cleared_keyspace_is_empty_and_its_neighbours_are_not() {
 }
 
 #[test]
+fn cleared_table_is_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let (one, other) = (db.table::<u8, u8>("a").unwrap(), db.table::<u8, u8>("b").unwrap());
+    let mut batch = db.batch();
+    batch.insert(&one, &1, &1).unwrap();
+    batch.insert(&other, &1, &1).unwrap();
+    batch.commit().unwrap();
+    let mut batch = db.batch();
+    batch.clear_table(&one);
+    batch.insert(&one, &2, &2).unwrap();
+    batch.commit().unwrap();
+    assert_eq!((one.get(&1).unwrap(), one.get(&2).unwrap()), (None, Some(2)));
+    assert_eq!(other.get(&1).unwrap(), Some(1));
+}
+
+#[test]
+fn logs_are_found_by_name_and_not_made_by_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    drop(db.table::<u8, u8>("table").unwrap());
+    db.log("b").unwrap().append(Entry::new("x")).unwrap();
+    drop(db.log("a").unwrap());
+    assert_eq!(db.log_names(), ["a", "b"]);
+    assert_eq!(db.find_log("b").unwrap().read(Seq::ZERO, 10).unwrap().len(), 1);
+    assert!(db.find_log("c").is_none() && db.find_log("table").is_none());
+    assert_eq!(db.log_names(), ["a", "b"]);
+}
+
+#[test]
 fn cursor_cannot_point_behind_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let db = Db::open(dir.path()).unwrap();
