@@ -1,0 +1,317 @@
+//! The broker as its user sees it: builder, handle, end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+#[cfg(feature = "db")]
+use crate::TopicFilter;
+#[cfg(feature = "db")]
+use crate::db::{DbJournal, JournalError, JournalRule};
+use crate::hub::Hub;
+use crate::journal::Journal;
+use crate::limits::Limits;
+use crate::local::LocalClient;
+use crate::net;
+use crate::shared::Shared;
+use crate::stats::Stats;
+
+/// A running MQTT broker. Clones are handles of the same one.
+///
+/// Dropping the last handle aborts it: connections are cut and nothing is drained. Local clients
+/// do not keep it alive.
+///
+/// ```
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// use std::time::Duration;
+/// let broker = edge_mq::Broker::builder().listen(([127, 0, 0, 1], 0).into()).start().await?;
+/// println!("listening on {}", broker.local_addr().unwrap());
+/// let left = broker.shutdown(Duration::from_secs(5)).await?;
+/// assert_eq!(left.connections, 0);
+/// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+#[must_use = "dropping the last handle stops the broker"]
+pub struct Broker {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    local_addr: Option<SocketAddr>,
+    stop: watch::Sender<bool>,
+    /// Turns true when the serving task is through; closes without that if it was aborted.
+    served: watch::Receiver<bool>,
+    task: AbortHandle,
+    #[cfg(feature = "db")]
+    db: Option<Arc<DbJournal>>,
+}
+
+/// Settings of a [`Broker`].
+#[derive(Debug, Default)]
+#[must_use = "a builder does nothing until it is started"]
+pub struct BrokerBuilder {
+    listen: Option<SocketAddr>,
+    limits: Limits,
+    #[cfg(feature = "db")]
+    db: Option<edge_db::Db>,
+}
+
+/// Why no broker was started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The address cannot be listened on; most often something else already does.
+    #[error("cannot listen on {addr}")]
+    Listen {
+        /// The address that was asked for.
+        addr: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The journal rules could not be loaded.
+    #[cfg(feature = "db")]
+    #[error("cannot load the journal rules")]
+    Journal(#[from] JournalError),
+}
+
+/// Why [`Broker::shutdown`] could not say what stayed behind.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShutdownError {
+    /// The serving task ended before its time: the runtime is shutting down, or it panicked.
+    #[error("broker had already stopped serving")]
+    Aborted,
+}
+
+/// What a broker left behind when it stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Left {
+    /// Clients that were cut off because the deadline had passed.
+    pub connections: usize,
+    /// Journaled messages whose commit had not ended by the deadline. They were not
+    /// acknowledged, so their clients send them again; they may have been stored all the same.
+    pub uncommitted: usize,
+    /// Messages for clients that did not get or acknowledge them. They are lost, as sessions are
+    /// kept in memory.
+    pub undelivered: usize,
+}
+
+impl Broker {
+    /// A broker without a listener and with default limits, to be changed before it starts.
+    pub fn builder() -> BrokerBuilder {
+        BrokerBuilder::default()
+    }
+
+    /// Where it listens; `None` if it serves this process alone.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.inner.local_addr
+    }
+
+    /// A client inside the process.
+    pub fn local(&self) -> LocalClient {
+        LocalClient::new(Arc::clone(&self.inner.shared))
+    }
+
+    /// What it has counted. Costs a walk over all sessions.
+    pub fn stats(&self) -> Stats {
+        self.inner.shared.hub(|hub| hub.stats())
+    }
+
+    /// Stops the broker: no new connections; MQTT 5.0 clients get DISCONNECT 0x8B; commits under
+    /// way end and are acknowledged where the client is still there; wills are published. What
+    /// has not ended by the deadline is cut off. Calling it again is harmless.
+    ///
+    /// # Errors
+    /// When the broker had stopped serving before.
+    ///
+    /// # Cancel safety
+    /// Once polled, the broker stops; call it again to wait for the end.
+    pub async fn shutdown(&self, deadline: Duration) -> Result<Left, ShutdownError> {
+        let inner = &*self.inner;
+        inner.shared.decide(|hub, _, fx| hub.close(fx));
+        inner.stop.send_replace(true);
+        let mut served = inner.served.clone();
+        match timeout(deadline, served.wait_for(|served| *served)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => return Err(ShutdownError::Aborted),
+            Err(_) => inner.task.abort(),
+        }
+        let (connections, undelivered) =
+            inner.shared.hub(|hub| (hub.stats().connections, hub.undelivered()));
+        let uncommitted = *inner.shared.committing().borrow();
+        Ok(Left { connections, uncommitted, undelivered })
+    }
+}
+
+#[cfg(feature = "db")]
+impl Broker {
+    /// Stores every message that the filter matches in this Log, from now on and after each
+    /// restart; the Log is created if it is not there. A message that several rules match is
+    /// stored once in each of their Logs.
+    ///
+    /// # Errors
+    /// When the rule is not in force.
+    ///
+    /// # Cancel safety
+    /// When dropped, the rule may or may not be in force. Setting it again is harmless.
+    pub async fn journal(
+        &self,
+        filter: TopicFilter,
+        log: impl Into<String>,
+    ) -> Result<(), JournalError> {
+        let journal = Arc::clone(self.inner.db.as_ref().ok_or(JournalError::NoDb)?);
+        let slot = journal.add(filter.clone(), log.into()).await?;
+        self.inner.shared.hub(|hub| hub.add_rule(&filter, slot));
+        Ok(())
+    }
+
+    /// Takes back a rule. The Log stays. Returns whether there was such a rule.
+    ///
+    /// # Errors
+    /// When the rule is still in force.
+    ///
+    /// # Cancel safety
+    /// When dropped, the rule may or may not be in force. Taking it back again is harmless.
+    pub async fn unjournal(
+        &self,
+        filter: TopicFilter,
+        log: impl Into<String>,
+    ) -> Result<bool, JournalError> {
+        let journal = Arc::clone(self.inner.db.as_ref().ok_or(JournalError::NoDb)?);
+        let Some(slot) = journal.remove(filter.clone(), log.into()).await? else {
+            return Ok(false);
+        };
+        self.inner.shared.hub(|hub| hub.remove_rule(&filter, slot));
+        Ok(true)
+    }
+
+    /// The rules in force, by filter and Log.
+    pub fn journal_rules(&self) -> Vec<JournalRule> {
+        self.inner.db.as_ref().map_or_else(Vec::new, |journal| journal.rules())
+    }
+}
+
+impl BrokerBuilder {
+    /// Listens for MQTT over TCP. Port 0 takes a free one, see [`Broker::local_addr`]. There is
+    /// no authentication yet: whoever reaches the address may publish and subscribe.
+    pub fn listen(mut self, addr: SocketAddr) -> BrokerBuilder {
+        self.listen = Some(addr);
+        self
+    }
+
+    /// Replaces all limits.
+    pub fn limits(mut self, limits: Limits) -> BrokerBuilder {
+        self.limits = limits;
+        self
+    }
+
+    /// The largest packet a client may send; see [`Limits::packet_bytes`].
+    pub fn max_packet_bytes(mut self, bytes: usize) -> BrokerBuilder {
+        self.limits.packet_bytes = bytes;
+        self
+    }
+
+    /// Where journal rules are kept, and the Logs that they name.
+    #[cfg(feature = "db")]
+    pub fn db(mut self, db: &edge_db::Db) -> BrokerBuilder {
+        self.db = Some(db.clone());
+        self
+    }
+
+    /// Starts the broker on the current tokio runtime. When this returns, the journal rules are
+    /// in force and the port is bound.
+    ///
+    /// # Errors
+    /// When nothing was started.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    ///
+    /// # Cancel safety
+    /// When dropped, nothing is started.
+    pub async fn start(self) -> Result<Broker, StartError> {
+        let limits = self.limits.workable();
+        #[cfg_attr(not(feature = "db"), expect(unused_mut, reason = "rules come with the db"))]
+        let mut hub = Hub::new(limits.clone());
+        #[cfg(feature = "db")]
+        let store = Store::open(self.db, &mut hub).await?;
+        #[cfg(not(feature = "db"))]
+        let store = Store::default();
+        serve(self.listen, hub, limits, store).await
+    }
+}
+
+/// Where journaled messages go.
+#[derive(Debug, Default)]
+struct Store {
+    journal: Option<Arc<dyn Journal>>,
+    /// The same, as the one that knows its rules.
+    #[cfg(feature = "db")]
+    db: Option<Arc<DbJournal>>,
+}
+
+#[cfg(feature = "db")]
+impl Store {
+    async fn open(db: Option<edge_db::Db>, hub: &mut Hub) -> Result<Store, JournalError> {
+        let Some(db) = db else { return Ok(Store::default()) };
+        let db = Arc::new(DbJournal::open(db, hub).await?);
+        Ok(Store { journal: Some(Arc::clone(&db) as Arc<dyn Journal>), db: Some(db) })
+    }
+}
+
+async fn serve(
+    listen: Option<SocketAddr>,
+    hub: Hub,
+    limits: Limits,
+    store: Store,
+) -> Result<Broker, StartError> {
+    let (listener, local_addr) = bind(listen).await?;
+    let shared = Arc::new(Shared::new(hub, limits, store.journal));
+    let (stop, stopped) = watch::channel(false);
+    let (done, served) = watch::channel(false);
+    let serve = net::serve(listener, Arc::clone(&shared), stopped);
+    let task = tokio::spawn(async move {
+        serve.await;
+        done.send_replace(true);
+    });
+    let inner = Inner {
+        shared,
+        local_addr,
+        stop,
+        served,
+        task: task.abort_handle(),
+        #[cfg(feature = "db")]
+        db: store.db,
+    };
+    Ok(Broker { inner: Arc::new(inner) })
+}
+
+async fn bind(
+    addr: Option<SocketAddr>,
+) -> Result<(Option<TcpListener>, Option<SocketAddr>), StartError> {
+    let Some(addr) = addr else { return Ok((None, None)) };
+    let refused = |source| StartError::Listen { addr, source };
+    let listener = TcpListener::bind(addr).await.map_err(refused)?;
+    let local_addr = listener.local_addr().map_err(refused)?;
+    Ok((Some(listener), Some(local_addr)))
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.decide(|hub, _, fx| hub.close(fx));
+        self.task.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests;

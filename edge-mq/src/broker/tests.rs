@@ -1,0 +1,245 @@
+//! The broker over real sockets, with a journal whose commits end when the test says so.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::BytesMut;
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+
+use super::*;
+use crate::hub::Journaled;
+use crate::journal::{Commit, Committing, Refused};
+use crate::packet::{Decoder, Packet, QoS, ReasonCode, Version};
+use crate::{Message, PublishError};
+
+/// How a commit ends.
+type End = oneshot::Sender<Result<(), Refused>>;
+
+/// Hands each commit to the test: its payloads, and what ends it.
+#[derive(Debug)]
+struct HeldBack(Mutex<mpsc::Sender<(Vec<String>, End)>>);
+
+struct Attempt(oneshot::Receiver<Result<(), Refused>>);
+
+impl Journal for HeldBack {
+    fn commit(&self, messages: &[Journaled]) -> Committing {
+        let payload = |journaled: &Journaled| {
+            String::from_utf8_lossy(journaled.message.payload()).into_owned()
+        };
+        let (end, ended) = oneshot::channel();
+        let commit = (messages.iter().map(payload).collect(), end);
+        self.0.lock().try_send(commit).expect("the test has room for its commits");
+        Box::pin(Attempt(ended))
+    }
+}
+
+impl Future for Attempt {
+    type Output = Result<(), Refused>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context).map(|end| end.expect("the test ends all commits"))
+    }
+}
+
+impl Commit for Attempt {
+    fn has_place(&self) -> bool {
+        true
+    }
+}
+
+type Commits = mpsc::Receiver<(Vec<String>, End)>;
+
+/// A broker that journals everything.
+async fn start(limits: Limits) -> (Broker, Commits) {
+    let (sender, commits) = mpsc::channel(100);
+    let limits = limits.workable();
+    let mut hub = Hub::new(limits.clone());
+    hub.add_rule(&"#".parse().unwrap(), 0);
+    let journal = Some(Arc::new(HeldBack(Mutex::new(sender))) as Arc<dyn Journal>);
+    let store = Store {
+        journal,
+        #[cfg(feature = "db")]
+        db: None,
+    };
+    let broker = serve(Some(([127, 0, 0, 1], 0).into()), hub, limits, store).await.unwrap();
+    (broker, commits)
+}
+
+struct Client {
+    stream: TcpStream,
+    decoder: Decoder,
+    buffer: BytesMut,
+}
+
+impl Client {
+    /// Connects with MQTT 5.0 and waits for CONNACK.
+    async fn connect(broker: &Broker) -> Client {
+        Client::connect_as(broker, b'c').await
+    }
+
+    async fn connect_as(broker: &Broker, name: u8) -> Client {
+        let stream = TcpStream::connect(broker.local_addr().unwrap()).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let decoder = Decoder::new(Version::V5, 1024);
+        let mut client = Client { stream, decoder, buffer: BytesMut::new() };
+        client.send(b"\x10\x0E\0\x04MQTT\x05\x02\0\0\0\0\x01").await;
+        client.send(&[name]).await;
+        assert!(matches!(client.next().await, Some(Packet::ConnAck(_))));
+        client
+    }
+
+    async fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// Publishes with QoS 1; the payload is the packet identifier as a digit.
+    async fn publish(&mut self, packet_id: u8) {
+        self.send(&[0x32, 7, 0, 1, b'x', 0, packet_id, 0, b'0' + packet_id]).await;
+    }
+
+    /// The next packet; `None` when the connection is closed.
+    async fn next(&mut self) -> Option<Packet> {
+        loop {
+            if let Some(packet) = self.decoder.decode(&mut self.buffer).unwrap() {
+                return Some(packet);
+            }
+            if self.stream.read_buf(&mut self.buffer).await.unwrap() == 0 {
+                return None;
+            }
+        }
+    }
+
+    /// Identifiers of PUBACKs up to the DISCONNECT, and what that says.
+    async fn rest(mut self) -> (Vec<u16>, Option<ReasonCode>) {
+        let mut acknowledged = Vec::new();
+        let mut reason = None;
+        while let Some(packet) = self.next().await {
+            match packet {
+                Packet::PubAck(ack) => acknowledged.push(ack.id.get()),
+                Packet::Disconnect(disconnect) => reason = Some(disconnect.code),
+                other => panic!("{other:?}"),
+            }
+        }
+        (acknowledged, reason)
+    }
+}
+
+#[tokio::test]
+async fn puback_waits_for_the_commit_while_the_connection_goes_on() {
+    let (broker, mut commits) = start(Limits::default()).await;
+    let mut client = Client::connect(&broker).await;
+    client.publish(1).await;
+    let (payloads, end) = commits.recv().await.unwrap();
+    assert_eq!(payloads, ["1"]);
+    // PINGREQ behind it is answered first: the PUBACK waits, the connection does not.
+    client.send(&[0xC0, 0]).await;
+    assert_eq!(client.next().await, Some(Packet::PingResp));
+    end.send(Ok(())).unwrap();
+    assert!(matches!(client.next().await, Some(Packet::PubAck(_))));
+}
+
+#[tokio::test]
+async fn shutdown_waits_for_commits_and_acknowledges_them() {
+    let (broker, mut commits) = start(Limits::default()).await;
+    let mut client = Client::connect(&broker).await;
+    client.publish(1).await;
+    let (_, first) = commits.recv().await.unwrap();
+    client.publish(2).await;
+    let (_, second) = commits.recv().await.unwrap();
+    let stopping = tokio::spawn({
+        let broker = broker.clone();
+        async move { broker.shutdown(Duration::from_secs(60)).await.unwrap() }
+    });
+    // The broker is closed once it refuses this.
+    let local = broker.local();
+    while local.subscribe("x", 1).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    first.send(Ok(())).unwrap();
+    second.send(Ok(())).unwrap();
+    let (acknowledged, reason) = client.rest().await;
+    assert_eq!((acknowledged, reason), (vec![1, 2], Some(ReasonCode::SERVER_SHUTTING_DOWN)));
+    assert_eq!(stopping.await.unwrap(), Left::default());
+}
+
+#[tokio::test]
+async fn shutdown_tells_what_was_not_committed_by_its_deadline() {
+    let (broker, mut commits) = start(Limits::default()).await;
+    let mut client = Client::connect(&broker).await;
+    client.publish(1).await;
+    let held = commits.recv().await.unwrap();
+    let left = broker.shutdown(Duration::ZERO).await.unwrap();
+    assert_eq!((left.connections, left.uncommitted, left.undelivered), (1, 1, 0));
+    assert_eq!(client.rest().await.0, []);
+    drop(held);
+}
+
+#[tokio::test]
+async fn shutdown_does_not_wait_for_who_has_not_said_anything() {
+    let limits = Limits { connect_within: Duration::from_secs(3600), ..Limits::default() };
+    let (broker, _commits) = start(limits).await;
+    let mut silent = TcpStream::connect(broker.local_addr().unwrap()).await.unwrap();
+    // Accepted, as this one came later.
+    let client = Client::connect(&broker).await;
+    drop(client);
+    let stopping = broker.shutdown(Duration::from_secs(3600));
+    let left = timeout(Duration::from_secs(60), stopping).await.expect("waits for ever").unwrap();
+    assert_eq!(left, Left::default());
+    assert_eq!(silent.read(&mut [0; 16]).await.unwrap(), 0);
+    // Again is harmless.
+    assert_eq!(broker.shutdown(Duration::ZERO).await.unwrap(), Left::default());
+}
+
+#[tokio::test]
+async fn connection_is_not_read_from_while_the_disk_is_behind() {
+    let limits = Limits { commits_in_flight: 1, ..Limits::default() };
+    let (broker, mut commits) = start(limits).await;
+    let mut client = Client::connect(&broker).await;
+    client.publish(1).await;
+    let (_, first) = commits.recv().await.unwrap();
+    for packet_id in 2..=5 {
+        client.publish(packet_id).await;
+    }
+    // A connection that came later is served, so the broker had its time.
+    let other = Client::connect_as(&broker, b'o').await;
+    assert!(commits.try_recv().is_err());
+    drop(other);
+    first.send(Ok(())).unwrap();
+    let (payloads, _second) = commits.recv().await.unwrap();
+    assert_eq!(payloads.first().map(String::as_str), Some("2"));
+}
+
+#[tokio::test]
+async fn dropped_publish_of_a_local_client_is_stored_in_its_place() {
+    let (broker, mut commits) = start(Limits::default()).await;
+    let local = broker.local();
+    let message = |payload: &str| Message::new("x".parse().unwrap(), payload.to_owned());
+    for payload in ["1", "2", "3"] {
+        let mut publish = Box::pin(local.publish(message(payload).qos(QoS::AtLeastOnce)));
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert!(publish.as_mut().poll(&mut context).is_pending());
+        drop(publish);
+        // The commit has begun before anybody else ran.
+        let (payloads, end) = commits.try_recv().unwrap();
+        assert_eq!(payloads, [payload]);
+        end.send(Ok(())).unwrap();
+    }
+    let left = broker.shutdown(Duration::from_secs(60)).await.unwrap();
+    assert_eq!((left, broker.stats().journaled), (Left::default(), 3));
+    let refused = local.publish(message("4")).await;
+    assert!(matches!(refused, Err(PublishError::Closed)));
+}
+
+#[tokio::test]
+async fn dropping_the_last_handle_cuts_connections_and_ends_local_subscriptions() {
+    let (broker, _commits) = start(Limits::default()).await;
+    let mut local = broker.local().subscribe("#", 1).await.unwrap();
+    let client = Client::connect(&broker).await;
+    drop(broker);
+    assert!(local.recv().await.is_none());
+    assert_eq!(client.rest().await.0, []);
+}

@@ -1,0 +1,235 @@
+//! How sessions begin, are taken over, are left alone, and end.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use super::{Effects, Hub, Peer, Subscriber};
+use crate::arena::Key;
+use crate::message::Message;
+use crate::packet::{
+    ConnAck, Connect, Packet, PacketSize, Properties, Property, ReasonCode, Text, Version,
+};
+use crate::session::{Closing, Link, LinkId, Parting, Session};
+
+/// A connection that has a session now. Its CONNACK is the first packet of [`Hub::poll`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Accepted {
+    pub(crate) peer: Peer,
+    /// When to ask [`Hub::keep_alive`] first.
+    pub(crate) deadline: Option<Instant>,
+}
+
+impl Hub {
+    /// Gives a connection its session, new or kept; or says why not.
+    pub(crate) fn connect(
+        &mut self,
+        mut connect: Connect,
+        waker: Waker,
+        now: Instant,
+        fx: &mut Effects,
+    ) -> Result<Accepted, ReasonCode> {
+        self.admit(&connect)?;
+        let assigned = connect.client_id.as_str().is_empty().then(|| self.free_client_id());
+        let client_id = assigned.clone().unwrap_or_else(|| connect.client_id.detached());
+        let asked = asked_expiry(&connect, self.limits.session_expiry);
+        let expiry = asked.min(self.limits.session_expiry);
+        let (key, session_present) = self.claim(client_id, connect.clean_start, expiry, now, fx)?;
+
+        self.next_link += 1;
+        let id = LinkId(self.next_link);
+        let mut link = Link::new(id, &mut connect, waker, &self.limits, now);
+        let properties = match connect.version {
+            Version::V5 => self.announce(assigned, (expiry != asked).then_some(expiry)),
+            Version::V311 => Properties::new(),
+        };
+        let code = ReasonCode::SUCCESS;
+        link.control.push_back(Packet::ConnAck(ConnAck { session_present, code, properties }));
+        let deadline = link.deadline();
+        let session = self.session(key).expect("claimed above");
+        session.link = Some(link);
+        session.expiry = expiry;
+        session.outgoing.restart();
+        Ok(Accepted { peer: Peer { session: key, link: id }, deadline })
+    }
+
+    /// What can be refused before anything changes.
+    fn admit(&mut self, connect: &Connect) -> Result<(), ReasonCode> {
+        if self.closed {
+            return Err(ReasonCode::SERVER_SHUTTING_DOWN);
+        }
+        let method = |property| matches!(property, &Property::AuthenticationMethod(_));
+        if connect.properties.iter().any(method) {
+            return Err(ReasonCode::BAD_AUTHENTICATION_METHOD);
+        }
+        // Section 3.1.3.1 of MQTT 3.1.1: nobody could come back to a session without a name.
+        let nameless = connect.client_id.as_str().is_empty();
+        if nameless && connect.version == Version::V311 && !connect.clean_start {
+            return Err(ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
+        }
+        if !self.clients.contains_key(connect.client_id.as_str()) && self.is_full() {
+            self.stats.refused_connections += 1;
+            return Err(match connect.version {
+                Version::V5 => ReasonCode::QUOTA_EXCEEDED,
+                Version::V311 => ReasonCode::SERVER_UNAVAILABLE,
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.subscribers.len() >= self.limits.sessions
+    }
+
+    /// The session of this client, which from here on belongs to the caller alone, and whether it
+    /// was there before.
+    fn claim(
+        &mut self,
+        client_id: Text,
+        clean_start: bool,
+        expiry: Duration,
+        now: Instant,
+        fx: &mut Effects,
+    ) -> Result<(Key, bool), ReasonCode> {
+        if let Some(&key) = self.clients.get(&client_id) {
+            // Whoever is connected loses the session; a session of no expiry ends with that.
+            self.part(key, true, now, fx);
+            if clean_start {
+                self.end(key, now, fx);
+            }
+        }
+        if let Some(&key) = self.clients.get(&client_id) {
+            self.resume(key);
+            return Ok((key, true));
+        }
+        let session = Box::new(Session::new(client_id.clone(), expiry));
+        let key = self.subscribers.insert(Subscriber::Session(session));
+        self.clients.insert(client_id, key);
+        Ok((key, false))
+    }
+
+    fn free_client_id(&self) -> Text {
+        // Not to be guessed, so that nobody takes over a nameless client by accident or on purpose.
+        let random = || RandomState::new().build_hasher().finish();
+        loop {
+            let id = format!("edge-{:016x}{:016x}", random(), random());
+            let id = Text::try_from(id).expect("hexadecimal digits are an MQTT string");
+            if !self.clients.contains_key(&id) {
+                return id;
+            }
+        }
+    }
+
+    /// What CONNACK says about the server (section 3.2.2.3).
+    fn announce(&self, assigned: Option<Text>, expiry: Option<Duration>) -> Properties {
+        let limits = &self.limits;
+        let receive_maximum = std::num::NonZeroU16::new(limits.receive_maximum);
+        let packet_bytes = u32::try_from(limits.packet_bytes).ok().and_then(PacketSize::new);
+        let expiry = expiry.and_then(|expiry| u32::try_from(expiry.as_secs()).ok());
+        let properties = [
+            expiry.map(Property::SessionExpiry),
+            receive_maximum.map(Property::ReceiveMaximum),
+            packet_bytes.map(Property::MaximumPacketSize),
+            assigned.map(Property::AssignedClientId),
+            Some(Property::TopicAliasMaximum(limits.topic_aliases)),
+            Some(Property::SharedSubscriptions(false)),
+        ];
+        properties.into_iter().flatten().collect()
+    }
+
+    /// A connection ends.
+    pub(crate) fn leave(&mut self, peer: Peer, closing: &Closing, now: Instant, fx: &mut Effects) {
+        if let Closing::Violation(_) = closing {
+            self.stats.protocol_errors += 1;
+        }
+        let with_will = *closing != Closing::Goodbye { with_will: false };
+        let session = self.session(peer.session);
+        if session.is_some_and(|session| session.link_mut(peer.link).is_some()) {
+            self.part(peer.session, with_will, now, fx);
+        }
+    }
+
+    /// Takes the connection from a session, which then waits for the next one or ends.
+    fn part(&mut self, key: Key, with_will: bool, now: Instant, fx: &mut Effects) {
+        let longest = self.limits.session_expiry;
+        let Some(session) = self.session(key) else { return };
+        let Some(mut link) = session.link.take() else { return };
+        fx.wakes.push(link.call());
+        let expiry = session.expiry.min(longest);
+        let ends_at = now + expiry;
+        let will = link.will.take().filter(|_| with_will).map(|will| {
+            let delay = will.delay.min(expiry);
+            (now + delay, will.message)
+        });
+        session.parting = Some(Parting { will, ends_at });
+        self.parting_due(key, now, fx);
+    }
+
+    /// Does what is due for a session without a connection, and notes when to look again.
+    fn parting_due(&mut self, key: Key, now: Instant, fx: &mut Effects) {
+        let Some(session) = self.session(key) else { return };
+        let Some(parting) = session.parting.as_mut() else { return };
+        if parting.ends_at <= now {
+            return self.end(key, now, fx);
+        }
+        let will = parting.will.take_if(|(due, _)| *due <= now);
+        let next = parting.next();
+        self.deadlines.insert((next, key));
+        if let Some((_, message)) = will {
+            self.publish_will(key, message, now, fx);
+        }
+    }
+
+    fn resume(&mut self, key: Key) {
+        let Some(session) = self.session(key) else { return };
+        // With the parting goes a will that was delayed: the client is back (section 3.1.3.2.2).
+        if let Some(parting) = session.parting.take() {
+            self.deadlines.remove(&(parting.next(), key));
+        }
+    }
+
+    /// Forgets a session. A will that still waits is published first.
+    fn end(&mut self, key: Key, now: Instant, fx: &mut Effects) {
+        let parting = self.session(key).and_then(|session| session.parting.take());
+        if let Some(parting) = parting {
+            self.deadlines.remove(&(parting.next(), key));
+            if let Some((_, message)) = parting.will {
+                self.publish_will(key, message, now, fx);
+            }
+        }
+        let Some(Subscriber::Session(mut session)) = self.subscribers.remove(key) else { return };
+        self.clients.remove(&session.client_id);
+        session.outgoing.clear(&mut self.stats);
+        for filter in &session.subscriptions {
+            self.router.remove(filter, |subscription| subscription.subscriber == key);
+        }
+    }
+
+    fn publish_will(&mut self, key: Key, message: Message, now: Instant, fx: &mut Effects) {
+        self.publish(message, Some(key), None, now, fx);
+    }
+
+    /// Does what is due by now: delayed wills, and the end of sessions.
+    pub(crate) fn tick(&mut self, now: Instant, fx: &mut Effects) {
+        while let Some(&(due, key)) = self.deadlines.first() {
+            if due > now {
+                return;
+            }
+            self.deadlines.pop_first();
+            self.parting_due(key, now, fx);
+        }
+    }
+}
+
+/// What the client asks for; MQTT 3.1.1 knows only "with the connection" and "for ever".
+fn asked_expiry(connect: &Connect, longest: Duration) -> Duration {
+    let asked = connect.properties.find(|property| match property {
+        Property::SessionExpiry(seconds) => Some(Duration::from_secs(u64::from(*seconds))),
+        _ => None,
+    });
+    match connect.version {
+        Version::V311 if !connect.clean_start => longest,
+        _ => asked.unwrap_or_default(),
+    }
+}

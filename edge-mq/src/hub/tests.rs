@@ -1,0 +1,24 @@
+//! The deciding code without runtime or socket: a hub, clients in virtual time that send packets
+//! and collect what the hub gives out, and a journal whose commits the test ends.
+
+mod acknowledge;
+mod deliver;
+mod harness;
+mod queue;
+mod received;
+mod retained;
+mod session;
+mod simulation;
+mod subscribe;
+mod tap;
+mod will;
+
+use std::sync::OnceLock;
+use std::time::Instant;
+
+/// Where virtual time begins. An `Instant` cannot be made from nothing, so the clock is read once.
+#[allow(clippy::disallowed_methods, reason = "the fixed beginning of the virtual time of tests")]
+pub(crate) fn start() -> Instant {
+    static START: OnceLock<Instant> = OnceLock::new();
+    *START.get_or_init(Instant::now)
+}

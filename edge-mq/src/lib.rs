@@ -1,0 +1,31 @@
+// The example of the README needs a database.
+#![cfg_attr(feature = "db", doc = include_str!("../README.md"))]
+#![cfg_attr(not(feature = "db"), doc = "An embeddable MQTT 3.1.1 and 5.0 broker.")]
+
+mod arena;
+mod broker;
+#[cfg(feature = "db")]
+mod db;
+mod hub;
+mod journal;
+mod limits;
+mod local;
+mod message;
+mod net;
+pub mod packet;
+mod retain;
+mod router;
+mod session;
+mod shared;
+mod stats;
+mod topic;
+
+pub use broker::{Broker, BrokerBuilder, Left, ShutdownError, StartError};
+#[cfg(feature = "db")]
+pub use db::{JournalError, JournalRule};
+pub use limits::{Limits, WhenFull};
+pub use local::{LocalClient, LocalSubscription, PublishError, SubscribeError};
+pub use message::Message;
+pub use packet::{QoS, ReasonCode, Text};
+pub use stats::Stats;
+pub use topic::{InvalidFilter, InvalidTopic, TopicFilter, TopicName};

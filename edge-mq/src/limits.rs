@@ -1,0 +1,119 @@
+//! What the broker takes at most, and what happens beyond.
+
+use std::time::Duration;
+
+/// Every limit of a broker. Start from the default and change what you need:
+///
+/// ```
+/// let mut limits = edge_mq::Limits::default();
+/// limits.connections = 50;
+/// limits.packet_bytes = 64 * 1024;
+/// ```
+///
+/// The defaults fit a gateway with 256 MB of memory and some hundred devices.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Open connections, those included that have not sent CONNECT. One more is closed at once
+    /// and counted.
+    pub connections: usize,
+    /// How long a connection may take until its CONNECT is there. Then it is closed.
+    pub connect_within: Duration,
+    /// Sessions, connected or not, in-process subscriptions included. A CONNECT beyond gets 0x97
+    /// (3.1.1: server unavailable).
+    pub sessions: usize,
+    /// How long a session outlives its connection at most. A session of MQTT 3.1.1 without clean
+    /// session lives as long; a longer time in a CONNECT of MQTT 5.0 is cut, and CONNACK says so.
+    pub session_expiry: Duration,
+    /// The largest packet a client may send. A larger one closes its connection (0x95).
+    pub packet_bytes: usize,
+    /// QoS 1 and 2 messages of one MQTT 5.0 client that may wait for our acknowledgement. One more
+    /// closes its connection (0x93). A client of MQTT 3.1.1, which cannot be told this, is not
+    /// read from while as many wait for a commit.
+    pub receive_maximum: u16,
+    /// Topic aliases of one client. A higher one closes its connection (0x94).
+    pub topic_aliases: u16,
+    /// QoS 1 and 2 messages sent to one client that it has not acknowledged; its own receive
+    /// maximum may be lower. The others wait in its queue.
+    pub inflight_messages: u16,
+    /// Messages that wait in the queue of one session.
+    pub queue_messages: usize,
+    /// Bytes that wait in the queue of one session.
+    pub queue_bytes: usize,
+    /// Bytes that wait in all queues together. Beyond, the new message is dropped and counted.
+    pub queue_bytes_total: usize,
+    /// What happens to QoS 1 and 2 messages when the queue of a session is full. A QoS 0 message
+    /// is dropped then, and always when the session is offline. All are counted.
+    pub queue_when_full: WhenFull,
+    /// Subscriptions of one session. One more gets 0x97 in its SUBACK (3.1.1: failure).
+    pub subscriptions: usize,
+    /// Retained messages. One more is delivered, but not kept, and counted.
+    pub retained_messages: usize,
+    /// Bytes of retained messages. What does not fit is delivered, but not kept, and counted.
+    pub retained_bytes: usize,
+    /// Bytes of encoded packets that wait for one slow reader; the rest stays in its queue.
+    pub write_buffer_bytes: usize,
+    /// How long a reader may take nothing at all while packets wait for it. Then it is closed.
+    pub write_within: Duration,
+    /// Commits of one connection that may be under way. With as many, it is not read from.
+    pub commits_in_flight: usize,
+}
+
+/// The longest packet that MQTT can say: four bytes of length (section 2.1.4) and a header of five.
+pub(crate) const MAX_PACKET_BYTES: usize = 268_435_455 + 5;
+
+/// Longer than any connection or session: what MQTT 5.0 can say of a session's expiry.
+const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);
+
+impl Limits {
+    /// Without values that MQTT cannot say, a clock cannot hold, or nothing could work with: a
+    /// limit of 0 in flight would be a standstill, so it means 1.
+    pub(crate) fn workable(self) -> Limits {
+        Limits {
+            session_expiry: self.session_expiry.min(LONGEST),
+            write_within: self.write_within.min(LONGEST),
+            packet_bytes: self.packet_bytes.min(MAX_PACKET_BYTES),
+            receive_maximum: self.receive_maximum.max(1),
+            inflight_messages: self.inflight_messages.max(1),
+            write_buffer_bytes: self.write_buffer_bytes.max(1),
+            commits_in_flight: self.commits_in_flight.max(1),
+            ..self
+        }
+    }
+}
+
+/// What a full queue of a session does with a QoS 1 or 2 message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum WhenFull {
+    /// The new message is dropped.
+    #[default]
+    DropNewest,
+    /// The message that has waited longest is dropped.
+    DropOldest,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 10_000,
+            connect_within: Duration::from_secs(10),
+            sessions: 10_000,
+            session_expiry: Duration::from_secs(7 * 24 * 3600),
+            packet_bytes: 1024 * 1024,
+            receive_maximum: 1024,
+            topic_aliases: 32,
+            inflight_messages: 1024,
+            queue_messages: 100_000,
+            queue_bytes: 16 * 1024 * 1024,
+            queue_bytes_total: 64 * 1024 * 1024,
+            queue_when_full: WhenFull::default(),
+            subscriptions: 1_000,
+            retained_messages: 10_000,
+            retained_bytes: 16 * 1024 * 1024,
+            write_buffer_bytes: 256 * 1024,
+            write_within: Duration::from_secs(30),
+            commits_in_flight: 16,
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The in-process client: no socket, no codec, no copy of the payload.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use crate::arena::Key;
+use crate::hub::TapRefused;
+use crate::message::Message;
+use crate::packet::{Property, ReasonCode};
+use crate::shared::Shared;
+use crate::{InvalidFilter, TopicFilter};
+
+/// Publishes and subscribes inside the process; from [`Broker::local`](crate::Broker::local).
+///
+/// ```
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// use edge_mq::{Broker, Message};
+/// let broker = Broker::builder().start().await?;
+/// let local = broker.local();
+/// let mut alarms = local.subscribe("alarm/#", 100).await?;
+/// local.publish(Message::new("alarm/smoke".parse()?, "cellar")).await?;
+/// assert_eq!(alarms.recv().await.unwrap().payload(), "cellar");
+/// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct LocalClient {
+    shared: Arc<Shared>,
+}
+
+/// Messages of one topic filter, from [`LocalClient::subscribe`]. Dropping it ends the
+/// subscription.
+#[derive(Debug)]
+#[must_use]
+pub struct LocalSubscription {
+    shared: Arc<Shared>,
+    key: Key,
+}
+
+/// Why [`LocalClient::publish`] published nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// The broker was shut down or dropped.
+    #[error("broker is closed")]
+    Closed,
+    /// The message is larger than [`Limits::packet_bytes`](crate::Limits::packet_bytes), or its
+    /// correlation data than the 65,535 bytes of MQTT.
+    #[error("message of {bytes} bytes is larger than {limit_bytes}")]
+    TooLarge {
+        /// Its size.
+        bytes: usize,
+        /// What is allowed.
+        limit_bytes: usize,
+    },
+    /// The topic is journaled and the commit stored nothing, so the message was not routed
+    /// either. Publish it again when the cause is gone.
+    #[error("message was not stored ({reason})")]
+    NotStored {
+        /// What an MQTT 5.0 client would be told.
+        reason: ReasonCode,
+        /// What the store said.
+        source: Arc<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Why [`LocalClient::subscribe`] subscribed to nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubscribeError {
+    /// The broker was shut down or dropped.
+    #[error("broker is closed")]
+    Closed,
+    /// [`Limits::sessions`](crate::Limits::sessions) is reached.
+    #[error("broker has {limit} sessions and takes no more")]
+    Full {
+        /// The limit.
+        limit: usize,
+    },
+    /// The filter breaks the rules of MQTT.
+    #[error("cannot subscribe")]
+    Filter(#[from] InvalidFilter),
+}
+
+impl LocalClient {
+    pub(crate) fn new(shared: Arc<Shared>) -> LocalClient {
+        LocalClient { shared }
+    }
+
+    /// Publishes a message. Returns when it is in the queues of its receivers; for a journaled
+    /// topic that is after its commit.
+    ///
+    /// # Errors
+    /// When it was neither stored nor routed.
+    ///
+    /// # Cancel safety
+    /// The message is published once this was polled for the first time, even if the future is
+    /// dropped then.
+    pub async fn publish(&self, message: Message) -> Result<(), PublishError> {
+        self.check(&message)?;
+        let (taken, fx) = self.shared.decide(|hub, now, fx| {
+            if hub.is_closed() {
+                return Err(PublishError::Closed);
+            }
+            hub.publish_local(message, now, fx);
+            Ok(())
+        });
+        taken?;
+        if fx.journal.is_empty() {
+            return Ok(());
+        }
+        // A task of its own routes the message after the commit even if nobody waits here then.
+        let commit = self.shared.runtime.spawn(Arc::clone(&self.shared).commit(fx.journal));
+        match commit.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(refused)) => {
+                Err(PublishError::NotStored { reason: refused.code, source: refused.cause })
+            }
+            // The runtime is shutting down.
+            Err(_) => Err(PublishError::Closed),
+        }
+    }
+
+    /// Subscribes with QoS 2, beginning with the retained messages. At most `limit` messages
+    /// wait to be received (at least one); when there are more, the oldest are dropped and
+    /// counted, see [`LocalSubscription::dropped`].
+    ///
+    /// # Errors
+    /// When there is no subscription.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: it never waits.
+    pub async fn subscribe(
+        &self,
+        filter: impl AsRef<str>,
+        limit: usize,
+    ) -> Result<LocalSubscription, SubscribeError> {
+        let filter: TopicFilter = filter.as_ref().parse()?;
+        let (key, _) = self.shared.decide(|hub, now, _| hub.tap(filter, limit, now));
+        let key = key.map_err(|refused| match refused {
+            TapRefused::Closed => SubscribeError::Closed,
+            TapRefused::Full => SubscribeError::Full { limit: self.shared.limits.sessions },
+        })?;
+        Ok(LocalSubscription { shared: Arc::clone(&self.shared), key })
+    }
+
+    fn check(&self, message: &Message) -> Result<(), PublishError> {
+        let too_large = |bytes, limit_bytes| PublishError::TooLarge { bytes, limit_bytes };
+        let (bytes, limit) = (message.encoded_bytes(), self.shared.limits.packet_bytes);
+        if bytes > limit {
+            return Err(too_large(bytes, limit));
+        }
+        let data = message.properties().find(|property| match property {
+            Property::CorrelationData(data) => Some(data.len()),
+            _ => None,
+        });
+        let limit = usize::from(u16::MAX);
+        data.filter(|bytes| *bytes > limit).map_or(Ok(()), |bytes| Err(too_large(bytes, limit)))
+    }
+}
+
+impl LocalSubscription {
+    /// The next message; `None` once the broker is closed and all messages were received. On a
+    /// message that was retained when the subscription began, [`Message::is_retained`] holds.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: no message is lost when the future is dropped.
+    pub async fn recv(&mut self) -> Option<Message> {
+        poll_fn(|context| {
+            let waker = context.waker();
+            self.shared.decide(|hub, now, _| hub.poll_tap(self.key, waker, now)).0
+        })
+        .await
+    }
+
+    /// How many messages were dropped because too many waited.
+    pub fn dropped(&self) -> u64 {
+        self.shared.hub(|hub| hub.tap_dropped(self.key))
+    }
+}
+
+impl Drop for LocalSubscription {
+    fn drop(&mut self) {
+        self.shared.hub(|hub| hub.end_tap(self.key));
+    }
+}

@@ -1,0 +1,360 @@
+//! One connection, one task: reads, lets the hub decide, writes.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Wake, Waker};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Sleep, sleep_until, timeout};
+
+use super::input::{Input, Lost};
+use super::writer::Writer;
+use crate::hub::{Effects, Journaled, Peer};
+use crate::journal::{Commits, Refused};
+use crate::packet::{
+    ConnAck, DecodeError, Decoder, Disconnect, Packet, Properties, ReasonCode, Version,
+};
+use crate::session::{Closing, Outbound};
+use crate::shared::Shared;
+
+/// How long a client may take to fetch the last packets of a connection that we close.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Serves a client until one side ends it.
+pub(super) async fn run(
+    mut stream: TcpStream,
+    shared: Arc<Shared>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut input = Input::new(shared.limits.packet_bytes);
+    let connect = tokio::select! {
+        connect = timeout(shared.limits.connect_within, input.connect(&mut stream)) => connect,
+        // Who has not said anything yet is not waited for.
+        _ = stop.wait_for(|stop| *stop) => return,
+    };
+    let connect = match connect {
+        Ok(Ok(connect)) => connect,
+        Ok(Err(Lost::Decode(error))) => {
+            shared.hub(|hub| hub.stats_mut().protocol_errors += 1);
+            return refuse(stream, &input.decoder, &error).await;
+        }
+        Ok(Err(Lost::Gone)) | Err(_) => return,
+    };
+    let version = connect.version;
+    let door = Arc::new(Door(Notify::new()));
+    let waker = Waker::from(Arc::clone(&door));
+    let (accepted, fx) = shared.decide(|hub, now, fx| hub.connect(connect, waker, now, fx));
+    let mut commits = shared.commits();
+    begin(&shared, &mut commits, fx);
+    match accepted {
+        Ok(accepted) => {
+            let peer = accepted.peer;
+            let writer = Writer::default();
+            let outbound = Vec::new();
+            // The CONNACK waits, and perhaps what an earlier connection left.
+            let more = true;
+            let mut connection =
+                Connection { shared, version, peer, input, writer, commits, outbound, more };
+            connection.serve(stream, &door, accepted.deadline).await;
+        }
+        Err(code) => {
+            let properties = Properties::new();
+            let answer = ConnAck { session_present: false, code, properties };
+            farewell(stream, Packet::ConnAck(answer), version).await;
+            finish(&shared, &mut commits).await;
+        }
+    }
+}
+
+/// Wakes the task from the hub.
+struct Door(Notify);
+
+impl Wake for Door {
+    fn wake(self: Arc<Door>) {
+        self.0.notify_one();
+    }
+
+    fn wake_by_ref(self: &Arc<Door>) {
+        self.0.notify_one();
+    }
+}
+
+struct Connection {
+    shared: Arc<Shared>,
+    version: Version,
+    peer: Peer,
+    input: Input,
+    writer: Writer,
+    commits: Commits,
+    outbound: Vec<Outbound>,
+    /// Whether the session has more than fitted into the writer last time.
+    more: bool,
+}
+
+/// Why the loop of a connection ended.
+enum End {
+    Closing(Closing),
+    /// The network is gone: nothing can be said any more.
+    Gone,
+}
+
+impl From<Closing> for End {
+    fn from(closing: Closing) -> End {
+        End::Closing(closing)
+    }
+}
+
+impl From<io::Error> for End {
+    fn from(_: io::Error) -> End {
+        End::Gone
+    }
+}
+
+impl Connection {
+    async fn serve(&mut self, mut stream: TcpStream, door: &Door, deadline: Option<Instant>) {
+        let (mut reader, mut writer) = stream.split();
+        let end = self.exchange(&mut reader, &mut writer, door, deadline).await;
+        let closing = match &end {
+            Err(End::Closing(closing)) => closing.clone(),
+            // A client that goes without a word wants its will published.
+            Ok(()) | Err(End::Gone) => Closing::Goodbye { with_will: true },
+        };
+        if closing == Closing::Ended(ReasonCode::SERVER_SHUTTING_DOWN) {
+            self.settle_commits().await;
+        }
+        let peer = self.peer;
+        let ((), fx) = self.shared.decide(|hub, now, fx| hub.leave(peer, &closing, now, fx));
+        begin(&self.shared, &mut self.commits, fx);
+        match closing {
+            Closing::Goodbye { .. } => drop(stream),
+            Closing::Violation(code) | Closing::Ended(code) => {
+                if self.version == Version::V5 {
+                    let packet = Packet::Disconnect(Disconnect::new(code));
+                    self.writer.push(&Outbound::Packet(packet), self.version);
+                }
+                let goodbye = timeout(FAREWELL, self.say_goodbye(stream));
+                // Whoever does not fetch it goes without.
+                drop(goodbye.await);
+            }
+        }
+        finish(&self.shared, &mut self.commits).await;
+    }
+
+    async fn exchange(
+        &mut self,
+        reader: &mut ReadHalf<'_>,
+        writer: &mut WriteHalf<'_>,
+        door: &Door,
+        deadline: Option<Instant>,
+    ) -> Result<(), End> {
+        // CONNECT may have come together with packets behind it.
+        self.on_packets().await?;
+        let mut written = Instant::now();
+        let mut timer = Box::pin(sleep_until(self.next_check(deadline)));
+        loop {
+            if self.more && self.writer.is_empty() {
+                self.collect()?;
+            }
+            if self.writer.is_empty() {
+                written = Instant::now();
+            }
+            tokio::select! {
+                biased;
+                result = poll_fn(|cx| self.writer.poll_write(Pin::new(&mut *writer), cx)),
+                    if !self.writer.is_empty() =>
+                {
+                    result?;
+                    written = Instant::now();
+                }
+                (messages, outcome) = self.commits.next(), if !self.commits.is_empty() => {
+                    self.on_commit(messages, &outcome)?;
+                }
+                bytes = reader.read_buf(self.input.room()), if self.may_read() => {
+                    if bytes? == 0 {
+                        return Ok(());
+                    }
+                    self.on_packets().await?;
+                }
+                () = door.0.notified() => self.on_wake()?,
+                () = &mut timer => self.on_timer(written, timer.as_mut())?,
+            }
+        }
+    }
+
+    /// Not while the client leaves our answers lying, nor while the disk is behind. A client of
+    /// MQTT 3.1.1 knows no receive maximum, so this holds it back instead.
+    fn may_read(&self) -> bool {
+        let limits = &self.shared.limits;
+        self.may_write()
+            && self.commits.len() < limits.commits_in_flight
+            && self.commits.messages() < limits.receive_maximum.into()
+    }
+
+    fn may_write(&self) -> bool {
+        self.writer.len() < self.shared.limits.write_buffer_bytes
+    }
+
+    /// Handles all packets that are complete, under one lock.
+    async fn on_packets(&mut self) -> Result<(), End> {
+        let error = self.input.decode_all().err();
+        let (peer, budget) = (self.peer, self.budget());
+        let (packets, outbound) = (&mut self.input.packets, &mut self.outbound);
+        let (result, fx) = self.shared.decide(|hub, now, fx| {
+            let handled = hub.handle(peer, packets.drain(..), now, fx);
+            let polled = hub.poll(peer, now, budget, outbound);
+            handled.and(polled)
+        });
+        let congested = fx.congested;
+        begin(&self.shared, &mut self.commits, fx);
+        self.encode();
+        self.more = result?;
+        if let Some(error) = error {
+            return Err(Closing::Violation(error.reason()).into());
+        }
+        if congested {
+            // The readers get a turn before this one brings more.
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+
+    /// Takes from the session what it wants to send.
+    fn collect(&mut self) -> Result<(), End> {
+        let (peer, budget) = (self.peer, self.budget());
+        let outbound = &mut self.outbound;
+        let (more, _) = self.shared.decide(|hub, now, _| hub.poll(peer, now, budget, outbound));
+        self.encode();
+        self.more = more?;
+        Ok(())
+    }
+
+    /// A slow reader gets more once it has taken what was written; the end does not wait for it.
+    fn on_wake(&mut self) -> Result<(), End> {
+        if self.may_write() {
+            return self.collect();
+        }
+        self.more = true;
+        let peer = self.peer;
+        Ok(self.shared.hub(|hub| hub.ended(peer))?)
+    }
+
+    fn on_commit(
+        &mut self,
+        messages: Vec<Journaled>,
+        outcome: &Result<(), Refused>,
+    ) -> Result<(), End> {
+        self.shared.end_commit(messages, outcome);
+        self.collect()
+    }
+
+    /// The broker stops: what was taken is still acknowledged, once its commit has ended.
+    async fn settle_commits(&mut self) {
+        while !self.commits.is_empty() {
+            let (messages, outcome) = self.commits.next().await;
+            // The broker is closed, which is no news.
+            drop(self.on_commit(messages, &outcome));
+        }
+    }
+
+    fn on_timer(&mut self, written: Instant, timer: Pin<&mut Sleep>) -> Result<(), End> {
+        let now = Instant::now();
+        if !self.writer.is_empty() && now - written >= self.shared.limits.write_within {
+            return Err(End::Gone);
+        }
+        let peer = self.peer;
+        let deadline = match self.may_read() {
+            true => self.shared.hub(|hub| hub.keep_alive(peer, now))?,
+            // Who is not listened to cannot be blamed for silence.
+            false => None,
+        };
+        timer.reset(self.next_check(deadline));
+        Ok(())
+    }
+
+    /// When to look at keep alive and slow reading again. The timer is set anew only when it
+    /// fires, not with every packet.
+    fn next_check(&self, keep_alive: Option<Instant>) -> tokio::time::Instant {
+        let slow = Instant::now() + self.shared.limits.write_within;
+        keep_alive.map_or(slow, |keep_alive| keep_alive.min(slow)).into()
+    }
+
+    fn budget(&self) -> usize {
+        self.shared.limits.write_buffer_bytes.saturating_sub(self.writer.len())
+    }
+
+    fn encode(&mut self) {
+        for outbound in self.outbound.drain(..) {
+            self.writer.push(&outbound, self.version);
+        }
+    }
+
+    async fn say_goodbye(&mut self, mut stream: TcpStream) -> io::Result<()> {
+        while !self.writer.is_empty() {
+            poll_fn(|cx| self.writer.poll_write(Pin::new(&mut stream), cx)).await?;
+        }
+        close(stream).await
+    }
+}
+
+/// Closes a connection so that what was written arrives: to close with unread bytes would make
+/// the system throw away the other direction too.
+async fn close(mut stream: TcpStream) -> io::Result<()> {
+    stream.shutdown().await?;
+    let mut unread = [0; 4096];
+    while stream.read(&mut unread).await? > 0 {}
+    Ok(())
+}
+
+/// Sends one last packet.
+async fn farewell(mut stream: TcpStream, packet: Packet, version: Version) {
+    let mut bytes = BytesMut::new();
+    packet.encode(version, &mut bytes);
+    let goodbye = timeout(FAREWELL, async move {
+        stream.write_all(&bytes).await?;
+        close(stream).await
+    });
+    // Whoever does not fetch it goes without.
+    drop(goodbye.await);
+}
+
+/// Answers what should have been a CONNECT.
+async fn refuse(stream: TcpStream, decoder: &Decoder, error: &DecodeError) {
+    let code = error.reason();
+    let connect_ack = |code| {
+        Packet::ConnAck(ConnAck { session_present: false, code, properties: Properties::new() })
+    };
+    match (error, decoder.version()) {
+        // Levels below 5 cannot read an answer of MQTT 5.0 (section 3.1.2.2).
+        (DecodeError::UnsupportedVersion(0..=4), _) => {
+            farewell(stream, connect_ack(code), Version::V311).await;
+        }
+        (DecodeError::UnsupportedVersion(_), _) => {
+            farewell(stream, connect_ack(code), Version::V5).await;
+        }
+        (_, Some(Version::V5)) => farewell(stream, connect_ack(code), Version::V5).await,
+        // The version is not known, or has no word for it.
+        _ => drop(stream),
+    }
+}
+
+fn begin(shared: &Shared, commits: &mut Commits, fx: Effects) {
+    if !fx.journal.is_empty() {
+        shared.begin_commit(fx.journal.len());
+        commits.begin(fx.journal);
+    }
+}
+
+/// Waits for the commits under way: their messages are stored, so they have to be routed too.
+async fn finish(shared: &Shared, commits: &mut Commits) {
+    while !commits.is_empty() {
+        let (messages, outcome) = commits.next().await;
+        shared.end_commit(messages, &outcome);
+    }
+}

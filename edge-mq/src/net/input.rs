@@ -1,0 +1,70 @@
+//! What comes out of one socket: bytes, and the packets in them.
+
+use bytes::BytesMut;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+use crate::packet::{Connect, DecodeError, Decoder, Packet};
+
+/// What a read asks for at first. An idle connection keeps about this much memory.
+const SMALL_READ_BYTES: usize = 2 * 1024;
+/// What a read asks for when the client has much to say. More brings no more speed: the kernel
+/// hands out about as much at once.
+const LARGE_READ_BYTES: usize = 64 * 1024;
+/// Why there is no packet.
+pub(super) enum Lost {
+    Decode(DecodeError),
+    /// The client closed the connection, or the network did.
+    Gone,
+}
+
+/// Bytes from the client and the packets in them.
+pub(super) struct Input {
+    pub(super) decoder: Decoder,
+    buffer: BytesMut,
+    pub(super) packets: Vec<Packet>,
+    /// What the next read asks for; grows while reads are full.
+    read_bytes: usize,
+}
+
+impl Input {
+    pub(super) fn new(packet_bytes: usize) -> Input {
+        let decoder = Decoder::accepting(packet_bytes);
+        let (buffer, packets) = (BytesMut::new(), Vec::new());
+        Input { decoder, buffer, packets, read_bytes: SMALL_READ_BYTES }
+    }
+
+    /// The buffer, with room for the next read.
+    pub(super) fn room(&mut self) -> &mut BytesMut {
+        if self.buffer.capacity() == self.buffer.len() {
+            self.buffer.reserve(self.read_bytes);
+        }
+        &mut self.buffer
+    }
+
+    pub(super) async fn connect(&mut self, stream: &mut TcpStream) -> Result<Connect, Lost> {
+        loop {
+            match self.decoder.decode(&mut self.buffer).map_err(Lost::Decode)? {
+                Some(Packet::Connect(connect)) => return Ok(*connect),
+                // The decoder takes no other packet first.
+                Some(_) => return Err(Lost::Gone),
+                None => {}
+            }
+            match stream.read_buf(self.room()).await {
+                Ok(0) | Err(_) => return Err(Lost::Gone),
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Takes out all complete packets, and those before the first bad one.
+    pub(super) fn decode_all(&mut self) -> Result<(), DecodeError> {
+        let full = self.buffer.capacity() == self.buffer.len();
+        let wanted = if full { self.read_bytes * 2 } else { self.read_bytes / 2 };
+        self.read_bytes = wanted.clamp(SMALL_READ_BYTES, LARGE_READ_BYTES);
+        while let Some(packet) = self.decoder.decode(&mut self.buffer)? {
+            self.packets.push(packet);
+        }
+        Ok(())
+    }
+}

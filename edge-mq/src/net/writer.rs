@@ -1,0 +1,98 @@
+//! Encoded packets on their way into one socket, many with one system call.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::AsyncWrite;
+
+use crate::packet::Version;
+use crate::session::{Outbound, OutboundPublish};
+
+/// Up to here a payload is copied in among the other packets; beyond, it is handed to the system
+/// from where it lies. A slice of its own costs about as much as copying this.
+const COPY_BYTES: usize = 2048;
+
+/// Slices of one system call. Linux takes up to 1024.
+const SLICES: usize = 64;
+
+#[derive(Debug, Default)]
+pub(super) struct Writer {
+    /// In front of `tail`: large payloads, and what was encoded before them.
+    chunks: VecDeque<Bytes>,
+    tail: BytesMut,
+    len: usize,
+}
+
+impl Writer {
+    /// Bytes that are not written yet.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(super) fn push(&mut self, outbound: &Outbound, version: Version) {
+        let before = self.tail.len();
+        match outbound {
+            Outbound::Packet(packet) => packet.encode(version, &mut self.tail),
+            Outbound::Publish(publish) => return self.push_publish(publish, version),
+        }
+        self.len += self.tail.len() - before;
+    }
+
+    fn push_publish(&mut self, publish: &OutboundPublish, version: Version) {
+        let before = self.tail.len();
+        let payload = publish.routed.message.payload();
+        publish.head().encode(version, payload.len(), &mut self.tail);
+        if payload.len() <= COPY_BYTES {
+            self.tail.extend_from_slice(payload);
+            self.len += self.tail.len() - before;
+        } else {
+            self.len += self.tail.len() - before + payload.len();
+            self.chunks.push_back(self.tail.split().freeze());
+            self.chunks.push_back(payload.clone());
+        }
+    }
+
+    /// Writes what the socket takes; ready once it took something.
+    pub(super) fn poll_write(
+        &mut self,
+        socket: Pin<&mut impl AsyncWrite>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let mut used = 0;
+        let chunks = self.chunks.iter().map(|chunk| &chunk[..]).take(SLICES - 1);
+        // The tail comes last, so only when all chunks are in.
+        let tail = (self.chunks.len() < SLICES).then_some(&self.tail[..]);
+        for (slice, bytes) in slices.iter_mut().zip(chunks.chain(tail)) {
+            *slice = IoSlice::new(bytes);
+            used += 1;
+        }
+        match ready!(socket.poll_write_vectored(context, &slices[..used]))? {
+            0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            written => {
+                self.advance(written);
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+
+    fn advance(&mut self, written: usize) {
+        self.len -= written;
+        let mut left = written;
+        while let Some(chunk) = self.chunks.front_mut() {
+            if left < chunk.len() {
+                return chunk.advance(left);
+            }
+            left -= chunk.len();
+            self.chunks.pop_front();
+        }
+        self.tail.advance(left);
+    }
+}

@@ -1,0 +1,280 @@
+//! One client's session: what it subscribed to, what it was sent, what it has sent; with the
+//! connection that carries it now, if one does.
+//!
+//! A session decides and does nothing: packets and the time come in, and what to do comes out. It
+//! never reads a clock and never sees a socket.
+
+mod link;
+mod outgoing;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub(crate) use link::{Link, LinkId};
+pub(crate) use outgoing::{Outgoing, Queued};
+
+use crate::TopicFilter;
+use crate::message::{Message, Routed};
+use crate::packet::{
+    Ack, Delivery, Disconnect, Packet, PacketId, Property, Publish, ReasonCode, Subscribe, Text,
+    Unsubscribe, Version,
+};
+use crate::stats::Stats;
+
+/// A client as the broker knows it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) client_id: Text,
+    pub(crate) subscriptions: BTreeSet<TopicFilter>,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) link: Option<Link>,
+    /// How long it outlives its connection.
+    pub(crate) expiry: Duration,
+    /// What is due while nobody is connected.
+    pub(crate) parting: Option<Parting>,
+    /// QoS 2 messages of the client that it has not released.
+    received: HashMap<PacketId, Received>,
+}
+
+/// A session without a connection.
+#[derive(Debug)]
+pub(crate) struct Parting {
+    pub(crate) will: Option<(Instant, Message)>,
+    pub(crate) ends_at: Instant,
+}
+
+/// How far a QoS 2 message of the client has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Received {
+    /// Its commit is under way. The same message again is no second one.
+    Committing,
+    /// PUBREC was sent, PUBREL is to come.
+    Acknowledged,
+}
+
+/// What the hub is to do for a packet.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// The session did it alone.
+    Done,
+    /// Route or journal the message, then settle the receipt, if there is one.
+    Publish(Message, Option<Receipt>),
+    Subscribe(Subscribe),
+    Unsubscribe(Unsubscribe),
+}
+
+/// Stands for an acknowledgement that is owed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Receipt {
+    pub(crate) link: LinkId,
+    pub(crate) delivery: Delivery,
+}
+
+/// Why a connection ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Closing {
+    /// The client said so.
+    Goodbye { with_will: bool },
+    /// The client broke the rules.
+    Violation(ReasonCode),
+    /// The broker ends it, through no fault of the client.
+    Ended(ReasonCode),
+}
+
+/// One packet to be sent.
+#[derive(Debug)]
+pub(crate) enum Outbound {
+    Packet(Packet),
+    Publish(OutboundPublish),
+}
+
+/// One message to be sent; the payload is shared with all who get it.
+#[derive(Debug)]
+pub(crate) struct OutboundPublish {
+    pub(crate) routed: Arc<Routed>,
+    pub(crate) delivery: Delivery,
+    pub(crate) retain: bool,
+    pub(crate) dup: bool,
+    pub(crate) own_properties: Vec<Property>,
+}
+
+impl Outbound {
+    pub(crate) fn cost_bytes(&self) -> usize {
+        match self {
+            // Acknowledgements and the like.
+            Outbound::Packet(_) => 8,
+            Outbound::Publish(publish) => publish.routed.message.cost_bytes(),
+        }
+    }
+}
+
+impl Session {
+    pub(crate) fn new(client_id: Text, expiry: Duration) -> Session {
+        Session {
+            client_id,
+            subscriptions: BTreeSet::new(),
+            outgoing: Outgoing::new(),
+            link: None,
+            expiry,
+            parting: None,
+            received: HashMap::new(),
+        }
+    }
+
+    /// The connection, if it is still this one.
+    pub(crate) fn link_mut(&mut self, id: LinkId) -> Option<&mut Link> {
+        self.link.as_mut().filter(|link| link.id == id)
+    }
+
+    /// Handles one packet of the connection.
+    pub(crate) fn handle(&mut self, packet: Packet, stats: &mut Stats) -> Result<Step, Closing> {
+        let Some(link) = self.link.as_mut() else { return Ok(Step::Done) };
+        match packet {
+            Packet::Publish(publish) => return self.publish(publish, stats),
+            Packet::PubAck(ack) => self.outgoing.finish(ack.id, stats),
+            Packet::PubRec(ack) if ack.code.is_error() => self.outgoing.finish(ack.id, stats),
+            Packet::PubRec(ack) => {
+                let known = self.outgoing.release(ack.id, stats);
+                link.control.push_back(Packet::PubRel(Ack::new(ack.id, found(known))));
+            }
+            Packet::PubComp(ack) => self.outgoing.complete(ack.id, stats),
+            Packet::PubRel(ack) => self.pub_rel(ack.id)?,
+            Packet::Subscribe(subscribe) => return Ok(Step::Subscribe(subscribe)),
+            Packet::Unsubscribe(unsubscribe) => return Ok(Step::Unsubscribe(unsubscribe)),
+            Packet::PingReq => link.control.push_back(Packet::PingResp),
+            Packet::Disconnect(disconnect) => return Err(self.goodbye(&disconnect)),
+            // Only servers send these, or the client has no business with them now.
+            Packet::Connect(_)
+            | Packet::ConnAck(_)
+            | Packet::SubAck(_)
+            | Packet::UnsubAck(_)
+            | Packet::PingResp
+            | Packet::Auth(_) => return Err(Closing::Violation(ReasonCode::PROTOCOL_ERROR)),
+        }
+        Ok(Step::Done)
+    }
+
+    fn publish(&mut self, mut publish: Publish, stats: &mut Stats) -> Result<Step, Closing> {
+        let Some(link) = self.link.as_mut() else { return Ok(Step::Done) };
+        let properties = &publish.properties;
+        if properties.iter().any(|property| matches!(property, Property::SubscriptionId(_))) {
+            // Only servers put one into a PUBLISH (section 3.3.4).
+            return Err(Closing::Violation(ReasonCode::PROTOCOL_ERROR));
+        }
+        let alias = properties.find(|property| match property {
+            Property::TopicAlias(alias) => Some(alias.get()),
+            _ => None,
+        });
+        let topic = link.resolve(publish.topic.take(), alias)?;
+        let receipt = match publish.delivery {
+            Delivery::AtMostOnce => None,
+            delivery @ Delivery::AtLeastOnce(_) => Some(link.hold(delivery)?),
+            delivery @ Delivery::ExactlyOnce(id) => {
+                let Some(receipt) = self.first_time(id, delivery)? else { return Ok(Step::Done) };
+                Some(receipt)
+            }
+        };
+        stats.received += 1;
+        Ok(Step::Publish(Message::from_publish(publish, topic), receipt))
+    }
+
+    /// A receipt, if this QoS 2 message did not come before.
+    fn first_time(&mut self, id: PacketId, delivery: Delivery) -> Result<Option<Receipt>, Closing> {
+        let Some(link) = self.link.as_mut() else { return Ok(None) };
+        match self.received.get(&id) {
+            None => {
+                let receipt = link.hold(delivery)?;
+                self.received.insert(id, Received::Committing);
+                Ok(Some(receipt))
+            }
+            // Its PUBREC comes with the commit: on this connection, even if the message came
+            // first on another.
+            Some(Received::Committing) => {
+                if !link.is_holding(delivery) {
+                    link.hold(delivery)?;
+                }
+                Ok(None)
+            }
+            Some(Received::Acknowledged) => {
+                link.hold(delivery)?;
+                link.settle(delivery, ReasonCode::SUCCESS);
+                Ok(None)
+            }
+        }
+    }
+
+    fn pub_rel(&mut self, id: PacketId) -> Result<(), Closing> {
+        let Some(link) = self.link.as_mut() else { return Ok(()) };
+        if self.received.get(&id) == Some(&Received::Committing) {
+            // It was not acknowledged, so there is nothing to release.
+            return Err(Closing::Violation(ReasonCode::PROTOCOL_ERROR));
+        }
+        let known = self.received.remove(&id).is_some();
+        link.complete(id, found(known));
+        Ok(())
+    }
+
+    /// What a receipt stands for was done, or refused. Returns whether the connection has to be
+    /// closed: MQTT 3.1.1 cannot say that a message was refused.
+    pub(crate) fn settle(&mut self, receipt: Receipt, code: ReasonCode) -> bool {
+        let exactly_once = match receipt.delivery {
+            Delivery::ExactlyOnce(id) if code.is_error() => self.received.remove(&id).is_some(),
+            Delivery::ExactlyOnce(id) => {
+                self.received.insert(id, Received::Acknowledged);
+                true
+            }
+            _ => false,
+        };
+        let Some(link) = self.link.as_mut() else { return false };
+        // A QoS 1 message that came on an earlier connection will be sent again, and be
+        // acknowledged then; a second acknowledgement could meet another message.
+        if receipt.link != link.id && !exactly_once {
+            return false;
+        }
+        if code.is_error() && link.version == Version::V311 {
+            return true;
+        }
+        link.settle(receipt.delivery, code);
+        false
+    }
+
+    fn goodbye(&mut self, disconnect: &Disconnect) -> Closing {
+        let expiry = disconnect.properties.find(|property| match property {
+            Property::SessionExpiry(seconds) => Some(*seconds),
+            _ => None,
+        });
+        if let Some(seconds) = expiry {
+            // Section 3.14.2.2.2: a session that was to end with its connection stays so.
+            if self.expiry.is_zero() && seconds > 0 {
+                return Closing::Violation(ReasonCode::PROTOCOL_ERROR);
+            }
+            self.expiry = Duration::from_secs(seconds.into());
+        }
+        Closing::Goodbye { with_will: disconnect.code != ReasonCode::SUCCESS }
+    }
+
+    /// Gives out what may be sent now. Returns whether there is more behind the budget.
+    pub(crate) fn poll(
+        &mut self,
+        now: Instant,
+        budget: usize,
+        out: &mut Vec<Outbound>,
+        stats: &mut Stats,
+    ) -> bool {
+        let Some(link) = self.link.as_mut() else { return false };
+        out.extend(link.control.drain(..).map(Outbound::Packet));
+        self.outgoing.poll(link, now, budget, out, stats)
+    }
+}
+
+fn found(known: bool) -> ReasonCode {
+    if known { ReasonCode::SUCCESS } else { ReasonCode::PACKET_IDENTIFIER_NOT_FOUND }
+}
+
+impl Parting {
+    /// When something is due next.
+    pub(crate) fn next(&self) -> Instant {
+        self.will.as_ref().map_or(self.ends_at, |(due, _)| self.ends_at.min(*due))
+    }
+}

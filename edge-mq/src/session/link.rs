@@ -1,0 +1,195 @@
+//! What a session knows about the connection that carries it. Gone with the connection.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use super::{Closing, Receipt};
+use crate::TopicName;
+use crate::limits::Limits;
+use crate::message::Message;
+use crate::packet::{
+    Ack, Connect, Delivery, Packet, PacketId, Property, QoS, ReasonCode, Version, Will,
+};
+
+/// Names one connection; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct LinkId(pub(crate) u64);
+
+/// The connection of a session.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) id: LinkId,
+    pub(crate) version: Version,
+    /// How many messages may be in flight to the client.
+    pub(crate) window: usize,
+    /// The largest packet that the client takes.
+    pub(crate) max_packet_bytes: Option<usize>,
+    pub(crate) will: Option<LinkWill>,
+    /// Packets that go out before any message. Bounded, as each answers a packet of the client,
+    /// and those are not read while answers wait to be written.
+    pub(crate) control: VecDeque<Packet>,
+    /// Why the broker wants to close the connection.
+    pub(crate) end: Option<ReasonCode>,
+    waker: Waker,
+    /// Whether the connection knows that there is something for it.
+    awake: bool,
+    keep_alive: Option<Duration>,
+    last_packet: Instant,
+    aliases: Vec<Option<TopicName>>,
+    /// Acknowledgements in the order in which they have to go out (section 4.6), each with its
+    /// code once that is known.
+    acks: VecDeque<(Delivery, Option<ReasonCode>)>,
+    /// QoS 1 and 2 messages of the client that we have not acknowledged for good.
+    unacknowledged: usize,
+    receive_maximum: usize,
+}
+
+/// What to publish when the connection is lost.
+#[derive(Debug)]
+pub(crate) struct LinkWill {
+    pub(crate) message: Message,
+    pub(crate) delay: Duration,
+}
+
+impl LinkWill {
+    fn new(will: Will) -> LinkWill {
+        let delay = will.properties.find(|property| match property {
+            Property::WillDelay(seconds) => Some(Duration::from_secs(u64::from(*seconds))),
+            _ => None,
+        });
+        // Kept as long as the connection lasts, so not in its read buffer.
+        let message = Message::from_will(will).detached();
+        LinkWill { message, delay: delay.unwrap_or_default() }
+    }
+}
+
+impl Link {
+    pub(crate) fn new(
+        id: LinkId,
+        connect: &mut Connect,
+        waker: Waker,
+        limits: &Limits,
+        now: Instant,
+    ) -> Link {
+        let receive_maximum = connect.properties.find(|property| match property {
+            Property::ReceiveMaximum(count) => Some(count.get()),
+            _ => None,
+        });
+        let max_packet_bytes = connect.properties.find(|property| match property {
+            Property::MaximumPacketSize(size) => usize::try_from(size.get()).ok(),
+            _ => None,
+        });
+        let keep_alive = u64::from(connect.keep_alive);
+        Link {
+            id,
+            version: connect.version,
+            window: receive_maximum.unwrap_or(u16::MAX).min(limits.inflight_messages).into(),
+            max_packet_bytes,
+            will: connect.will.take().map(LinkWill::new),
+            control: VecDeque::new(),
+            end: None,
+            waker,
+            awake: false,
+            // One and a half times (section 3.1.2.10); 0 turns it off.
+            keep_alive: (keep_alive > 0).then(|| Duration::from_millis(keep_alive * 1500)),
+            last_packet: now,
+            aliases: vec![None; usize::from(limits.topic_aliases)],
+            acks: VecDeque::new(),
+            unacknowledged: 0,
+            receive_maximum: limits.receive_maximum.into(),
+        }
+    }
+
+    /// The connection handles packets, or asks for some: it needs no waking until it is done.
+    pub(crate) fn set_awake(&mut self, awake: bool) {
+        self.awake = awake;
+    }
+
+    /// The waker of the connection, unless it was woken already.
+    pub(crate) fn wake(&mut self) -> Option<Waker> {
+        let asleep = !std::mem::replace(&mut self.awake, true);
+        asleep.then(|| self.waker.clone())
+    }
+
+    /// Its waker in any case: the end of a connection has to reach even one that was woken, and
+    /// has not asked for more because its client reads too slowly.
+    pub(crate) fn call(&mut self) -> Waker {
+        self.awake = true;
+        self.waker.clone()
+    }
+
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.last_packet = now;
+    }
+
+    /// When the client counts as lost, if it keeps silent.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.last_packet.checked_add(self.keep_alive?)
+    }
+
+    /// The topic of a PUBLISH, from its topic alias if it has one (section 3.3.4).
+    pub(crate) fn resolve(
+        &mut self,
+        topic: Option<TopicName>,
+        alias: Option<u16>,
+    ) -> Result<TopicName, Closing> {
+        let invalid = Closing::Violation(ReasonCode::TOPIC_ALIAS_INVALID);
+        let Some(alias) = alias else {
+            return topic.ok_or(Closing::Violation(ReasonCode::PROTOCOL_ERROR));
+        };
+        let known = self.aliases.get_mut(usize::from(alias) - 1).ok_or(invalid)?;
+        match topic {
+            Some(topic) => {
+                *known = Some(topic.detached());
+                Ok(topic)
+            }
+            None => known.clone().ok_or(Closing::Violation(ReasonCode::PROTOCOL_ERROR)),
+        }
+    }
+
+    /// Reserves the place of an acknowledgement.
+    pub(crate) fn hold(&mut self, delivery: Delivery) -> Result<Receipt, Closing> {
+        if self.version == Version::V5 && self.unacknowledged >= self.receive_maximum {
+            return Err(Closing::Violation(ReasonCode::RECEIVE_MAXIMUM_EXCEEDED));
+        }
+        self.unacknowledged += 1;
+        self.acks.push_back((delivery, None));
+        Ok(Receipt { link: self.id, delivery })
+    }
+
+    pub(crate) fn is_holding(&self, delivery: Delivery) -> bool {
+        self.acks.iter().any(|(held, code)| *held == delivery && code.is_none())
+    }
+
+    /// An acknowledgement may go out, once those before it may.
+    pub(crate) fn settle(&mut self, delivery: Delivery, code: ReasonCode) {
+        let mut waiting = self.acks.iter_mut();
+        if let Some(ack) = waiting.find(|(held, done)| *held == delivery && done.is_none()) {
+            ack.1 = Some(code);
+        }
+        while let Some((delivery, Some(code))) = self.acks.front().copied() {
+            self.acks.pop_front();
+            self.acknowledge(delivery, code);
+        }
+    }
+
+    fn acknowledge(&mut self, delivery: Delivery, code: ReasonCode) {
+        let Some(id) = delivery.id() else { return };
+        let ack = Ack::new(id, code);
+        let ends = delivery.qos() == QoS::AtLeastOnce || code.is_error();
+        if ends {
+            self.unacknowledged = self.unacknowledged.saturating_sub(1);
+        }
+        self.control.push_back(match delivery.qos() {
+            QoS::ExactlyOnce => Packet::PubRec(ack),
+            _ => Packet::PubAck(ack),
+        });
+    }
+
+    /// PUBREL came: the end of a QoS 2 message.
+    pub(crate) fn complete(&mut self, id: PacketId, code: ReasonCode) {
+        self.unacknowledged = self.unacknowledged.saturating_sub(1);
+        self.control.push_back(Packet::PubComp(Ack::new(id, code)));
+    }
+}

@@ -1,0 +1,296 @@
+//! Messages on their way to one client: the queue, and the window of those it has not
+//! acknowledged.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::link::Link;
+use super::{Outbound, OutboundPublish};
+use crate::limits::{Limits, MAX_PACKET_BYTES, WhenFull};
+use crate::message::Routed;
+use crate::packet::{Ack, Delivery, Packet, PacketId, Property, QoS, ReasonCode, SubscriptionId};
+use crate::packet::{PublishHead, Version};
+use crate::stats::Stats;
+
+/// One message for one client.
+#[derive(Debug, Clone)]
+pub(crate) struct Queued {
+    pub(crate) routed: Arc<Routed>,
+    /// The lower one of message and subscription.
+    pub(crate) qos: QoS,
+    pub(crate) retain: bool,
+    /// Of the subscriptions that matched.
+    pub(crate) subscription_ids: Vec<SubscriptionId>,
+}
+
+/// What waits for one client, in the order in which it is to be sent.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    queue: VecDeque<Queued>,
+    /// Of `queue` and `inflight`.
+    bytes: usize,
+    /// In the order of the first sending, which is the order of serials and of sending again.
+    inflight: VecDeque<Inflight>,
+    /// How many at the front of `inflight` went out on this connection. The others, after a
+    /// reconnect, are still to be sent again.
+    sent: usize,
+    next_serial: u64,
+}
+
+#[derive(Debug)]
+struct Inflight {
+    /// Counts up without end; the packet identifier follows from it.
+    serial: u64,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// PUBLISH was sent, PUBACK or PUBREC is to come.
+    Publish(Queued),
+    /// PUBREL was sent, PUBCOMP is to come.
+    Release,
+}
+
+/// Packet identifiers: 1 to 65,535.
+const IDS: u64 = u16::MAX as u64;
+
+fn packet_id(serial: u64) -> PacketId {
+    let id = u16::try_from(serial % IDS + 1).expect("below 65,536");
+    PacketId::new(id).expect("at least 1")
+}
+
+impl Outgoing {
+    pub(crate) fn new() -> Outgoing {
+        let (queue, inflight) = (VecDeque::new(), VecDeque::new());
+        Outgoing { queue, bytes: 0, inflight, sent: 0, next_serial: 0 }
+    }
+
+    /// Messages that the client has not got, or not acknowledged.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len() + self.inflight.len()
+    }
+
+    /// Whether the queue is so full that the publishers should give its reader time.
+    pub(crate) fn is_congested(&self, limits: &Limits) -> bool {
+        self.queue.len() > limits.queue_messages / 4 || self.bytes > limits.queue_bytes / 4
+    }
+
+    /// Takes a message, or drops it or older ones as the limits say.
+    pub(crate) fn push(&mut self, queued: Queued, limits: &Limits, stats: &mut Stats) {
+        let bytes = queued.routed.message.cost_bytes();
+        let total = stats.queued_bytes + bytes;
+        if total > limits.queue_bytes_total || !self.make_room(bytes, queued.qos, limits, stats) {
+            return count_drop(queued.qos, stats);
+        }
+        self.bytes += bytes;
+        stats.queued_bytes += bytes;
+        self.queue.push_back(queued);
+    }
+
+    fn make_room(&mut self, bytes: usize, qos: QoS, limits: &Limits, stats: &mut Stats) -> bool {
+        let fits = |this: &Outgoing| {
+            this.queue.len() < limits.queue_messages && this.bytes + bytes <= limits.queue_bytes
+        };
+        // What would not even fit alone must not empty the queue first.
+        let may_drop = limits.queue_when_full == WhenFull::DropOldest
+            && qos > QoS::AtMostOnce
+            && bytes <= limits.queue_bytes;
+        while !fits(self) {
+            if !may_drop {
+                return false;
+            }
+            let Some(oldest) = self.queue.pop_front() else { return false };
+            count_drop(oldest.qos, stats);
+            self.freed(&oldest, stats);
+        }
+        true
+    }
+
+    /// Another connection carries the session from here on: all that was not acknowledged goes
+    /// out again.
+    pub(crate) fn restart(&mut self) {
+        self.sent = 0;
+    }
+
+    /// PUBACK, or a PUBREC that refuses.
+    pub(crate) fn finish(&mut self, id: PacketId, stats: &mut Stats) {
+        let publish = |inflight: &Inflight| matches!(inflight.stage, Stage::Publish(_));
+        self.remove(id, publish, stats);
+    }
+
+    /// PUBREC: the message is with the client, only its identifier is still in use.
+    pub(crate) fn release(&mut self, id: PacketId, stats: &mut Stats) -> bool {
+        let Some(at) = self.position(id) else { return false };
+        let stage = std::mem::replace(&mut self.inflight[at].stage, Stage::Release);
+        if let Stage::Publish(queued) = stage {
+            self.freed(&queued, stats);
+        }
+        true
+    }
+
+    /// PUBCOMP.
+    pub(crate) fn complete(&mut self, id: PacketId, stats: &mut Stats) {
+        self.remove(id, |inflight| matches!(inflight.stage, Stage::Release), stats);
+    }
+
+    /// Forgets everything; the session ends.
+    pub(crate) fn clear(&mut self, stats: &mut Stats) {
+        stats.queued_bytes -= self.bytes;
+        *self = Outgoing::new();
+    }
+
+    /// Gives out what may be sent now, until about `budget` bytes. Returns whether there is more.
+    pub(crate) fn poll(
+        &mut self,
+        link: &Link,
+        now: Instant,
+        mut budget: usize,
+        out: &mut Vec<Outbound>,
+        stats: &mut Stats,
+    ) -> bool {
+        while budget > 0 {
+            let next = match self.sent < self.inflight.len() {
+                true if self.sent < link.window => match self.resend(link, now, stats) {
+                    Some(next) => next,
+                    None => continue,
+                },
+                true => return false,
+                false => match self.next(link, now, stats) {
+                    Some(next) => next,
+                    None => return false,
+                },
+            };
+            budget = budget.saturating_sub(next.cost_bytes());
+            stats.sent += u64::from(matches!(next, Outbound::Publish(_)));
+            out.push(next);
+        }
+        true
+    }
+
+    /// The next of those that an earlier connection left; `None` if this client does not take it
+    /// any more, which counts as acknowledged (section 3.1.2.11.4).
+    fn resend(&mut self, link: &Link, now: Instant, stats: &mut Stats) -> Option<Outbound> {
+        let Inflight { serial, stage } = &self.inflight[self.sent];
+        let id = packet_id(*serial);
+        let outbound = match stage {
+            Stage::Release => Outbound::Packet(Packet::PubRel(Ack::new(id, ReasonCode::SUCCESS))),
+            Stage::Publish(queued) => {
+                let again = OutboundPublish { dup: true, ..publish(queued, id, link, now) };
+                if !again.fits(link) {
+                    stats.dropped_too_large += 1;
+                    self.finish(id, stats);
+                    return None;
+                }
+                Outbound::Publish(again)
+            }
+        };
+        self.sent += 1;
+        Some(outbound)
+    }
+
+    fn next(&mut self, link: &Link, now: Instant, stats: &mut Stats) -> Option<Outbound> {
+        loop {
+            let blocked = self.sent >= link.window;
+            if self.queue.front()?.qos > QoS::AtMostOnce && blocked {
+                return None;
+            }
+            let queued = self.queue.pop_front()?;
+            if queued.routed.is_expired(now) {
+                stats.dropped_expired += 1;
+                self.freed(&queued, stats);
+                continue;
+            }
+            let serial = self.free_serial();
+            let outbound = publish(&queued, packet_id(serial), link, now);
+            if !outbound.fits(link) {
+                stats.dropped_too_large += 1;
+                self.freed(&queued, stats);
+                continue;
+            }
+            if queued.qos == QoS::AtMostOnce {
+                self.freed(&queued, stats);
+            } else {
+                self.inflight.push_back(Inflight { serial, stage: Stage::Publish(queued) });
+                self.sent += 1;
+                self.next_serial = serial + 1;
+            }
+            return Some(Outbound::Publish(outbound));
+        }
+    }
+
+    /// The next serial whose packet identifier is free. Only when one has been in flight for a
+    /// whole round of identifiers can that not be the very next.
+    fn free_serial(&self) -> u64 {
+        let mut serial = self.next_serial;
+        let oldest = self.inflight.front().map_or(serial, |inflight| inflight.serial);
+        while serial - oldest >= IDS && self.position(packet_id(serial)).is_some() {
+            serial += 1;
+        }
+        serial
+    }
+
+    fn position(&self, id: PacketId) -> Option<usize> {
+        self.inflight.iter().position(|inflight| packet_id(inflight.serial) == id)
+    }
+
+    fn remove(&mut self, id: PacketId, is: impl Fn(&Inflight) -> bool, stats: &mut Stats) {
+        let Some(at) = self.position(id).filter(|at| is(&self.inflight[*at])) else { return };
+        if at < self.sent {
+            self.sent -= 1;
+        }
+        let removed = self.inflight.remove(at).expect("found above");
+        if let Stage::Publish(queued) = removed.stage {
+            self.freed(&queued, stats);
+        }
+    }
+
+    fn freed(&mut self, queued: &Queued, stats: &mut Stats) {
+        let bytes = queued.routed.message.cost_bytes();
+        self.bytes -= bytes;
+        stats.queued_bytes -= bytes;
+    }
+}
+
+fn count_drop(qos: QoS, stats: &mut Stats) {
+    match qos {
+        QoS::AtMostOnce => stats.dropped_qos0 += 1,
+        _ => stats.dropped_full += 1,
+    }
+}
+
+fn publish(queued: &Queued, id: PacketId, link: &Link, now: Instant) -> OutboundPublish {
+    let delivery = match queued.qos {
+        QoS::AtMostOnce => Delivery::AtMostOnce,
+        QoS::AtLeastOnce => Delivery::AtLeastOnce(id),
+        QoS::ExactlyOnce => Delivery::ExactlyOnce(id),
+    };
+    let mut own_properties = Vec::new();
+    if link.version == Version::V5 {
+        own_properties.extend(queued.routed.expiry_left(now));
+        own_properties
+            .extend(queued.subscription_ids.iter().copied().map(Property::SubscriptionId));
+    }
+    let (routed, retain) = (Arc::clone(&queued.routed), queued.retain);
+    OutboundPublish { routed, delivery, retain, dup: false, own_properties }
+}
+
+impl OutboundPublish {
+    pub(crate) fn head(&self) -> PublishHead<'_> {
+        PublishHead {
+            dup: self.dup,
+            retain: self.retain,
+            delivery: self.delivery,
+            topic: self.routed.message.topic().as_str(),
+            properties: self.routed.message.properties(),
+            own_properties: &self.own_properties,
+        }
+    }
+
+    fn fits(&self, link: &Link) -> bool {
+        // A head of our own may make the longest of packets longer than MQTT can say.
+        let limit = link.max_packet_bytes.unwrap_or(MAX_PACKET_BYTES).min(MAX_PACKET_BYTES);
+        self.head().packet_len(link.version, self.routed.message.payload().len()) <= limit
+    }
+}

@@ -1,0 +1,41 @@
+//! What the broker counts.
+
+/// Counts since the broker started, and what there is now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Clients connected now.
+    pub connections: usize,
+    /// Sessions now, connected or not.
+    pub sessions: usize,
+    /// Subscriptions now, in-process ones included.
+    pub subscriptions: usize,
+    /// Retained messages now.
+    pub retained: usize,
+    /// Bytes in the queues of all sessions now.
+    pub queued_bytes: usize,
+    /// Messages taken from clients, in-process ones included.
+    pub received: u64,
+    /// Messages given to the connections of clients, and to in-process subscriptions.
+    pub sent: u64,
+    /// Messages that a commit made durable, once for each journal rule.
+    pub journaled: u64,
+    /// Messages that should have been journaled and were not: the Log is full, or the store failed.
+    pub journal_refused: u64,
+    /// QoS 0 messages that a full queue, or an offline session, did not take.
+    pub dropped_qos0: u64,
+    /// QoS 1 and 2 messages that a full queue did not take, or gave up for a newer one.
+    pub dropped_full: u64,
+    /// Messages whose expiry passed before they were sent.
+    pub dropped_expired: u64,
+    /// Messages larger than their receiver takes.
+    pub dropped_too_large: u64,
+    /// Retained messages that were delivered, but did not fit into what is kept.
+    pub retained_refused: u64,
+    /// Connections closed because the number of connections or sessions was reached.
+    pub refused_connections: u64,
+    /// Connections closed because of what the client sent.
+    pub protocol_errors: u64,
+    /// Connections closed because nothing came within one and a half times the keep alive.
+    pub keep_alive_timeouts: u64,
+}
