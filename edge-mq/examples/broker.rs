@@ -74,7 +74,7 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     let port = arguments.port.unwrap_or(1883);
-    let mut builder = Broker::builder().listen(([127, 0, 0, 1], port).into());
+    let mut builder = Broker::builder();
     if let Some(dir) = &arguments.data {
         builder = builder.db(&edge_db::Db::open(dir)?);
     }
@@ -82,9 +82,7 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
     for (filter, log) in arguments.journal {
         broker.journal(filter, log).await?;
     }
-    if let Some(addr) = broker.local_addr() {
-        println!("listening on {addr}");
-    }
+    println!("listening on {}", broker.listen(([127, 0, 0, 1], port).into()).await?);
     tokio::signal::ctrl_c().await?;
     let left = broker.shutdown(Duration::from_secs(5)).await?;
     println!("{:#?}\n{left:#?}", broker.stats());

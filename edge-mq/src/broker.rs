@@ -2,11 +2,11 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
@@ -46,7 +46,9 @@ pub struct Broker {
 #[derive(Debug)]
 struct Inner {
     shared: Arc<Shared>,
-    local_addr: Option<SocketAddr>,
+    listeners: mpsc::Sender<TcpListener>,
+    /// Of the first listener.
+    local_addr: OnceLock<SocketAddr>,
     stop: watch::Sender<bool>,
     /// Turns true when the serving task is through; closes without that if it was aborted.
     served: watch::Receiver<bool>,
@@ -77,6 +79,9 @@ pub enum StartError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The broker was shut down.
+    #[error("broker is closed")]
+    Closed,
     /// The journal rules could not be loaded.
     #[cfg(feature = "db")]
     #[error("cannot load the journal rules")]
@@ -112,9 +117,28 @@ impl Broker {
         BrokerBuilder::default()
     }
 
-    /// Where it listens; `None` if it serves this process alone.
+    /// Listens on one more address, and returns it with its port.
+    ///
+    /// What has to be in force before the first client comes is set between the start and this:
+    /// journal rules, so that nothing is acknowledged without being stored.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on, or the broker was shut down.
+    ///
+    /// # Cancel safety
+    /// When dropped, it may or may not listen.
+    pub async fn listen(&self, addr: SocketAddr) -> Result<SocketAddr, StartError> {
+        let refused = |source| StartError::Listen { addr, source };
+        let listener = TcpListener::bind(addr).await.map_err(refused)?;
+        let local_addr = listener.local_addr().map_err(refused)?;
+        self.inner.listeners.send(listener).await.map_err(|_| StartError::Closed)?;
+        self.inner.local_addr.get_or_init(|| local_addr);
+        Ok(local_addr)
+    }
+
+    /// Where it listened first; `None` if it serves this process alone.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.inner.local_addr
+        self.inner.local_addr.get().copied()
     }
 
     /// A client inside the process.
@@ -202,7 +226,8 @@ impl Broker {
 }
 
 impl BrokerBuilder {
-    /// Listens for MQTT over TCP. Port 0 takes a free one, see [`Broker::local_addr`]. There is
+    /// Listens for MQTT over TCP as soon as it starts; [`Broker::listen`] does it later. Port 0
+    /// takes a free one, see [`Broker::local_addr`]. There is
     /// no authentication yet: whoever reaches the address may publish and subscribe.
     pub fn listen(mut self, addr: SocketAddr) -> BrokerBuilder {
         self.listen = Some(addr);
@@ -275,35 +300,30 @@ async fn serve(
     limits: Limits,
     store: Store,
 ) -> Result<Broker, StartError> {
-    let (listener, local_addr) = bind(listen).await?;
     let shared = Arc::new(Shared::new(hub, limits, store.journal));
     let (stop, stopped) = watch::channel(false);
     let (done, served) = watch::channel(false);
-    let serve = net::serve(listener, Arc::clone(&shared), stopped);
+    let (listeners, more) = mpsc::channel(1);
+    let serve = net::serve(more, Arc::clone(&shared), stopped);
     let task = tokio::spawn(async move {
         serve.await;
         done.send_replace(true);
     });
     let inner = Inner {
         shared,
-        local_addr,
+        listeners,
+        local_addr: OnceLock::new(),
         stop,
         served,
         task: task.abort_handle(),
         #[cfg(feature = "db")]
         db: store.db,
     };
-    Ok(Broker { inner: Arc::new(inner) })
-}
-
-async fn bind(
-    addr: Option<SocketAddr>,
-) -> Result<(Option<TcpListener>, Option<SocketAddr>), StartError> {
-    let Some(addr) = addr else { return Ok((None, None)) };
-    let refused = |source| StartError::Listen { addr, source };
-    let listener = TcpListener::bind(addr).await.map_err(refused)?;
-    let local_addr = listener.local_addr().map_err(refused)?;
-    Ok((Some(listener), Some(local_addr)))
+    let broker = Broker { inner: Arc::new(inner) };
+    if let Some(addr) = listen {
+        broker.listen(addr).await?;
+    }
+    Ok(broker)
 }
 
 impl Drop for Inner {

@@ -1,4 +1,4 @@
-//! The listener: one task that accepts, keeps count of connections, and tells the hub the time.
+//! The listeners: one task that accepts, keeps count of connections, and tells the hub the time.
 
 #![allow(clippy::disallowed_methods, reason = "a shell: it brings the hub the time")]
 
@@ -6,11 +6,13 @@ mod connection;
 mod input;
 mod writer;
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -23,28 +25,28 @@ const TICK: Duration = Duration::from_secs(1);
 /// once would only burn the processor until some connection ends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop` says so, then until the last connection and the last commit are through.
+/// Serves what comes in through `listeners`, and these may still come, until `stop` says so, then until the last connection and the last commit are through.
 /// Dropping the future cuts all connections.
 pub(crate) async fn serve(
-    listener: Option<TcpListener>,
+    mut listeners: mpsc::Receiver<TcpListener>,
     shared: Arc<Shared>,
     mut stop: watch::Receiver<bool>,
 ) {
+    let mut open = Vec::new();
     let mut tasks = JoinSet::new();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !*stop.borrow_and_update() {
         tokio::select! {
-            stream = accept(listener.as_ref()) => {
-                admit(stream, &shared, stop.clone(), &mut tasks);
-            }
+            stream = accept(&open) => admit(stream, &shared, stop.clone(), &mut tasks),
+            Some(listener) = listeners.recv() => open.push(listener),
             Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
             _ = ticks.tick() => tick(&shared, &mut tasks),
             // The sender is gone when the broker was dropped, and then so is this task.
             _ = stop.changed() => {}
         }
     }
-    drop(listener);
+    drop((open, listeners));
     while tasks.join_next().await.is_some() {}
     let mut committing = shared.committing();
     // The sender is in `shared`, so there is no error to wait for.
@@ -52,14 +54,25 @@ pub(crate) async fn serve(
 }
 
 /// The next connection; never, without a listener.
-async fn accept(listener: Option<&TcpListener>) -> TcpStream {
-    let Some(listener) = listener else { return std::future::pending().await };
+async fn accept(listeners: &[TcpListener]) -> TcpStream {
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return stream,
+        match poll_fn(|context| poll_accept(listeners, context)).await {
+            Ok(stream) => return stream,
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
+}
+
+fn poll_accept(
+    listeners: &[TcpListener],
+    context: &mut Context<'_>,
+) -> Poll<std::io::Result<TcpStream>> {
+    for listener in listeners {
+        if let Poll::Ready(accepted) = listener.poll_accept(context) {
+            return Poll::Ready(accepted.map(|(stream, _)| stream));
+        }
+    }
+    Poll::Pending
 }
 
 fn admit(

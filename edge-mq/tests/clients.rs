@@ -132,3 +132,23 @@ async fn local_client_and_devices_reach_each_other() {
     local.publish(Message::new("down/1".parse().unwrap(), "hello")).await.unwrap();
     assert_eq!(device.message().await, got("down/1", "hello", 0, false));
 }
+
+#[tokio::test]
+async fn broker_listens_once_it_is_told_and_on_several_addresses() {
+    let broker = Broker::builder().start().await.unwrap();
+    assert_eq!(broker.local_addr(), None);
+    let first = broker.listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let second = broker.listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+    assert_eq!(broker.local_addr(), Some(first));
+    let mut reader = Options::new(VERSIONS[0], "reader").connect(first).await;
+    reader.subscribe("office/#", 0).await;
+    let writer = Options::new(VERSIONS[1], "writer").connect(second).await;
+    writer.publish("office/lab", 0, false, "21").await;
+    assert_eq!(reader.message().await, got("office/lab", "21", 0, false));
+
+    let taken = broker.listen(first).await.unwrap_err().to_string();
+    assert_eq!(taken, format!("cannot listen on {first}"));
+    broker.shutdown(Duration::from_secs(60)).await.unwrap();
+    let late = broker.listen(first).await.unwrap_err().to_string();
+    assert_eq!(late, "broker is closed");
+}
