@@ -1,0 +1,29 @@
+//! The engine over edge-db: Logs as sources; state, positions and views in one commit.
+
+pub(crate) mod catalog;
+pub(crate) mod cells;
+pub(crate) mod job;
+pub(crate) mod output;
+pub(crate) mod stored;
+pub(crate) mod tables;
+pub(crate) mod task;
+
+use tokio::task::spawn_blocking;
+
+/// Runs what waits for the disk, or computes for long, on a thread that may. The one place of
+/// this crate that crosses from async to blocking code.
+///
+/// # Errors
+/// When `work` panicked, or the runtime is shutting down; says which.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    spawn_blocking(work).await.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => {
+            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+            format!("panicked: {}", text.unwrap_or_else(|| "without a message".to_owned()))
+        }
+        Err(_) => "the tokio runtime is shutting down".to_owned(),
+    })
+}

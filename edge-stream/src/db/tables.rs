@@ -1,0 +1,74 @@
+//! Which names a query knows: streams, views, and every Log that is none of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::catalog::{SchemaProvider, TableProvider};
+use datafusion::error::Result;
+use edge_db::Db;
+use parking_lot::RwLock;
+
+use crate::stream::{EventTimeColumn, StreamTable};
+
+use super::stored::{LogRows, Partition, StoredRows};
+
+/// The tables of one engine.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    db: Db,
+    by_name: RwLock<BTreeMap<String, Arc<dyn TableProvider>>>,
+}
+
+impl Tables {
+    pub(crate) fn new(db: Db) -> Tables {
+        Tables { db, by_name: RwLock::default() }
+    }
+
+    pub(crate) fn insert(&self, name: &str, table: Arc<dyn TableProvider>) {
+        self.by_name.write().insert(name.to_owned(), table);
+    }
+
+    /// The event time of a stream, if there is this stream and it has one.
+    pub(crate) fn event_time(&self, stream: &str) -> Option<EventTimeColumn> {
+        let by_name = self.by_name.read();
+        let table: &dyn TableProvider = by_name.get(stream)?.as_ref();
+        table.downcast_ref::<StreamTable>()?.event_time.clone()
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        self.by_name.write().remove(name);
+    }
+}
+
+/// A table over what lies in the database.
+pub(crate) fn table_of(db: &Db, rows: impl StoredRows) -> Result<Arc<dyn TableProvider>> {
+    let rows = Arc::new(rows);
+    let schema = Arc::clone(rows.schema());
+    let partition = Partition { db: db.clone(), rows };
+    Ok(Arc::new(StreamingTable::try_new(schema, vec![Arc::new(partition)])?))
+}
+
+#[async_trait]
+impl SchemaProvider for Tables {
+    fn table_names(&self) -> Vec<String> {
+        let mut names = self.db.log_names();
+        names.extend(self.by_name.read().keys().cloned());
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        if let Some(table) = self.by_name.read().get(name) {
+            return Ok(Some(Arc::clone(table)));
+        }
+        let log = self.db.find_log(name);
+        log.map(|log| table_of(&self.db, LogRows::new(log))).transpose()
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        self.by_name.read().contains_key(name) || self.db.find_log(name).is_some()
+    }
+}

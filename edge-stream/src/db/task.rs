@@ -1,0 +1,290 @@
+//! The task of each job: when to read, when to commit, when to try again.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use edge_db::{Seq, Time, Watch};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
+
+use super::blocking;
+use super::catalog::Catalog;
+use super::job::{Job, JobError, JobSpec, Step};
+use crate::error::{SqlError, chain};
+use crate::pipeline::Pipeline;
+use crate::sql::statement::Kind as JobKind;
+
+/// State and position are committed this long after the first row that changed them, and at once
+/// when something comes out: a gateway with little to say need not write its state for each row.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+
+/// Pauses between attempts of a job that fails.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_MOST: Duration = Duration::from_secs(30);
+
+/// How a job stands. Counts are of the job's whole life, over restarts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JobStatus {
+    /// The stream, view or sink that the job belongs to.
+    pub name: String,
+    /// Which of them it is.
+    pub kind: JobKind,
+    /// Everything in front of this position of the stream's Log is in the state and the output,
+    /// and that is on disk.
+    pub position: Seq,
+    /// How far event time has come; `None` before the first row, or without a watermark.
+    pub watermark: Option<Time>,
+    /// Records read from the Log.
+    pub read: u64,
+    /// Rows that went into the view or sink.
+    pub out: u64,
+    /// Rows that came when their window was closed.
+    pub late: u64,
+    /// Records that were no rows of the stream: see the Log `<stream>_errors`.
+    pub undecodable: u64,
+    /// Records that the Log dropped at its limit before the job read them.
+    pub missed: u64,
+    /// Why the job has stopped, until it tries again from its last checkpoint.
+    pub error: Option<String>,
+}
+
+/// Plans the query of a job anew.
+pub(crate) type Planner =
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Pipeline, SqlError>> + Send>> + Send + Sync>;
+
+/// What is asked of a running job.
+#[derive(Debug, Clone, Copy, Default)]
+struct Wish {
+    /// Commit what is there; counts the calls.
+    flushes: u64,
+    /// End at the end of the Log.
+    drain: bool,
+}
+
+/// A job that runs. Dropping this ends it where it is.
+#[derive(Debug)]
+pub(crate) struct Running {
+    wish: watch::Sender<Wish>,
+    status: watch::Receiver<JobStatus>,
+    /// `None` once somebody waits for its end.
+    task: Option<JoinHandle<()>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+impl Running {
+    /// Starts the job.
+    pub(crate) fn start(
+        catalog: Catalog,
+        spec: JobSpec,
+        kind: JobKind,
+        planner: Option<Planner>,
+    ) -> Running {
+        let status = JobStatus {
+            name: spec.name.clone(),
+            kind,
+            position: Seq::ZERO,
+            watermark: None,
+            read: 0,
+            out: 0,
+            late: 0,
+            undecodable: 0,
+            missed: 0,
+            error: None,
+        };
+        let (status, status_seen) = watch::channel(status);
+        let (wish, wishes) = watch::channel(Wish::default());
+        let task = Task { catalog, spec, planner, status, wishes };
+        Running { wish, status: status_seen, task: Some(tokio::spawn(task.run())) }
+    }
+
+    pub(crate) fn status(&self) -> JobStatus {
+        self.status.borrow().clone()
+    }
+
+    /// Asks for a commit of all up to `position`.
+    pub(crate) fn reach(&self, position: Seq) -> Reach {
+        self.wish.send_modify(|wish| wish.flushes += 1);
+        Reach { status: self.status.clone(), position }
+    }
+
+    /// Lets the job read to the end and stop; `None` if it was told so before. Its status stays.
+    pub(crate) fn drain(&mut self) -> Option<Draining> {
+        self.wish.send_modify(|wish| wish.drain = true);
+        self.task.take().map(Draining)
+    }
+
+    /// Ends the job where it is: what is not committed will be computed again.
+    pub(crate) async fn stop(mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+            // Aborted is what it shall be.
+            drop(task.await);
+        }
+    }
+}
+
+/// A job that reads to the end of its Log.
+#[derive(Debug)]
+pub(crate) struct Draining(JoinHandle<()>);
+
+impl Draining {
+    /// Waits for its end, and ends it where it is at the deadline.
+    pub(crate) async fn wait(mut self, deadline: Instant) {
+        if timeout_at(deadline, &mut self.0).await.is_err() {
+            self.0.abort();
+            drop(self.0.await);
+        }
+    }
+}
+
+/// A position that a job is on its way to.
+#[derive(Debug)]
+pub(crate) struct Reach {
+    status: watch::Receiver<JobStatus>,
+    position: Seq,
+}
+
+impl Reach {
+    /// Waits until it is reached; else how the job stands.
+    pub(crate) async fn wait(mut self, deadline: Instant) -> Result<(), Box<JobStatus>> {
+        let position = self.position;
+        let reached = self.status.wait_for(|status| status.position >= position);
+        if let Ok(Ok(_)) = timeout_at(deadline, reached).await {
+            return Ok(());
+        }
+        Err(Box::new(self.status.borrow().clone()))
+    }
+}
+
+struct Task {
+    catalog: Catalog,
+    spec: JobSpec,
+    planner: Option<Planner>,
+    status: watch::Sender<JobStatus>,
+    wishes: watch::Receiver<Wish>,
+}
+
+impl Task {
+    async fn run(mut self) {
+        let mut pause = RETRY_FIRST;
+        loop {
+            let before = self.status.borrow().position;
+            let Err(error) = self.live().await else { return };
+            // A job that came on before it failed is given its short pause again.
+            if self.status.borrow().position > before {
+                pause = RETRY_FIRST;
+            }
+            self.status.send_modify(|status| status.error = Some(chain(&error)));
+            if self.wishes.borrow().drain {
+                return;
+            }
+            let drained = self.wishes.wait_for(|wish| wish.drain);
+            // What ends the pause early, the loop sees by itself.
+            drop(timeout(pause, drained).await);
+            pause = (pause * 2).min(RETRY_MOST);
+        }
+    }
+
+    /// Runs from the last checkpoint until it is told to end.
+    async fn live(&mut self) -> Result<(), JobError> {
+        let pipeline = match &self.planner {
+            Some(planner) => Some(planner().await?),
+            None => None,
+        };
+        // Before the first read, so that nothing appended after it is missed.
+        let mut appended = self.spec.log.watch();
+        let (catalog, spec) = (self.catalog.clone(), self.spec.clone());
+        let opened = blocking(move || Job::open(catalog, spec, pipeline)).await;
+        let mut job = opened.map_err(JobError::Died)??;
+        self.publish(&job);
+        let (mut due, mut served) = (None, 0);
+        loop {
+            let wish = *self.wishes.borrow_and_update();
+            let (stepped, outcome) = step(job).await?;
+            job = stepped;
+            let step = outcome?;
+            if !job.is_dirty() {
+                due = None;
+            } else if due.is_none() {
+                due = Some(Instant::now() + CHECKPOINT_EVERY);
+            }
+            let is_asked = wish.drain || wish.flushes > served;
+            if due.is_some_and(|due| is_due(due, step, is_asked)) {
+                job = self.commit(job).await?;
+                (due, served) = (None, wish.flushes);
+            }
+            if step.is_at_end && !job.is_dirty() && wish.drain {
+                return Ok(());
+            }
+            if step.is_at_end {
+                self.wait(&mut appended, due).await;
+            }
+        }
+    }
+
+    async fn commit(&self, mut job: Job) -> Result<Job, JobError> {
+        let staged = blocking(move || {
+            let batch = job.checkpoint();
+            (job, batch)
+        });
+        let (mut job, batch) = staged.await.map_err(JobError::Died)?;
+        batch?.commit_async().await?;
+        job.committed();
+        self.publish(&job);
+        Ok(job)
+    }
+
+    /// Until there is something to do.
+    async fn wait(&mut self, appended: &mut Watch, due: Option<Instant>) {
+        let due = async {
+            match due {
+                Some(due) => sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = appended.changed() => {}
+            () = due => {}
+            // An error means that the engine is gone, and this task with it.
+            _ = self.wishes.changed() => {}
+        }
+    }
+
+    fn publish(&self, job: &Job) {
+        let progress = job.progress();
+        self.status.send_modify(|status| {
+            status.position = job.committed_position();
+            status.watermark = job.watermark().map(|time| Time::from_micros(time.micros()));
+            status.read = progress.read;
+            status.out = progress.out;
+            status.undecodable = progress.undecodable;
+            status.missed = progress.missed;
+            status.late = job.late();
+            status.error = None;
+        });
+    }
+}
+
+async fn step(mut job: Job) -> Result<(Job, Result<Step, JobError>), JobError> {
+    let stepped = blocking(move || {
+        let outcome = job.step();
+        (job, outcome)
+    });
+    stepped.await.map_err(JobError::Died)
+}
+
+/// Whether to commit now: somebody waits for it, or it has waited long enough.
+fn is_due(due: Instant, step: Step, is_asked: bool) -> bool {
+    step.has_output || (step.is_at_end && is_asked) || Instant::now() >= due
+}

@@ -1,0 +1,139 @@
+//! Which records are rows, and what stands in their columns.
+
+use edge_db::{Db, Entry, Seq, Time};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+
+fn schema() -> SchemaRef {
+    stream_schema(&[
+        Field::new("ts", DataType::Timestamp(TimeUnit::Microsecond, None), true),
+        Field::new("room", DataType::Utf8, true),
+        Field::new("temp", DataType::Float64, true),
+        Field::new("name", DataType::Utf8, true),
+        Field::new("n", DataType::Int32, true),
+    ])
+}
+
+fn decoder() -> Decoder {
+    Decoder::new(&schema(), Some(&"office/{room}".parse().unwrap()), Some(0))
+}
+
+/// Records as a Log gives them back.
+fn records(entries: impl IntoIterator<Item = Entry>) -> Vec<Record> {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let log = db.log("log").unwrap();
+    let mut batch = db.batch();
+    entries.into_iter().for_each(|entry| batch.append(&log, entry));
+    batch.commit().unwrap();
+    log.read(Seq::ZERO, usize::MAX).unwrap().into_iter().collect()
+}
+
+fn entry(payload: &str) -> Entry {
+    Entry::new(payload.to_owned()).key("office/lab")
+}
+
+#[test]
+fn columns_come_from_payload_topic_and_headers() {
+    let entry = entry(r#"{"ts":"2026-01-01T00:00:01.5","temp":21.5,"name":7,"more":[1]}"#);
+    let entry = entry.header("qos", vec![1]).header("client", "dev-1").at(Time::from_micros(5));
+    let decoded = decoder().decode(&records([entry])).unwrap();
+    assert_eq!(decoded.rejected, []);
+    let text = arrow::util::pretty::pretty_format_batches(&[decoded.rows]).unwrap().to_string();
+    let row = text.lines().nth(3).unwrap().split('|').map(str::trim).collect::<Vec<_>>().join("|");
+    let expected =
+        "|2026-01-01T00:00:01.500|lab|21.5|7||office/lab|1970-01-01T00:00:00.000005Z|0|1|dev-1|";
+    assert_eq!(row, expected);
+}
+
+#[test]
+fn types_are_taken_as_people_write_them() {
+    let table = [
+        (r#"{"ts":"2026-01-01T00:00:00"}"#, true),
+        (r#"{"ts":"2026-01-01 00:00:00"}"#, true),
+        (r#"{"ts":"2026-01-01T00:00:00Z"}"#, true),
+        (r#"{"ts":"2026-01-01T02:00:00+02:00"}"#, true),
+        (r#"{"ts":1767225600000000}"#, true),
+        ("  {\"ts\":1}\r\n", true),
+        (r#"{"ts":1,"temp":"21.5"}"#, true),
+        (r#"{"ts":1,"temp":21}"#, true),
+        (r#"{"ts":1,"temp":null}"#, true),
+        (r#"{"ts":1,"name":true}"#, true),
+        (r#"{"ts":1,"n":3}"#, true),
+        (r#"{"ts":1,"n":"3"}"#, true),
+        (r#"{"ts":1,"n":99999999999}"#, false),
+        (r#"{"ts":1,"temp":"warm"}"#, false),
+        (r#"{"ts":1,"temp":[1]}"#, false),
+        (r#"{"ts":"yesterday"}"#, false),
+        (r#"{"ts":null}"#, false),
+        (r#"{}"#, false),
+        (r#"{"ts":1"#, false),
+        (r#"{"ts":1}}"#, false),
+        (r#"{"ts":1},"#, false),
+        (r#"{"ts":1} {"ts":2}"#, false),
+        ("null", false),
+        ("1", false),
+        ("", false),
+        ("\u{0}", false),
+    ];
+    for (payload, is_row) in table {
+        let decoded = decoder().decode(&records([entry(payload)])).unwrap();
+        assert_eq!(decoded.rows.num_rows() == 1, is_row, "{payload}: {:?}", decoded.rejected);
+    }
+}
+
+#[test]
+fn other_topics_and_bytes_are_no_rows() {
+    let good = r#"{"ts":1}"#;
+    let entries = [
+        entry(good),
+        Entry::new(good).key("office/lab/climate"),
+        Entry::new(good).key(vec![0xFF]),
+        Entry::new(vec![0xFF, 0xFE]).key("office/lab"),
+        Entry::new([br#"{"ts":1,"name":""#, &[0xFF][..], br#""}"#].concat()).key("office/lab"),
+    ];
+    let decoded = decoder().decode(&records(entries)).unwrap();
+    assert_eq!(decoded.rows.num_rows(), 1);
+    let places: Vec<_> = decoded.rejected.iter().map(|one| one.place).collect();
+    assert_eq!(places, [1, 2, 3, 4]);
+    assert_eq!(decoded.rejected[0].reason, "topic `office/lab/climate` does not fit office/{room}");
+}
+
+#[test]
+fn columns_nobody_wants_are_null_and_rows_the_same() {
+    let decoder = decoder().with_columns(&[1]);
+    let decoded =
+        decoder.decode(&records([entry(r#"{"ts":1,"temp":"warm"}"#), entry(r#"{"ts":1}"#)]));
+    let decoded = decoded.unwrap();
+    assert_eq!((decoded.rows.num_rows(), decoded.rejected.len()), (1, 1));
+    assert!(decoded.rows["_seq"].is_null(0) && decoded.rows["_topic"].is_null(0));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Neighbours never change what a record is: not where they are cut, nor what they hold.
+    #[test]
+    fn a_record_is_decoded_as_if_it_were_alone(payloads in vec(prop_oneof![
+        3 => (0i64..1000, -9i32..9).prop_map(|(ts, n)| format!(r#"{{"ts":{ts},"n":{n}}}"#)),
+        1 => "[{}\\[\\]\":,a1 ]{0,8}",
+        1 => Just(r#"{"ts":1"#.to_owned()),
+        1 => Just("}".to_owned()),
+        1 => Just(r#"{"ts":1}{"ts":2}"#.to_owned()),
+    ], 1..20)) {
+        let records = records(payloads.iter().map(|payload| entry(payload)));
+        let together = decoder().decode(&records).unwrap();
+        let mut rows = Vec::new();
+        let mut rejected = Vec::new();
+        for (place, record) in records.iter().enumerate() {
+            let alone = decoder().decode(std::slice::from_ref(record)).unwrap();
+            prop_assert_eq!(alone.rows.num_rows() + alone.rejected.len(), 1);
+            rejected.extend(alone.rejected.into_iter().map(|one| Rejected { place, ..one }));
+            rows.push(alone.rows);
+        }
+        prop_assert_eq!(together.rejected, rejected);
+        prop_assert_eq!(together.rows, concat_batches(&schema(), &rows).unwrap());
+    }
+}

@@ -1,0 +1,438 @@
+//! The engine: statements become streams, views and sinks that keep running; queries are answered.
+
+mod build;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use datafusion::dataframe::DataFrame;
+use datafusion::execution::context::{SQLOptions, SessionContext};
+use datafusion::sql::parser::Statement as DataFusionStatement;
+use edge_db::Db;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::db::blocking;
+use crate::db::catalog::Catalog;
+use crate::db::job::JobSpec;
+use crate::db::stored::Moment;
+use crate::db::tables::Tables;
+use crate::db::task::{JobStatus, Running};
+use crate::error::SqlError;
+#[cfg(feature = "mq")]
+use crate::mq::{Published, Publishing};
+use crate::sql::statement::{self, Action, Definition, Kind, Statement};
+
+/// A streaming SQL engine over one database. Clones are handles of the same one.
+///
+/// Dropping the last handle ends its jobs where they are; what was not committed is computed
+/// again after the next start.
+///
+/// ```
+/// # tokio::runtime::Runtime::new()?.block_on(async {
+/// # use std::time::Duration;
+/// # let dir = tempfile::tempdir()?;
+/// let db = edge_db::Db::open(dir.path())?;
+/// let engine = edge_stream::Engine::builder().db(&db).start().await?;
+/// engine.execute("
+///     CREATE STREAM readings (ts TIMESTAMP, temp DOUBLE, WATERMARK FOR ts AS ts)
+///       WITH (log = 'readings', format = 'json');
+///     CREATE MATERIALIZED VIEW heat AS
+///       SELECT window_start, avg(temp) AS temp, count(*) AS n
+///       FROM TUMBLE(readings, DESCRIPTOR(ts), INTERVAL '1 minute') GROUP BY window_start;
+/// ").await?;
+/// let log = db.log("readings")?;
+/// log.append(edge_db::Entry::new(r#"{"ts":"2026-01-01T00:00:30","temp":20.5}"#))?;
+/// log.append(edge_db::Entry::new(r#"{"ts":"2026-01-01T00:01:30","temp":21.5}"#))?;
+/// engine.caught_up(Duration::from_secs(10)).await?;
+/// let rows = engine.sql("SELECT temp FROM heat").await?;      // the first minute is closed
+/// assert_eq!(rows.iter().map(|batch| batch.num_rows()).sum::<usize>(), 1);
+/// engine.shutdown(Duration::from_secs(10)).await?;
+/// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+#[must_use = "dropping the last handle ends the jobs"]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let objects = self.inner.objects.lock();
+        f.debug_struct("Engine").field("objects", &objects.by_name.keys()).finish_non_exhaustive()
+    }
+}
+
+struct Inner {
+    catalog: Catalog,
+    context: SessionContext,
+    tables: Arc<Tables>,
+    #[cfg(feature = "mq")]
+    broker: Option<edge_mq::Broker>,
+    objects: Mutex<Objects>,
+    /// One statement at a time: each reads what is there, waits for the disk, and adds to it.
+    /// This is a queue of statements; no data is behind it.
+    statements: tokio::sync::Mutex<()>,
+}
+
+/// What was created, by name, and its jobs.
+#[derive(Debug, Default)]
+struct Objects {
+    by_name: BTreeMap<String, Object>,
+    is_closed: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Object {
+    pub(crate) kind: Kind,
+    /// The stream that it reads; `None` for a stream.
+    reads: Option<String>,
+    pub(crate) spec: JobSpec,
+    job: Option<Running>,
+    #[cfg(feature = "mq")]
+    pub(crate) topic: Option<crate::topic::TopicPattern>,
+    #[cfg(feature = "mq")]
+    pub(crate) publishing: Option<Publishing>,
+}
+
+/// What an [`Engine`] is made of.
+#[derive(Debug, Default)]
+#[must_use = "a builder does nothing until it is started"]
+pub struct EngineBuilder {
+    db: Option<Db>,
+    #[cfg(feature = "mq")]
+    broker: Option<edge_mq::Broker>,
+}
+
+/// Why no engine was started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// [`EngineBuilder::db`] was not called.
+    #[error("no database: give the engine one with `EngineBuilder::db`")]
+    NoDb,
+    /// The catalog could not be opened.
+    #[error("could not open the catalog of the engine")]
+    Open(#[from] edge_db::OpenError),
+    /// The catalog could not be read.
+    #[error("could not read the catalog of the engine")]
+    Read(#[from] edge_db::ReadError),
+    /// A statement of the catalog cannot be carried out again: another version wrote it, or what
+    /// it needs has gone.
+    #[error("could not take up `{sql}` again")]
+    Statement {
+        /// The statement as it was written.
+        sql: String,
+        /// What is wrong with it now.
+        source: SqlError,
+    },
+    /// The runtime is shutting down.
+    #[error("the tokio runtime is shutting down")]
+    Runtime,
+}
+
+/// Why [`Engine::caught_up`] gave up.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum CaughtUpError {
+    /// A job was behind at the deadline.
+    #[error(
+        "`{}` is at {} of {end}{}",
+        job.name,
+        job.position,
+        job.error.as_ref().map_or(String::new(), |error| format!(": {error}"))
+    )]
+    Behind {
+        /// How the job stands.
+        job: Box<JobStatus>,
+        /// Where its Log ended when it was asked.
+        end: edge_db::Seq,
+    },
+    /// A sink had rows that the broker did not have at the deadline.
+    #[error("`{sink}` has rows that are not published yet")]
+    Unpublished {
+        /// The sink.
+        sink: String,
+    },
+    /// The end of a Log could not be read.
+    #[error("could not read the end of a log")]
+    Read(#[from] edge_db::ReadError),
+}
+
+/// What a shutdown left in the Logs. Jobs go on from there at the next start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Left {
+    /// Records that some job had not read, or not committed.
+    pub records: u64,
+}
+
+impl EngineBuilder {
+    /// Where streams, views and the state of jobs lie.
+    pub fn db(mut self, db: &Db) -> EngineBuilder {
+        self.db = Some(db.clone());
+        self
+    }
+
+    /// Where streams over topics come from and sinks publish. Let it listen once the streams are
+    /// created, so that no device is acknowledged before its topic is stored. Without a broker an engine does
+    /// all the rest: its sinks wait with their rows in their Logs.
+    #[cfg(feature = "mq")]
+    pub fn broker(mut self, broker: &edge_mq::Broker) -> EngineBuilder {
+        self.broker = Some(broker.clone());
+        self
+    }
+
+    /// Takes up all that was created in this database, on the current tokio runtime.
+    ///
+    /// # Errors
+    /// See [`StartError`]; no job runs then.
+    ///
+    /// # Cancel safety
+    /// When dropped, no job runs.
+    pub async fn start(self) -> Result<Engine, StartError> {
+        let db = self.db.ok_or(StartError::NoDb)?;
+        let opened = blocking(move || {
+            let catalog = Catalog::open(db)?;
+            let statements = catalog.statements()?;
+            Ok::<_, StartError>((catalog, statements))
+        });
+        let (catalog, statements) = opened.await.map_err(|_| StartError::Runtime)??;
+        let (context, tables) = build::context(&catalog.db);
+        let inner = Inner {
+            catalog,
+            context,
+            tables,
+            #[cfg(feature = "mq")]
+            broker: self.broker,
+            objects: Mutex::default(),
+            statements: tokio::sync::Mutex::default(),
+        };
+        let engine = Engine { inner: Arc::new(inner) };
+        for created in statements {
+            let taken_up = engine.take_up(&created.sql).await;
+            taken_up.map_err(|source| StartError::Statement { sql: created.sql, source })?;
+        }
+        Ok(engine)
+    }
+}
+
+impl Engine {
+    /// An engine without a database, to be given one.
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder::default()
+    }
+
+    /// Carries out a script of statements, one after the other, and keeps them: `CREATE STREAM`,
+    /// `CREATE MATERIALIZED VIEW`, `CREATE SINK` and `DROP`. They are in force, over restarts,
+    /// when this returns.
+    ///
+    /// # Errors
+    /// At the first statement that cannot be carried out; a script that cannot be read does
+    /// nothing at all.
+    ///
+    /// # Cancel safety
+    /// When dropped, some of the statements have been carried out, each of them whole.
+    pub async fn execute(&self, script: &str) -> Result<(), SqlError> {
+        let statements = statement::parse_script(script)?;
+        let _turn = self.inner.statements.lock().await;
+        for statement in statements {
+            if self.inner.objects.lock().is_closed {
+                return Err(SqlError::Closed);
+            }
+            self.execute_one(statement).await?;
+        }
+        Ok(())
+    }
+
+    /// Answers a query over streams (their history), views and Logs, all as they are at one
+    /// moment. Also answers `SHOW TABLES` and `EXPLAIN`.
+    ///
+    /// # Errors
+    /// When the text is no query, or it fails on the data.
+    ///
+    /// # Cancel safety
+    /// Nothing is left behind when the future is dropped.
+    pub async fn sql(&self, query: &str) -> Result<Vec<RecordBatch>, SqlError> {
+        let question = statement::parse_question(query)?;
+        let snapshot = self.inner.catalog.db.snapshot()?;
+        let mut state = self.inner.context.state();
+        state.config_mut().set_extension(Arc::new(Moment(snapshot)));
+        let question = DataFusionStatement::Statement(Box::new(question));
+        let plan = state.statement_to_plan(question).await;
+        let plan = plan.map_err(|error| crate::plan::planning_error(&state, &error))?;
+        let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false);
+        if read_only.with_allow_statements(false).verify_plan(&plan).is_err() {
+            return Err(SqlError::statement(None, "this is no query")
+                .or("use SELECT here, and `execute` for CREATE and DROP"));
+        }
+        let answer = DataFrame::new(state, plan);
+        let schema = Arc::clone(answer.schema().inner());
+        let mut rows = answer.collect().await.map_err(SqlError::query)?;
+        if rows.is_empty() {
+            // So that whoever shows the answer has its columns.
+            rows.push(RecordBatch::new_empty(schema));
+        }
+        Ok(rows)
+    }
+
+    /// How each job stands, by name: one for each stream, which looks for what is no row, and one
+    /// for each view and sink.
+    pub fn jobs(&self) -> Vec<JobStatus> {
+        let objects = self.inner.objects.lock();
+        let jobs = objects.by_name.values().filter_map(|object| object.job.as_ref());
+        jobs.map(Running::status).collect()
+    }
+
+    /// Waits until everything that is in the Logs now is in views and sinks, on disk, and, if
+    /// there is a broker, published.
+    ///
+    /// # Errors
+    /// When that is not so at the deadline; says who is behind, and why.
+    ///
+    /// # Cancel safety
+    /// Jobs go on when the future is dropped.
+    pub async fn caught_up(&self, deadline: Duration) -> Result<(), CaughtUpError> {
+        let deadline = Instant::now() + deadline;
+        let mut reaches = Vec::new();
+        for object in self.inner.objects.lock().by_name.values() {
+            if let Some(job) = &object.job {
+                let end = object.spec.log.bounds()?.end;
+                reaches.push((job.reach(end), end));
+            }
+        }
+        for (reach, end) in reaches {
+            let reached = reach.wait(deadline).await;
+            reached.map_err(|job| CaughtUpError::Behind { job, end })?;
+        }
+        #[cfg(feature = "mq")]
+        self.published(deadline).await?;
+        Ok(())
+    }
+
+    /// Lets jobs read to the end of their Logs and commit, until the deadline; then ends them.
+    /// Queries are still answered. Calling it again does nothing.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    ///
+    /// # Cancel safety
+    /// Jobs have been told to drain; those that this call waited for are ended.
+    pub async fn shutdown(&self, deadline: Duration) -> Result<Left, edge_db::ReadError> {
+        let deadline = Instant::now() + deadline;
+        let mut ending = Vec::new();
+        {
+            let mut objects = self.inner.objects.lock();
+            objects.is_closed = true;
+            for (name, object) in &mut objects.by_name {
+                if let Some(job) = object.job.as_mut().and_then(Running::drain) {
+                    ending.push((name.clone(), object.spec.log.clone(), job));
+                }
+            }
+        }
+        let mut left = Left::default();
+        for (name, log, job) in ending {
+            job.wait(deadline).await;
+            let position = log.cursor(&crate::db::catalog::cursor_name(&name));
+            let position = position.ok().map(|cursor| cursor.position()).transpose()?;
+            left.records += log.bounds()?.end.since(position.unwrap_or_default());
+        }
+        // Sinks say what their publishers have not sent: it stays in their Logs.
+        #[cfg(feature = "mq")]
+        {
+            drop(self.published(deadline).await);
+            let mut objects = self.inner.objects.lock();
+            objects.by_name.values_mut().for_each(|object| object.publishing = None);
+        }
+        Ok(left)
+    }
+
+    async fn execute_one(&self, statement: Statement) -> Result<(), SqlError> {
+        let Statement { text, position, action } = statement;
+        match action {
+            Action::Create { name, if_not_exists, what } => {
+                if self.inner.objects.lock().by_name.contains_key(&name) {
+                    return if if_not_exists { Ok(()) } else { Err(SqlError::Exists { name }) };
+                }
+                self.create(name, &text, what).await.map_err(|error| error.at(position))
+            }
+            Action::Drop { name, if_exists, kind } => {
+                let found = self.inner.objects.lock().by_name.get(&name).map(|object| object.kind);
+                match found {
+                    Some(found) if found == kind => self.drop_object(&name).await,
+                    None if if_exists => Ok(()),
+                    found => Err(self.no_such(kind, &name, found).at(position)),
+                }
+            }
+        }
+    }
+
+    fn has_broker(&self) -> bool {
+        #[cfg(feature = "mq")]
+        return self.inner.broker.is_some();
+        #[cfg(not(feature = "mq"))]
+        return false;
+    }
+
+    fn no_such(&self, kind: Kind, name: &str, found: Option<Kind>) -> SqlError {
+        let error = SqlError::statement(None, format!("there is no {} `{name}`", kind.word()));
+        if let Some(found) = found {
+            return error.or(format!("it is a {0}: DROP {0} {name}", found.word()));
+        }
+        let objects = self.inner.objects.lock();
+        let same_kind = objects.by_name.iter().filter(|(_, object)| object.kind == kind);
+        match crate::sql::nearest(name, same_kind.map(|(name, _)| name.as_str())) {
+            Some(near) => error.or(format!("did you mean `{near}`?")),
+            None => error,
+        }
+    }
+
+    /// What a statement of the catalog says is in force again.
+    async fn take_up(&self, sql: &str) -> Result<(), SqlError> {
+        for statement in statement::parse_script(sql)? {
+            if let Action::Create { name, what, .. } = statement.action {
+                let prepared = self.prepare(&name, what).await?;
+                self.put_in_force(name, prepared).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn create(&self, name: String, sql: &str, what: Definition) -> Result<(), SqlError> {
+        if what.has_topic() && !self.has_broker() {
+            return Err(SqlError::NoBroker { name });
+        }
+        let prepared = self.prepare(&name, what).await?;
+        // A crash here leaves an empty Log or table under the name, which the next CREATE takes.
+        let (catalog, key, sql) = (self.inner.catalog.clone(), name.clone(), sql.to_owned());
+        let stored = blocking(move || catalog.store(&key, &sql)).await;
+        stored.map_err(|_| SqlError::Closed)??;
+        // A crash here is made good by the next start, which takes up the catalog.
+        self.put_in_force(name, prepared).await
+    }
+}
+
+#[cfg(feature = "mq")]
+impl Engine {
+    pub(crate) fn broker(&self) -> Option<&edge_mq::Broker> {
+        self.inner.broker.as_ref()
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.inner.catalog.db
+    }
+
+    /// Each sink that publishes: its name, its Log, and how far it has come.
+    pub(crate) fn publishers(&self) -> Vec<(String, edge_db::Log, Published)> {
+        let objects = self.inner.objects.lock();
+        let sinks = objects.by_name.iter();
+        let sinks = sinks.filter_map(|(name, object)| {
+            let publishing = object.publishing.as_ref()?;
+            Some((name.clone(), publishing.log.clone(), publishing.published.clone()))
+        });
+        sinks.collect()
+    }
+}

@@ -1,0 +1,276 @@
+//! From a definition to what runs: tables, Logs, jobs; and back at a DROP.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, TableProvider};
+use datafusion::common::DFSchema;
+use datafusion::execution::context::SessionContext;
+use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, ExprWithAlias, Query};
+use edge_db::{Db, Log, LogOptions, WhenFull};
+
+use super::{Engine, Object};
+use crate::db::blocking;
+use crate::db::cells;
+use crate::db::job::JobSpec;
+use crate::db::output::{Output, SinkOutput, ViewOutput};
+use crate::db::stored::{Partition, StreamRows, ViewRows};
+use crate::db::tables::{Tables, table_of};
+use crate::db::task::{Planner, Running};
+use crate::decode::{Decoder, stream_schema};
+use crate::error::SqlError;
+use crate::pipeline::Pipeline;
+use crate::sql::statement::{Definition, Kind, Source, StreamDefinition};
+use crate::stream::{EventTimeColumn, StreamTable};
+use crate::topic::TopicPattern;
+use crate::{plan, session};
+
+/// What a stream could not read, and what a sink could not address, is kept up to this size.
+const ERRORS_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Where DataFusion looks for a name without a catalog and schema in front of it.
+const CATALOG: &str = "datafusion";
+const SCHEMA: &str = "public";
+
+/// DataFusion with the tables of one engine.
+pub(super) fn context(db: &Db) -> (SessionContext, Arc<Tables>) {
+    let context = session::context();
+    let tables = Arc::new(Tables::new(db.clone()));
+    let catalog = MemoryCatalogProvider::new();
+    let schema = Arc::clone(&tables);
+    drop(catalog.register_schema(SCHEMA, schema).expect("a catalog in memory takes a schema"));
+    drop(context.register_catalog(CATALOG, Arc::new(catalog)));
+    (context, tables)
+}
+
+/// Everything that a definition needs, opened, and nothing of it in force.
+pub(super) struct Prepared {
+    kind: Kind,
+    reads: Option<String>,
+    table: Option<Arc<dyn TableProvider>>,
+    spec: JobSpec,
+    planner: Option<Planner>,
+    #[cfg_attr(not(feature = "mq"), allow(dead_code, reason = "topics come with the broker"))]
+    topic: Option<TopicPattern>,
+}
+
+impl Engine {
+    pub(super) async fn prepare(&self, name: &str, what: Definition) -> Result<Prepared, SqlError> {
+        let kind = what.kind();
+        match what {
+            Definition::Stream(stream) => self.prepare_stream(name, *stream).await,
+            Definition::View(query) => self.prepare_query(name, kind, *query, None).await,
+            Definition::Sink(topic, query) => {
+                self.prepare_query(name, kind, *query, Some(topic)).await
+            }
+        }
+    }
+
+    async fn prepare_stream(
+        &self,
+        name: &str,
+        what: StreamDefinition,
+    ) -> Result<Prepared, SqlError> {
+        let schema = stream_schema(&what.columns);
+        let watermark = what.watermark;
+        let event_time = watermark.map(|(column, expr)| self.event_time(&schema, &column, expr));
+        let event_time = event_time.transpose()?;
+        let (topic, log_name) = match what.source {
+            Source::Topic(topic) => (Some(topic), name.to_owned()),
+            Source::Log(log) => (None, log),
+        };
+        let log = self.log(&log_name, None).await?;
+        let errors = self.log(&format!("{name}_errors"), Some(errors_options())).await?;
+        let time = event_time.as_ref().map(|column| column.index);
+        let decoder = Decoder::new(&schema, topic.as_ref(), time);
+        let rows = StreamRows { log: log.clone(), decoder: decoder.clone() };
+        let (db, rows) = (self.inner.catalog.db.clone(), Arc::new(rows));
+        let history = Some(Arc::new(Partition { db, rows }) as _);
+        let table = StreamTable { name: name.to_owned(), schema, event_time, history };
+        let decoder = decoder.with_columns(&[]);
+        let (name, output) = (name.to_owned(), Output::Errors(errors));
+        Ok(Prepared {
+            kind: Kind::Stream,
+            reads: None,
+            table: Some(Arc::new(table)),
+            spec: JobSpec { name, log, decoder, output },
+            planner: None,
+            topic,
+        })
+    }
+
+    fn event_time(
+        &self,
+        schema: &SchemaRef,
+        column: &str,
+        expr: SqlExpr,
+    ) -> Result<EventTimeColumn, SqlError> {
+        let state = self.inner.context.state();
+        let columns = DFSchema::try_from(Arc::clone(schema));
+        let expr = ExprWithAlias { expr, alias: None };
+        let expr =
+            columns.and_then(|columns| state.create_logical_expr_from_sql_expr(expr, &columns));
+        let expr = expr.map_err(|error| SqlError::planning(&error))?;
+        EventTimeColumn::new(&state, schema, column, expr)
+    }
+
+    async fn prepare_query(
+        &self,
+        name: &str,
+        kind: Kind,
+        query: Query,
+        topic: Option<TopicPattern>,
+    ) -> Result<Prepared, SqlError> {
+        let planner = self.planner(query);
+        let pipeline = planner().await?;
+        let stream = pipeline.stream().to_owned();
+        let (log, decoder) = self.source(&stream)?;
+        let decoder = decoder.with_columns(pipeline.columns());
+        let schema = Arc::clone(pipeline.schema());
+        let (output, table) = match &topic {
+            None => {
+                let key = pipeline.key().map(<[usize]>::to_vec);
+                let (view, table) = self.view(name, &schema, key).await?;
+                (Output::View(view), Some(table))
+            }
+            Some(topic) => (Output::Sink(self.sink(name, &schema, topic).await?), None),
+        };
+        let spec = JobSpec { name: name.to_owned(), log, decoder, output };
+        Ok(Prepared { kind, reads: Some(stream), table, spec, planner: Some(planner), topic })
+    }
+
+    /// Plans a query again and again: each life of a job begins with a new pipeline.
+    fn planner(&self, query: Query) -> Planner {
+        let (context, tables) = (self.inner.context.clone(), Arc::clone(&self.inner.tables));
+        Arc::new(move || {
+            let (state, tables, query) = (context.state(), Arc::clone(&tables), query.clone());
+            Box::pin(async move {
+                let plan = plan::plan(&state, query).await?;
+                let event_time = tables.event_time(&plan.stream);
+                Ok(Pipeline::new(plan, event_time))
+            })
+        })
+    }
+
+    /// The Log of a stream, and how its records are read.
+    fn source(&self, stream: &str) -> Result<(Log, Decoder), SqlError> {
+        let objects = self.inner.objects.lock();
+        let stream = objects.by_name.get(stream).expect("the query was planned over it");
+        Ok((stream.spec.log.clone(), stream.spec.decoder.clone()))
+    }
+
+    async fn view(
+        &self,
+        name: &str,
+        schema: &SchemaRef,
+        key: Option<Vec<usize>>,
+    ) -> Result<(ViewOutput, Arc<dyn TableProvider>), SqlError> {
+        if let Some(field) = cells::not_storable(schema) {
+            let reason =
+                format!("column `{}` of type {} cannot be stored", field.name(), field.data_type());
+            return Err(SqlError::statement(None, reason).or("CAST it, for example to VARCHAR"));
+        }
+        if let Some(field) = key.as_deref().and_then(|key| cells::not_a_key(schema, key)) {
+            let reason = format!(
+                "rows cannot be told apart by `{}` of type {}",
+                field.name(),
+                field.data_type()
+            );
+            return Err(SqlError::statement(None, reason).or("group by a number or a text"));
+        }
+        let (db, wanted) = (self.inner.catalog.db.clone(), name.to_owned());
+        let table = blocking(move || db.table(&wanted)).await.map_err(|_| SqlError::Closed)??;
+        // Stored values may be null whatever the query says of its own.
+        let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let rows = ViewRows { table, schema };
+        let view = ViewOutput { table: rows.table.clone(), key };
+        let table = table_of(&self.inner.catalog.db, rows);
+        Ok((view, table.map_err(|error| SqlError::planning(&error))?))
+    }
+
+    async fn sink(
+        &self,
+        name: &str,
+        schema: &SchemaRef,
+        topic: &TopicPattern,
+    ) -> Result<SinkOutput, SqlError> {
+        let mut levels = Vec::new();
+        for level in topic.names() {
+            let Ok(column) = schema.index_of(level) else {
+                let reason = format!("level {{{level}}} of the topic is no column of the query");
+                return Err(SqlError::statement(None, reason).or(format!("select `{level}`")));
+            };
+            levels.push(column);
+        }
+        let log = self.log(name, None).await?;
+        let errors = self.log(&format!("{name}_errors"), Some(errors_options())).await?;
+        Ok(SinkOutput { log, topic: topic.clone(), levels, errors })
+    }
+
+    async fn log(&self, name: &str, options: Option<LogOptions>) -> Result<Log, SqlError> {
+        let (db, name) = (self.inner.catalog.db.clone(), name.to_owned());
+        let opened = blocking(move || match options {
+            Some(options) => db.log_with(&name, options),
+            None => db.log(&name),
+        });
+        Ok(opened.await.map_err(|_| SqlError::Closed)??)
+    }
+
+    /// From here on the definition is in force.
+    pub(super) async fn put_in_force(
+        &self,
+        name: String,
+        prepared: Prepared,
+    ) -> Result<(), SqlError> {
+        let Prepared { kind, reads, table, spec, planner, topic } = prepared;
+        if let Some(table) = table {
+            self.inner.tables.insert(&name, table);
+        }
+        #[cfg(feature = "mq")]
+        let publishing = self.connect(&name, topic.as_ref(), &spec).await?;
+        let job = Running::start(self.inner.catalog.clone(), spec.clone(), kind, planner);
+        let object = Object {
+            kind,
+            reads,
+            spec,
+            job: Some(job),
+            #[cfg(feature = "mq")]
+            topic,
+            #[cfg(feature = "mq")]
+            publishing,
+        };
+        self.inner.objects.lock().by_name.insert(name, object);
+        Ok(())
+    }
+
+    /// Ends what has this name, and forgets it: a view with its rows, a sink with what it has not
+    /// published. The Log of a stream stays, with its records.
+    pub(super) async fn drop_object(&self, name: &str) -> Result<(), SqlError> {
+        let mut object = {
+            let mut objects = self.inner.objects.lock();
+            let readers = objects.by_name.iter();
+            let by = readers.filter(|(_, object)| object.reads.as_deref() == Some(name));
+            let by: Vec<_> = by.map(|(name, _)| format!("`{name}`")).collect();
+            if !by.is_empty() {
+                return Err(SqlError::InUse { name: name.to_owned(), by });
+            }
+            let Some(object) = objects.by_name.remove(name) else { return Ok(()) };
+            object
+        };
+        self.inner.tables.remove(name);
+        if let Some(job) = object.job.take() {
+            job.stop().await;
+        }
+        #[cfg(feature = "mq")]
+        self.disconnect(&mut object).await?;
+        let (catalog, spec) = (self.inner.catalog.clone(), object.spec.clone());
+        // A crash before this leaves the object as it was, and the next start takes it up.
+        let removed = blocking(move || catalog.remove(&spec.name, &spec.log, &spec.output)).await;
+        Ok(removed.map_err(|_| SqlError::Closed)??)
+    }
+}
+
+fn errors_options() -> LogOptions {
+    LogOptions::new().max_bytes(ERRORS_BYTES).when_full(WhenFull::DropOldest)
+}

@@ -1,0 +1,217 @@
+//! What can go wrong with SQL and with running it, one enum for each family of calls.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
+
+/// A place in a script: both from 1, the column in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Line of the script.
+    pub line: u64,
+    /// Character of the line.
+    pub column: u64,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}", self.line, self.column)
+    }
+}
+
+/// Why a statement or query did nothing. In a script those before it have been carried out.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum SqlError {
+    /// The text is no statement, names what is not there, or asks for what cannot be done.
+    /// Correct it as the message says.
+    #[error(
+        "{}{reason}{}",
+        position.map_or(String::new(), |position| format!("{position}: ")),
+        help.as_ref().map_or(String::new(), |help| format!("; {help}"))
+    )]
+    Statement {
+        /// Where in the text, if that is known.
+        position: Option<Position>,
+        /// What is wrong.
+        reason: String,
+        /// What would work, if that is known.
+        help: Option<String>,
+    },
+    /// The name is taken.
+    #[error("`{name}` is there already: drop it first, or write IF NOT EXISTS")]
+    Exists {
+        /// The name.
+        name: String,
+    },
+    /// What is to be dropped feeds others.
+    #[error("`{name}` feeds {}: drop them first", by.join(", "))]
+    InUse {
+        /// What was to be dropped.
+        name: String,
+        /// What reads it.
+        by: Vec<String>,
+    },
+    /// The statement needs an MQTT broker and the engine has none.
+    #[error(
+        "`{name}` is about a topic, and the engine has no broker: give it one when it is built"
+    )]
+    NoBroker {
+        /// The stream or sink.
+        name: String,
+    },
+    /// The query was right and failed on the data.
+    #[error("query failed: {}", one_line(source))]
+    Query {
+        /// What DataFusion said.
+        source: Arc<DataFusionError>,
+    },
+    /// A name could not be opened in the database.
+    #[cfg(feature = "db")]
+    #[error("could not open what the statement needs: {0}")]
+    Open(Arc<edge_db::OpenError>),
+    /// The database refused the write; nothing of the statement is stored.
+    #[cfg(feature = "db")]
+    #[error("could not store the statement")]
+    Write(#[from] edge_db::WriteError),
+    /// The database could not be read.
+    #[cfg(feature = "db")]
+    #[error("could not read the database")]
+    Read(#[from] edge_db::ReadError),
+    /// The broker did not take the journal rule of a topic.
+    #[cfg(feature = "mq")]
+    #[error("broker did not take the rule that stores a topic: {0}")]
+    Journal(Arc<edge_mq::JournalError>),
+    /// The engine was shut down.
+    #[error("engine is closed")]
+    Closed,
+}
+
+#[cfg(feature = "db")]
+impl From<edge_db::OpenError> for SqlError {
+    fn from(error: edge_db::OpenError) -> SqlError {
+        SqlError::Open(Arc::new(error))
+    }
+}
+
+#[cfg(feature = "mq")]
+impl From<edge_mq::JournalError> for SqlError {
+    fn from(error: edge_mq::JournalError) -> SqlError {
+        SqlError::Journal(Arc::new(error))
+    }
+}
+
+impl SqlError {
+    pub(crate) fn statement(
+        position: impl Into<Option<Position>>,
+        reason: impl Into<String>,
+    ) -> SqlError {
+        SqlError::Statement { position: position.into(), reason: reason.into(), help: None }
+    }
+
+    /// The same, with what would work.
+    pub(crate) fn or(self, would_work: impl Into<String>) -> SqlError {
+        match self {
+            SqlError::Statement { position, reason, .. } => {
+                SqlError::Statement { position, reason, help: Some(would_work.into()) }
+            }
+            other => other,
+        }
+    }
+
+    /// The same, with a place if it has none of its own.
+    #[cfg(feature = "db")]
+    pub(crate) fn at(mut self, place: Position) -> SqlError {
+        if let SqlError::Statement { position, .. } = &mut self {
+            position.get_or_insert(place);
+        }
+        self
+    }
+
+    /// What DataFusion said about a statement that it could not plan.
+    pub(crate) fn planning(error: &DataFusionError) -> SqlError {
+        let span = error.diagnostic().and_then(|diagnostic| diagnostic.span);
+        let position = span.map(|span| span.start).filter(|start| start.line > 0);
+        let position = position.map(|at| Position { line: at.line, column: at.column });
+        let text = one_line(error);
+        // A wrong name comes with all right ones.
+        let Some((reason, names)) = text.split_once(" Valid fields are ") else {
+            return SqlError::statement(position, text);
+        };
+        let wrong = reason.strip_prefix("No field named ").unwrap_or(reason);
+        let wrong = wrong.split(". ").next().unwrap_or(wrong).trim_end_matches('.');
+        let column = |path: &'_ str| path.rsplit('.').next().unwrap_or_default().to_owned();
+        let (wrong, known): (_, Vec<_>) = (column(wrong), names.split(", ").map(column).collect());
+        let error = SqlError::statement(position, format!("there is no column `{wrong}`"));
+        match crate::sql::nearest(&wrong, known.iter().map(String::as_str)) {
+            Some(near) => error.or(format!("did you mean `{near}`?")),
+            None => error.or(format!("there are {}", known.join(", "))),
+        }
+    }
+
+    #[cfg(feature = "db")]
+    pub(crate) fn query(error: DataFusionError) -> SqlError {
+        SqlError::Query { source: Arc::new(error) }
+    }
+}
+
+/// Why an operator could not go on. The job goes back to its last checkpoint.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OperatorError {
+    /// An expression or aggregate failed on the data.
+    #[error("could not compute: {}", one_line(.0))]
+    Compute(#[from] DataFusionError),
+    /// Rows do not fit the columns that were declared.
+    #[error("rows do not have the columns of the stream: {0}")]
+    Columns(#[from] ArrowError),
+    /// A row has no event time, which windows and watermarks need.
+    #[error("column `{column}` is null in {rows} rows, and it is the event time")]
+    NoEventTime {
+        /// The event time's column.
+        column: String,
+        /// How many rows.
+        rows: usize,
+    },
+    /// The open windows hold more than the limit: fewer groups, smaller windows or a shorter
+    /// watermark delay need less.
+    #[error(
+        "open windows hold {used_bytes} bytes of state in {groups} groups, the limit is {limit_bytes}"
+    )]
+    StateFull {
+        /// Groups of all open windows.
+        groups: usize,
+        /// Bytes that they take.
+        used_bytes: usize,
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// The stored state is not what this query writes.
+    #[error("stored state does not belong to this query: {reason}")]
+    State {
+        /// What does not fit.
+        reason: String,
+    },
+}
+
+/// DataFusion's message without its prefixes and line breaks.
+pub(crate) fn one_line(error: &DataFusionError) -> String {
+    let text = error.strip_backtrace();
+    let text = text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let mut text = text.as_str();
+    for prefix in
+        ["Error during planning: ", "Schema error: ", "Execution error: ", "Arrow error: "]
+    {
+        text = text.strip_prefix(prefix).unwrap_or(text);
+    }
+    text.trim_end_matches('.').to_owned()
+}
+
+/// An error and its causes, as one line.
+#[cfg(feature = "db")]
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
+}

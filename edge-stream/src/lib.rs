@@ -1,0 +1,32 @@
+#![cfg_attr(feature = "db", doc = include_str!("../README.md"))]
+#![cfg_attr(not(feature = "db"), doc = "Streaming SQL over rows that the application pushes.")]
+
+#[cfg(feature = "db")]
+mod db;
+#[cfg(feature = "db")]
+mod decode;
+#[cfg(feature = "db")]
+mod engine;
+mod error;
+#[cfg(feature = "mq")]
+mod mq;
+mod operator;
+mod pipeline;
+mod plan;
+mod session;
+mod sql;
+mod stream;
+#[cfg(feature = "db")]
+mod topic;
+mod watermark;
+
+#[cfg(feature = "db")]
+pub use db::task::JobStatus;
+#[cfg(feature = "db")]
+pub use engine::{CaughtUpError, Engine, EngineBuilder, Left, StartError};
+pub use error::{OperatorError, Position, SqlError};
+pub use operator::{Changes, Stored};
+pub use pipeline::{Pipeline, PipelineBuilder};
+#[cfg(feature = "db")]
+pub use sql::statement::Kind as JobKind;
+pub use watermark::EventTime;

@@ -1,0 +1,164 @@
+//! Topics: the journal rules of streams, and the publishers of sinks.
+
+use std::time::Duration;
+
+use edge_db::{Db, Log, Record, Seq};
+use edge_mq::{LocalClient, Message, PublishError, QoS};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::db::blocking;
+use crate::db::catalog::PUBLISHER;
+use crate::db::job::JobSpec;
+use crate::db::output::Output;
+use crate::engine::{CaughtUpError, Engine, Object};
+use crate::error::SqlError;
+use crate::sql::statement::Kind;
+use crate::topic::TopicPattern;
+
+/// Messages between two commits of the position; as many are published twice after a crash.
+const STEP_MESSAGES: usize = 1000;
+
+/// The pause when the broker could not store a message, or the database failed.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How far a publisher has come.
+pub(crate) type Published = watch::Receiver<Seq>;
+
+/// Publishes the rows of a sink, each at least once and in order. Dropping it ends it.
+#[derive(Debug)]
+pub(crate) struct Publishing {
+    pub(crate) log: Log,
+    pub(crate) published: Published,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Publishing {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Publishing {
+    fn start(db: Db, sink: String, log: Log, client: LocalClient) -> Publishing {
+        let (position, published) = watch::channel(Seq::ZERO);
+        let publisher = Publisher { db, sink, log: log.clone(), client, position };
+        Publishing { log, published, task: tokio::spawn(publisher.run()) }
+    }
+}
+
+struct Publisher {
+    db: Db,
+    sink: String,
+    log: Log,
+    client: LocalClient,
+    position: watch::Sender<Seq>,
+}
+
+/// Why a publisher pauses or ends.
+enum Stopped {
+    /// The broker is gone.
+    Closed,
+    Retry,
+}
+
+impl Publisher {
+    async fn run(self) {
+        while let Err(Stopped::Retry) = self.publish_all().await {
+            sleep(RETRY).await;
+        }
+    }
+
+    /// Ends with an error only.
+    async fn publish_all(&self) -> Result<(), Stopped> {
+        let mut appended = self.log.watch();
+        let log = self.log.clone();
+        let cursor = blocking(move || log.cursor(PUBLISHER)).await.map_err(|_| Stopped::Closed)?;
+        let cursor = cursor.map_err(|_| Stopped::Retry)?;
+        let mut position = cursor.position().map_err(|_| Stopped::Retry)?;
+        loop {
+            self.position.send_replace(position);
+            let (log, from) = (self.log.clone(), position);
+            let records = blocking(move || log.read(from, STEP_MESSAGES)).await;
+            let records = records.map_err(|_| Stopped::Closed)?.map_err(|_| Stopped::Retry)?;
+            if records.is_empty() {
+                appended.changed().await;
+                continue;
+            }
+            for record in &records {
+                self.publish(record).await?;
+            }
+            position = records.next();
+            // A crash here publishes these once more, with the same numbers.
+            let mut batch = self.db.batch();
+            batch.advance(&cursor, position);
+            batch.commit_async().await.map_err(|_| Stopped::Retry)?;
+        }
+    }
+
+    async fn publish(&self, record: &Record) -> Result<(), Stopped> {
+        let topic = std::str::from_utf8(record.key()).ok().and_then(|topic| topic.parse().ok());
+        // `TopicPattern::render` makes topics only; another writer of this Log may not.
+        let Some(topic) = topic else { return Ok(()) };
+        let text = |text: String| text.try_into().ok();
+        let mut message = Message::new(topic, record.value().clone()).qos(QoS::AtLeastOnce);
+        if let (Some(name), Some(value)) = (text("stream".into()), text(self.sink.clone())) {
+            message = message.user_property(name, value);
+        }
+        if let (Some(name), Some(value)) = (text("seq".into()), text(record.seq().to_string())) {
+            message = message.user_property(name, value);
+        }
+        match self.client.publish(message).await {
+            Ok(()) => Ok(()),
+            Err(PublishError::NotStored { .. }) => Err(Stopped::Retry),
+            // Larger than the broker takes: it would be for ever.
+            Err(PublishError::TooLarge { .. }) => Ok(()),
+            Err(_) => Err(Stopped::Closed),
+        }
+    }
+}
+
+impl Engine {
+    /// Joins a stream or sink with the broker: a journal rule, or a publisher.
+    pub(crate) async fn connect(
+        &self,
+        name: &str,
+        topic: Option<&TopicPattern>,
+        spec: &JobSpec,
+    ) -> Result<Option<Publishing>, SqlError> {
+        let (Some(broker), Some(topic)) = (self.broker(), topic) else { return Ok(None) };
+        if let Output::Sink(sink) = &spec.output {
+            let (db, log) = (self.db().clone(), sink.log.clone());
+            let publishing = Publishing::start(db, name.to_owned(), log, broker.local());
+            return Ok(Some(publishing));
+        }
+        let filter =
+            topic.filter().parse().expect("a topic with + at its named levels is a filter");
+        broker.journal(filter, spec.log.name()).await?;
+        Ok(None)
+    }
+
+    /// Takes back what [`Engine::connect`] did.
+    pub(crate) async fn disconnect(&self, object: &mut Object) -> Result<(), SqlError> {
+        drop(object.publishing.take());
+        let (Some(broker), Some(topic)) = (self.broker(), &object.topic) else { return Ok(()) };
+        if object.kind == Kind::Stream {
+            let filter = topic.filter().parse().expect("it was a filter when it was set");
+            broker.unjournal(filter, object.spec.log.name()).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the broker has all rows that sinks have now.
+    pub(crate) async fn published(&self, deadline: Instant) -> Result<(), CaughtUpError> {
+        for (sink, log, mut published) in self.publishers() {
+            let end = log.bounds()?.end;
+            let reached = timeout_at(deadline, published.wait_for(|position| *position >= end));
+            if !matches!(reached.await, Ok(Ok(_))) {
+                return Err(CaughtUpError::Unpublished { sink });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,89 @@
+//! What operators keep over a restart: bytes under ordered keys.
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatch;
+use arrow::ipc::reader::StreamReader;
+use arrow::ipc::writer::StreamWriter;
+use bytes::Bytes;
+
+use crate::error::OperatorError;
+
+/// What a checkpoint has changed: under each key the new bytes, or `None` where it has gone.
+pub type Changes = BTreeMap<Vec<u8>, Option<Bytes>>;
+
+/// All keys as the checkpoints so far have left them.
+pub type Stored = BTreeMap<Vec<u8>, Bytes>;
+
+/// Takes the changes of one operator.
+#[derive(Debug)]
+pub(crate) struct StateWriter<'a> {
+    place: u8,
+    changes: &'a mut Changes,
+}
+
+impl StateWriter<'_> {
+    pub(crate) fn new(place: u8, changes: &mut Changes) -> StateWriter<'_> {
+        StateWriter { place, changes }
+    }
+
+    /// Stores columns under a key; returns their bytes. The format is Arrow IPC, which later
+    /// versions read.
+    pub(crate) fn put(&mut self, key: i64, columns: &RecordBatch) -> Result<usize, OperatorError> {
+        let mut writer = StreamWriter::try_new(Vec::new(), columns.schema_ref())?;
+        writer.write(columns)?;
+        let bytes = Bytes::from(writer.into_inner()?);
+        let len = bytes.len();
+        self.changes.insert(stored_key(self.place, key), Some(bytes));
+        Ok(len)
+    }
+
+    pub(crate) fn remove(&mut self, key: i64) {
+        self.changes.insert(stored_key(self.place, key), None);
+    }
+}
+
+/// Gives one operator what it has stored.
+#[derive(Debug)]
+pub(crate) struct StateReader<'a> {
+    place: u8,
+    stored: &'a Stored,
+}
+
+impl<'a> StateReader<'a> {
+    pub(crate) fn new(place: u8, stored: &'a Stored) -> StateReader<'a> {
+        StateReader { place, stored }
+    }
+
+    /// All keys in order, with their columns.
+    pub(crate) fn entries(
+        &self,
+    ) -> impl Iterator<Item = Result<(i64, RecordBatch), OperatorError>> + use<'a> {
+        let place = self.place;
+        let range = self.stored.range(vec![place]..);
+        range.take_while(move |(key, _)| key.first() == Some(&place)).map(|(key, bytes)| {
+            let key = key.get(1..).and_then(|key| <[u8; 8]>::try_from(key).ok());
+            let key = key.ok_or_else(|| damaged("its key has another length"))?;
+            Ok((from_ordered(key), read(bytes)?))
+        })
+    }
+}
+
+fn read(bytes: &[u8]) -> Result<RecordBatch, OperatorError> {
+    let mut reader = StreamReader::try_new(bytes, None)?;
+    Ok(reader.next().ok_or_else(|| damaged("it holds no columns"))??)
+}
+
+fn damaged(reason: &str) -> OperatorError {
+    OperatorError::State { reason: reason.to_owned() }
+}
+
+fn stored_key(place: u8, key: i64) -> Vec<u8> {
+    let mut stored = vec![place];
+    stored.extend_from_slice(&(key.cast_unsigned() ^ (1 << 63)).to_be_bytes());
+    stored
+}
+
+fn from_ordered(bytes: [u8; 8]) -> i64 {
+    (u64::from_be_bytes(bytes) ^ (1 << 63)).cast_signed()
+}

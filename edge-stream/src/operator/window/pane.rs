@@ -1,0 +1,190 @@
+//! The groups of one window, and their aggregates.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
+use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
+use datafusion::physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
+use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
+use datafusion::physical_plan::aggregates::order::GroupOrdering;
+
+use crate::error::OperatorError;
+
+/// One aggregate of the `SELECT` list.
+#[derive(Debug, Clone)]
+pub(crate) struct Aggregate {
+    pub(crate) function: Arc<AggregateFunctionExpr>,
+    pub(crate) arguments: Vec<Arc<dyn PhysicalExpr>>,
+    pub(crate) filter: Option<Arc<dyn PhysicalExpr>>,
+}
+
+impl Aggregate {
+    fn accumulator(&self) -> Result<Box<dyn GroupsAccumulator>, DataFusionError> {
+        if self.function.groups_accumulator_supported() {
+            return self.function.create_groups_accumulator();
+        }
+        let function = Arc::clone(&self.function);
+        Ok(Box::new(GroupsAccumulatorAdapter::new(move || function.create_accumulator())))
+    }
+}
+
+/// What all panes of one operator have in common.
+#[derive(Debug)]
+pub(super) struct Layout {
+    keys: SchemaRef,
+    pub(super) aggregates: Vec<Aggregate>,
+    /// Keys, then the state of each aggregate, as they are stored.
+    state: SchemaRef,
+    /// How many columns of state each aggregate has.
+    widths: Vec<usize>,
+}
+
+/// Rows of one window.
+#[derive(Debug)]
+pub(super) struct Rows {
+    pub(super) len: usize,
+    pub(super) keys: Vec<ArrayRef>,
+    /// For each aggregate.
+    pub(super) arguments: Vec<Vec<ArrayRef>>,
+    pub(super) filters: Vec<Option<BooleanArray>>,
+}
+
+impl Layout {
+    pub(super) fn new(
+        keys: &[Arc<dyn PhysicalExpr>],
+        aggregates: Vec<Aggregate>,
+        input: &Schema,
+    ) -> Result<Layout, DataFusionError> {
+        let mut fields: Vec<FieldRef> = Vec::new();
+        for (place, key) in keys.iter().enumerate() {
+            let kind = key.data_type(input)?;
+            fields.push(Arc::new(Field::new(format!("key{place}"), kind, true)));
+        }
+        let keys = Arc::new(Schema::new(fields.clone()));
+        let mut widths = Vec::new();
+        for aggregate in &aggregates {
+            let state = aggregate.function.state_fields()?;
+            widths.push(state.len());
+            // Stored as what it is, whatever an aggregate says about nulls in it.
+            let nullable = |field: FieldRef| Arc::new(field.as_ref().clone().with_nullable(true));
+            fields.extend(state.into_iter().map(nullable));
+        }
+        Ok(Layout { keys, aggregates, state: Arc::new(Schema::new(fields)), widths })
+    }
+
+    fn holds(&self, state: &[ArrayRef]) -> bool {
+        let wanted = self.state.fields().iter().map(|field| field.data_type());
+        wanted.eq(state.iter().map(|column| column.data_type()))
+    }
+}
+
+/// One window's groups.
+pub(super) struct Pane {
+    layout: Arc<Layout>,
+    /// `None` if there are no keys: then all rows are one group.
+    groups: Option<Box<dyn GroupValues>>,
+    accumulators: Vec<Box<dyn GroupsAccumulator>>,
+    /// Whether rows came since the last snapshot.
+    changed: bool,
+    /// What it takes in the stored state; 0 if it is not there.
+    pub(super) stored_bytes: usize,
+}
+
+impl fmt::Debug for Pane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pane").field("groups", &self.groups()).finish_non_exhaustive()
+    }
+}
+
+impl Pane {
+    pub(super) fn new(layout: &Arc<Layout>) -> Result<Pane, DataFusionError> {
+        let keys = SchemaRef::clone(&layout.keys);
+        let has_keys = !keys.fields().is_empty();
+        let groups = has_keys.then(|| new_group_values(keys, &GroupOrdering::None)).transpose()?;
+        let accumulators = layout.aggregates.iter().map(Aggregate::accumulator);
+        let accumulators = accumulators.collect::<Result<_, _>>()?;
+        let layout = Arc::clone(layout);
+        Ok(Pane { layout, groups, accumulators, changed: false, stored_bytes: 0 })
+    }
+
+    /// The pane whose columns [`Pane::take_changed`] gave.
+    pub(super) fn restore(layout: &Arc<Layout>, state: &[ArrayRef]) -> Result<Pane, OperatorError> {
+        if !layout.holds(state) {
+            let reason = "its columns are others than those of the query".to_owned();
+            return Err(OperatorError::State { reason });
+        }
+        let mut pane = Pane::new(layout)?;
+        let (keys, mut states) = state.split_at(layout.keys.fields().len());
+        let rows = state.first().map_or(0, |column| column.len());
+        let places = pane.intern(keys, rows)?;
+        let groups = pane.groups();
+        for (accumulator, width) in pane.accumulators.iter_mut().zip(&layout.widths) {
+            let (of_this, rest) = states.split_at(*width);
+            accumulator.merge_batch(of_this, &places, groups)?;
+            states = rest;
+        }
+        Ok(pane)
+    }
+
+    /// How many groups there are.
+    pub(super) fn groups(&self) -> usize {
+        self.groups.as_ref().map_or(1, |groups| groups.len())
+    }
+
+    pub(super) fn update(&mut self, rows: &Rows) -> Result<(), DataFusionError> {
+        let places = self.intern(&rows.keys, rows.len)?;
+        let groups = self.groups();
+        let inputs = rows.arguments.iter().zip(&rows.filters);
+        for (accumulator, (arguments, filter)) in self.accumulators.iter_mut().zip(inputs) {
+            accumulator.update_batch(arguments, &places, filter.as_ref(), groups)?;
+        }
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Keys of the groups, and the value of each aggregate.
+    pub(super) fn finish(mut self) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>), DataFusionError> {
+        let keys = self.take_keys()?;
+        let values = self.accumulators.iter_mut().map(|one| one.evaluate(EmitTo::All));
+        Ok((keys, values.collect::<Result<_, _>>()?))
+    }
+
+    /// The whole of it as columns, if rows came since the last call.
+    ///
+    /// Accumulators give their state away, so the pane is built anew from what is stored: what a
+    /// restart would do happens at every snapshot, and cannot differ from it.
+    pub(super) fn take_changed(&mut self) -> Result<Option<RecordBatch>, OperatorError> {
+        if !std::mem::take(&mut self.changed) {
+            return Ok(None);
+        }
+        let mut columns = self.take_keys()?;
+        for accumulator in &mut self.accumulators {
+            columns.extend(accumulator.state(EmitTo::All)?);
+        }
+        let fresh = Pane::restore(&self.layout, &columns)?;
+        *self = Pane { stored_bytes: self.stored_bytes, ..fresh };
+        // A window without keys and aggregates has one row of no columns.
+        let rows = columns.first().map_or(1, |column| column.len());
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let schema = SchemaRef::clone(&self.layout.state);
+        Ok(Some(RecordBatch::try_new_with_options(schema, columns, &options)?))
+    }
+
+    fn take_keys(&mut self) -> Result<Vec<ArrayRef>, DataFusionError> {
+        self.groups.as_mut().map_or(Ok(Vec::new()), |groups| groups.emit(EmitTo::All))
+    }
+
+    /// The group of each row.
+    fn intern(&mut self, keys: &[ArrayRef], rows: usize) -> Result<Vec<usize>, DataFusionError> {
+        let mut places = Vec::with_capacity(rows);
+        match &mut self.groups {
+            Some(groups) => groups.intern(keys, &mut places)?,
+            None => places.resize(rows, 0),
+        }
+        Ok(places)
+    }
+}

@@ -1,0 +1,212 @@
+//! From SQL to the chain of operators that a job runs.
+//!
+//! DataFusion parses, resolves names, coerces types and simplifies. What comes out is walked from
+//! the stream upwards; each node becomes an operator, or is refused with the reason and what
+//! would work, as it would need state without bound.
+
+mod lineage;
+mod window;
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::{DFSchema, DataFusionError};
+use datafusion::datasource::source_as_provider;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{Expr, LogicalPlan, TableScan, Volatility};
+use datafusion::optimizer::optimize_projections::OptimizeProjections;
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::optimizer::{Optimizer, OptimizerRule};
+use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::{self, Query};
+
+use crate::error::SqlError;
+use crate::operator::{Chain, Filter, Project};
+use crate::sql;
+use crate::stream::StreamTable;
+use lineage::Lineage;
+
+/// A query over one stream, ready to run.
+#[derive(Debug)]
+pub(crate) struct JobPlan {
+    /// The stream's name.
+    pub(crate) stream: String,
+    /// The columns of the stream that the chain takes in.
+    pub(crate) columns: Vec<usize>,
+    pub(crate) chain: Chain,
+    pub(crate) schema: SchemaRef,
+    /// Columns of the answer that tell its rows apart; `None` if each row stands for itself.
+    pub(crate) key: Option<Vec<usize>>,
+}
+
+/// Plans a query as a job.
+pub(crate) async fn plan(state: &SessionState, query: Query) -> Result<JobPlan, SqlError> {
+    let plan = logical(state, query).await?;
+    refuse_moving_functions(&plan)?;
+    let plan = optimized(state, plan).map_err(|error| SqlError::planning(&error))?;
+    let mut builder = Builder { state, chain: Chain::default(), source: None };
+    let lineage = builder.node(&plan)?;
+    let (stream, columns) = builder.source.expect("every plan that is not refused ends in a scan");
+    let schema = Arc::clone(plan.schema().inner());
+    let key = lineage::key(&lineage)?;
+    Ok(JobPlan { stream, columns, chain: builder.chain, schema, key })
+}
+
+/// What a query means, not optimized yet.
+pub(crate) async fn logical(state: &SessionState, query: Query) -> Result<LogicalPlan, SqlError> {
+    let statement = Statement::Statement(Box::new(ast::Statement::Query(Box::new(query))));
+    state.statement_to_plan(statement).await.map_err(|error| planning_error(state, &error))
+}
+
+/// What DataFusion said, and the name that was meant where a table is not there.
+pub(crate) fn planning_error(state: &SessionState, error: &DataFusionError) -> SqlError {
+    let error = SqlError::planning(error);
+    let SqlError::Statement { position, reason, .. } = &error else { return error };
+    let missing = reason.strip_prefix("table '").and_then(|rest| rest.strip_suffix("' not found"));
+    let Some(missing) = missing.and_then(|path| path.rsplit('.').next()) else { return error };
+    let known: Vec<String> = state
+        .catalog_list()
+        .catalog("datafusion")
+        .and_then(|catalog| catalog.schema("public"))
+        .map_or_else(Vec::new, |schema| schema.table_names());
+    let reason = format!("there is no stream, view or log `{missing}`");
+    let error = SqlError::statement(*position, reason);
+    match sql::nearest(missing, known.iter().map(String::as_str)) {
+        Some(near) => error.or(format!("did you mean `{near}`?")),
+        None => error,
+    }
+}
+
+/// Types coerced, constants folded, unused columns gone; the shape stays what was written. The
+/// full optimizer makes shapes that only a bounded query can run.
+fn optimized(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+    let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
+    let rules: Vec<Arc<dyn OptimizerRule + Send + Sync>> =
+        vec![Arc::new(SimplifyExpressions::new()), Arc::new(OptimizeProjections::new())];
+    Optimizer::with_rules(rules).optimize(plan, state, |_, _| {})
+}
+
+/// `now()` would stand still in a job, and `random()` would not be the same after a restart.
+fn refuse_moving_functions(plan: &LogicalPlan) -> Result<(), SqlError> {
+    let mut moving = None;
+    let walked = plan.apply_with_subqueries(|node| {
+        node.apply_expressions(|expr| {
+            expr.apply(|expr| {
+                if let Expr::ScalarFunction(function) = expr
+                    && function.func.signature().volatility != Volatility::Immutable
+                {
+                    moving = Some(function.func.name().to_owned());
+                    return Ok(TreeNodeRecursion::Stop);
+                }
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    walked.map_err(|error| SqlError::planning(&error))?;
+    match moving {
+        None => Ok(()),
+        Some(name) => {
+            let reason = format!("`{name}()` is not the same each time a job computes it");
+            Err(SqlError::statement(None, reason).or("use the event time, or `_time`, of the row"))
+        }
+    }
+}
+
+struct Builder<'a> {
+    state: &'a SessionState,
+    chain: Chain,
+    /// The stream, and its columns that are read.
+    source: Option<(String, Vec<usize>)>,
+}
+
+impl Builder<'_> {
+    /// Adds the operators of a node and all below it. Returns what its columns are.
+    fn node(&mut self, plan: &LogicalPlan) -> Result<Vec<Lineage>, SqlError> {
+        match plan {
+            LogicalPlan::TableScan(scan) => self.scan(scan),
+            LogicalPlan::SubqueryAlias(alias) => self.node(&alias.input),
+            LogicalPlan::Filter(filter) => {
+                let lineage = self.node(&filter.input)?;
+                let condition = self.physical(&filter.predicate, filter.input.schema())?;
+                self.chain.push(Filter::new(condition));
+                Ok(lineage)
+            }
+            LogicalPlan::Projection(projection) => {
+                let below = self.node(&projection.input)?;
+                let input = projection.input.schema();
+                let columns = projection.expr.iter().map(|expr| self.physical(expr, input));
+                let columns = columns.collect::<Result<_, _>>()?;
+                let schema = Arc::clone(projection.schema.inner());
+                self.chain.push(Project::new(columns, schema));
+                Ok(projection.expr.iter().map(|expr| lineage::of(expr, input, &below)).collect())
+            }
+            LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            other => Err(refusal(other)),
+        }
+    }
+
+    fn scan(&mut self, scan: &TableScan) -> Result<Vec<Lineage>, SqlError> {
+        let provider = source_as_provider(&scan.source).ok();
+        let provider: Option<&dyn TableProvider> = provider.as_deref();
+        let Some(stream) = provider.and_then(|provider| provider.downcast_ref::<StreamTable>())
+        else {
+            let reason = format!("a job reads a stream, and `{}` is none", scan.table_name.table());
+            return Err(SqlError::statement(None, reason)
+                .or("query it with SELECT, or create a stream over its Log"));
+        };
+        let all = || (0..stream.schema.fields().len()).collect();
+        let columns = scan.projection.clone().unwrap_or_else(all);
+        let event_time = stream.event_time.as_ref().map(|column| column.index);
+        let lineage = columns.iter().map(|column| match Some(*column) == event_time {
+            true => Lineage::EventTime,
+            false => Lineage::Other,
+        });
+        let lineage = lineage.collect();
+        self.source = Some((stream.name.clone(), columns));
+        Ok(lineage)
+    }
+
+    fn physical(&self, expr: &Expr, input: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, SqlError> {
+        let (props, context) = (self.state.execution_props(), PhysicalPlanningContext::default());
+        create_physical_expr(expr, input, props, &context)
+            .map_err(|error| SqlError::planning(&error))
+    }
+}
+
+/// Why a node cannot run over rows that never end.
+fn refusal(plan: &LogicalPlan) -> SqlError {
+    let (reason, would_work) = match plan {
+        LogicalPlan::Distinct(_) => (
+            "DISTINCT would keep every row for ever",
+            "GROUP BY the columns in a window: FROM TUMBLE(..)",
+        ),
+        LogicalPlan::Sort(_) => (
+            "ORDER BY would wait for the last row of a stream",
+            "order the rows of the view in the SELECT that reads it",
+        ),
+        LogicalPlan::Limit(_) => {
+            ("LIMIT would end the job", "put LIMIT into the SELECT that reads the view")
+        }
+        LogicalPlan::Join(_) => {
+            ("joins of streams are not there yet", "join in the SELECT that reads the view")
+        }
+        LogicalPlan::Union(_) => {
+            ("UNION of streams is not there yet", "create a sink or view for each part")
+        }
+        LogicalPlan::Window(_) => (
+            "OVER is not there yet in a job",
+            "use OVER in the SELECT that reads the stream's history or the view",
+        ),
+        LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => {
+            ("the query reads no stream", "name one in FROM")
+        }
+        _ => {
+            ("a job cannot run this query", "use SELECT .. FROM stream WHERE .. GROUP BY a window")
+        }
+    };
+    SqlError::statement(None, reason).or(would_work)
+}

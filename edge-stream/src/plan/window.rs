@@ -1,0 +1,122 @@
+//! `GROUP BY` as a window operator.
+
+use std::sync::Arc;
+
+use datafusion::common::DFSchema;
+use datafusion::logical_expr::logical_plan::Aggregate as AggregateNode;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
+use datafusion::logical_expr::{Expr, lit};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
+use datafusion::scalar::ScalarValue;
+
+use super::Builder;
+use super::lineage::{self, Bound, Lineage};
+use crate::error::SqlError;
+use crate::operator::window::{Aggregate, GroupColumn, Grouping, WindowAggregate};
+
+impl Builder<'_> {
+    pub(super) fn aggregate(&mut self, node: &AggregateNode) -> Result<Vec<Lineage>, SqlError> {
+        let below = self.node(&node.input)?;
+        let input = node.input.schema();
+        let groups: Vec<_> =
+            node.group_expr.iter().map(|expr| lineage::of(expr, input, &below)).collect();
+        let (window_expr, window) = self.window_of(node, &groups, &below)?;
+
+        let (mut columns, mut keys, mut names, mut lineage) = (vec![], vec![], vec![], vec![]);
+        for (expr, group) in node.group_expr.iter().zip(&groups) {
+            if let Lineage::Bound(bound) = group {
+                if bound.size_micros != window.size_micros {
+                    let reason = "the query groups by windows of two sizes";
+                    return Err(SqlError::statement(None, reason).or("use one TUMBLE"));
+                }
+                let start =
+                    if bound.is_end { GroupColumn::WindowEnd } else { GroupColumn::WindowStart };
+                columns.push(start);
+                lineage.push(Lineage::GroupWindow);
+            } else {
+                let name = expr.schema_name().to_string();
+                columns.push(GroupColumn::Key(keys.len()));
+                lineage.push(Lineage::GroupKey(keys.len(), name.clone()));
+                keys.push(self.physical(expr, input)?);
+                names.push(name);
+            }
+        }
+        lineage.extend(node.aggr_expr.iter().map(|_| Lineage::Aggregate { keys: names.clone() }));
+
+        let aggregates = node.aggr_expr.iter().map(|expr| self.lower(expr, input));
+        let aggregates = aggregates.collect::<Result<_, _>>()?;
+        let window_start = self.window_start(window_expr, window, input)?;
+        let (size_micros, output) = (window.size_micros, Arc::clone(node.schema.inner()));
+        let grouping = Grouping { window_start, size_micros, columns, keys, output };
+        let operator = WindowAggregate::new(grouping, aggregates, input.as_arrow());
+        self.chain.push(operator.map_err(|error| SqlError::planning(&error))?);
+        Ok(lineage)
+    }
+
+    /// The window that groups are made for; without one they would have to be kept for ever.
+    fn window_of<'a>(
+        &self,
+        node: &'a AggregateNode,
+        groups: &[Lineage],
+        below: &[Lineage],
+    ) -> Result<(&'a Expr, Bound), SqlError> {
+        let found = node.group_expr.iter().zip(groups).find_map(|(expr, group)| match group {
+            Lineage::Bound(bound) => Some((expr, *bound)),
+            _ => None,
+        });
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        let stream = self.source.as_ref().map_or("stream", |(stream, _)| stream);
+        let refuse = |reason: String, would_work: String| {
+            Err(SqlError::statement(None, reason).or(would_work))
+        };
+        let grouped = |one: &Lineage| matches!(one, Lineage::GroupWindow | Lineage::GroupKey(..));
+        if below.iter().any(grouped) {
+            return refuse(
+                "a window over the result of a window is not there yet".to_owned(),
+                "aggregate once more in the SELECT that reads the view".to_owned(),
+            );
+        }
+        if groups.contains(&Lineage::ForeignBound) {
+            return refuse(
+                format!(
+                    "windows close by the watermark, and this one is not over its column of `{stream}`"
+                ),
+                "use the column of WATERMARK FOR in TUMBLE, or declare a watermark".to_owned(),
+            );
+        }
+        refuse(
+            "GROUP BY without a window would keep every group for ever".to_owned(),
+            format!(
+                "write FROM TUMBLE({stream}, DESCRIPTOR(time_column), INTERVAL '1 minute') and \
+                 GROUP BY window_start, .."
+            ),
+        )
+    }
+
+    fn window_start(
+        &self,
+        expr: &Expr,
+        bound: Bound,
+        input: &DFSchema,
+    ) -> Result<Arc<dyn PhysicalExpr>, SqlError> {
+        if !bound.is_end {
+            return self.physical(expr, input);
+        }
+        let size = ScalarValue::new_interval_mdn(0, 0, bound.size_micros.saturating_mul(1000));
+        self.physical(&(expr.clone() - lit(size)), input)
+    }
+
+    fn lower(&self, expr: &Expr, input: &DFSchema) -> Result<Aggregate, SqlError> {
+        let (props, context) = (self.state.execution_props(), PhysicalPlanningContext::default());
+        let lowered = LoweredAggregateBuilder::new(expr, input, input.as_arrow(), props, &context);
+        let lowered = lowered.build().map_err(|error| SqlError::planning(&error))?;
+        let function = lowered.aggregate;
+        let mut arguments = function.expressions();
+        // Aggregates that depend on the order of rows take what they order by as arguments too.
+        arguments.extend(function.order_bys().iter().map(|order| Arc::clone(&order.expr)));
+        Ok(Aggregate { function, arguments, filter: lowered.filter })
+    }
+}

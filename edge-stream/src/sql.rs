@@ -1,0 +1,127 @@
+//! The SQL front: text into statements, with the place of every mistake.
+//!
+//! What DataFusion knows goes to its own parser unchanged. Ours are the statements around a query
+//! (`statement`), and the windows in `FROM` (`tumble`), which become ordinary projections.
+
+#[cfg(feature = "db")]
+pub(crate) mod statement;
+mod tumble;
+
+use std::ops::ControlFlow;
+
+use datafusion::common::utils::datafusion_strsim::levenshtein;
+use datafusion::sql::sqlparser::ast::{Query, VisitMut};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::{Parser, ParserError};
+use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
+
+use crate::error::{Position, SqlError};
+use tumble::Windows;
+
+/// Text as a sequence of statements.
+pub(crate) struct Script<'a> {
+    sql: &'a str,
+    parser: Parser<'a>,
+}
+
+impl<'a> Script<'a> {
+    pub(crate) fn new(sql: &'a str) -> Result<Script<'a>, SqlError> {
+        let tokens = Tokenizer::new(&GenericDialect {}, sql).tokenize_with_location();
+        let tokens =
+            tokens.map_err(|error| SqlError::statement(position(error.location), error.message))?;
+        let tokens = tumble::without_table_word(tokens);
+        let parser = Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens);
+        Ok(Script { sql, parser })
+    }
+
+    /// The query that begins here, its windows resolved.
+    pub(crate) fn query(&mut self) -> Result<Query, SqlError> {
+        let query = self.parser.parse_query();
+        let mut query = *query.map_err(|error| self.parse_error(error))?;
+        match query.visit(&mut Windows) {
+            ControlFlow::Continue(()) => Ok(query),
+            ControlFlow::Break(error) => Err(error),
+        }
+    }
+
+    /// Whether nothing but semicolons is left; they are taken.
+    pub(crate) fn is_at_end(&mut self) -> bool {
+        while self.parser.consume_token(&Token::SemiColon) {}
+        self.parser.peek_token_ref().token == Token::EOF
+    }
+
+    /// The end of a statement: a semicolon or the end of the text.
+    pub(crate) fn expect_end(&mut self) -> Result<(), SqlError> {
+        let next = self.parser.peek_token_ref().clone();
+        match next.token {
+            Token::EOF | Token::SemiColon => Ok(()),
+            token => {
+                let reason = format!("`{token}` does not belong here");
+                Err(SqlError::statement(self.here(&next.span.start), reason)
+                    .or("end the statement with `;`"))
+            }
+        }
+    }
+
+    fn parse_error(&self, error: ParserError) -> SqlError {
+        let text = match error {
+            ParserError::TokenizerError(text) | ParserError::ParserError(text) => text,
+            ParserError::RecursionLimitExceeded => "the query is nested too deeply".to_owned(),
+        };
+        let (reason, position) = split_location(&text);
+        let reason = reason
+            .replace("Expected: ", "expected ")
+            .replace(", found: EOF", ", but the text ends");
+        let reason = reason.replace(", found: ", ", found ");
+        SqlError::statement(position.or_else(|| Some(self.end())), reason)
+    }
+
+    /// Where a token begins; the end of the text for what has no place.
+    fn here(&self, location: &Location) -> Position {
+        position(*location).unwrap_or_else(|| self.end())
+    }
+
+    fn end(&self) -> Position {
+        let text = self.sql.trim_end();
+        let last = text.lines().last().unwrap_or_default();
+        let (line, column) = (text.lines().count().max(1), last.chars().count() + 1);
+        Position { line: line as u64, column: column as u64 }
+    }
+}
+
+/// The one query that the text is.
+pub(crate) fn parse_query(sql: &str) -> Result<Query, SqlError> {
+    let mut script = Script::new(sql)?;
+    let query = script.query()?;
+    script.expect_end()?;
+    if !script.is_at_end() {
+        let next: &TokenWithSpan = script.parser.peek_token_ref();
+        let at = script.here(&next.span.start);
+        return Err(SqlError::statement(at, "one query at a time, and here begins a second"));
+    }
+    Ok(query)
+}
+
+/// The name most like the one that was written, if one is like it at all.
+pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let near = known.into_iter().map(|known| (levenshtein(name, known), known)).min()?;
+    (near.0 <= name.chars().count().max(3) / 2).then_some(near.1)
+}
+
+fn position(location: Location) -> Option<Position> {
+    let Location { line, column } = location;
+    (line > 0).then_some(Position { line, column })
+}
+
+/// The parser says where at the end of its message.
+fn split_location(text: &str) -> (&str, Option<Position>) {
+    let split = || {
+        let (reason, place) = text.rsplit_once(" at Line: ")?;
+        let (line, column) = place.split_once(", Column: ")?;
+        Some((reason, Position { line: line.parse().ok()?, column: column.parse().ok()? }))
+    };
+    split().map_or((text, None), |(reason, position)| (reason, Some(position)))
+}
+
+#[cfg(test)]
+mod tests;

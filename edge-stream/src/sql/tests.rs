@@ -1,0 +1,224 @@
+//! Every mistake says where it is and what would work.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+
+use crate::{Pipeline, SqlError};
+
+fn schema() -> Arc<Schema> {
+    Arc::new(Schema::new(vec![
+        Field::new("ts", DataType::Timestamp(TimeUnit::Microsecond, None), true),
+        Field::new("room", DataType::Utf8, true),
+        Field::new("temp", DataType::Float64, true),
+    ]))
+}
+
+fn planned(sql: &str) -> Result<Pipeline, SqlError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let builder = Pipeline::builder("readings", schema()).watermark("ts", Duration::ZERO);
+    runtime.block_on(builder.query(sql))
+}
+
+#[test]
+fn queries_that_cannot_run_for_ever_are_refused_with_what_would_work() {
+    let table = [
+        (
+            "SELECT room, count(*) FROM readings GROUP BY room",
+            "GROUP BY without a window would keep every group for ever; write FROM TUMBLE(readings",
+        ),
+        ("SELECT DISTINCT room FROM readings", "DISTINCT would keep every row for ever; GROUP BY"),
+        ("SELECT * FROM readings ORDER BY ts", "ORDER BY would wait for the last row"),
+        ("SELECT * FROM readings LIMIT 1", "LIMIT would end the job; put LIMIT into"),
+        ("SELECT * FROM readings a JOIN readings b ON a.room = b.room", "joins of streams"),
+        ("SELECT room FROM readings UNION ALL SELECT room FROM readings", "UNION of streams"),
+        ("SELECT sum(temp) OVER (ORDER BY ts) FROM readings", "OVER is not there yet"),
+        ("SELECT 1", "the query reads no stream; name one in FROM"),
+        ("SELECT now() FROM readings", "`now()` is not the same each time; use the event time"),
+        ("SELECT random() FROM readings", "`random()` is not the same each time"),
+        (
+            "SELECT count(*) FROM TUMBLE(readings, ts, INTERVAL '1 minute') GROUP BY window_start",
+            "rows of the answer are told apart by `window_start`, which is not in it; add",
+        ),
+        (
+            "SELECT window_start, count(*) FROM TUMBLE(readings, ts, INTERVAL '1 minute') \
+             GROUP BY window_start, room",
+            "told apart by `readings.room`, which is not in it; add `readings.room` to the SELECT",
+        ),
+        (
+            "SELECT window_start, count(*) FROM \
+             (SELECT ts + INTERVAL '1 hour' AS ts, room FROM readings) GROUP BY window_start",
+            "there is no column `window_start`",
+        ),
+    ];
+    for (sql, expected) in table {
+        let error = planned(sql).unwrap_err().to_string();
+        let expected: Vec<_> = expected.split("; ").collect();
+        let found = expected.iter().all(|part| error.contains(part));
+        assert!(found, "{sql}\n  says: {error}\n  not:  {expected:?}");
+    }
+}
+
+#[test]
+fn mistakes_name_line_and_column() {
+    let table = [
+        (
+            "SELECT temprature FROM readings",
+            "line 1, column 8: there is no column `temprature`; there are ts, room, temp",
+        ),
+        (
+            "SELECT tmp FROM readings",
+            "line 1, column 8: there is no column `tmp`; did you mean `temp`?",
+        ),
+        (
+            "SELECT temp\nFROM readngs",
+            "line 2, column 6: there is no stream, view or log `readngs`; did you mean `readings`?",
+        ),
+        (
+            "SELECT temp FROM readings WHERE",
+            "line 1, column 32: expected an expression, but the text ends",
+        ),
+        ("SELECT (temp FROM readings", "line 1, column 14: expected ), found FROM"),
+        ("SELECT 'abc FROM readings", "line 1, column 8: Unterminated string literal"),
+        ("SELECT temp FROM readings; SELECT 1", "line 1, column 28: one query at a time"),
+        (
+            "SELECT temp\n FROM HOP(readings, ts, INTERVAL '1 s')",
+            "line 2, column 7: HOP windows are not there yet; write TUMBLE(",
+        ),
+        (
+            "SELECT temp FROM TUMBLE(readings, ts)",
+            "line 1, column 18: TUMBLE takes three arguments, not 2; write TUMBLE(",
+        ),
+        (
+            "SELECT temp FROM TUMBLE(readings, ts, 5)",
+            "line 1, column 18: TUMBLE's third argument is an INTERVAL, not `5`",
+        ),
+        (
+            "SELECT temp FROM TUMBLE(readings, DESCRIPTOR(tss), INTERVAL '1 s')",
+            "line 1, column 46: there is no column `tss`; did you mean `ts`?",
+        ),
+        (
+            "SELECT window_start FROM TUMBLE(readings, temp, INTERVAL '1 s')",
+            "a window needs a TIMESTAMP column, this one is Float64",
+        ),
+        (
+            "SELECT window_start, count(*) FROM TUMBLE(readings, ts, INTERVAL '1 month') GROUP BY window_start",
+            "a fixed time of 1 microsecond or more",
+        ),
+        ("SELECT avgg(temp) FROM readings", "Invalid function 'avgg'. Did you mean 'avg'?"),
+    ];
+    for (sql, expected) in table {
+        let error = planned(sql).unwrap_err().to_string();
+        assert!(error.contains(expected), "{sql}\n  says: {error}\n  not:  {expected}");
+    }
+}
+
+#[test]
+fn spellings_of_a_window_mean_the_same() {
+    for from in [
+        "TUMBLE(readings, ts, INTERVAL '1 minute')",
+        "TUMBLE(readings, DESCRIPTOR(ts), INTERVAL '1 minute')",
+        "TUMBLE(TABLE readings, DESCRIPTOR(ts), INTERVAL '1' MINUTE)",
+        "TABLE(TUMBLE(readings, DESCRIPTOR(ts), INTERVAL '60 seconds'))",
+        "tumble(readings, descriptor(readings.ts), interval '1 minute') AS r",
+    ] {
+        let sql = format!("SELECT window_start, avg(temp) FROM {from} GROUP BY window_start");
+        let query = planned(&sql).unwrap_or_else(|error| panic!("{from}: {error}"));
+        assert_eq!(query.key(), Some(&[0][..]), "{from}");
+    }
+    let by_end = "SELECT room, window_end AS until, max(temp) AS t
+                  FROM TUMBLE(readings, ts, INTERVAL '1 minute') GROUP BY room, window_end";
+    assert_eq!(planned(by_end).unwrap().key(), Some(&[1, 0][..]));
+}
+
+#[cfg(feature = "db")]
+#[test]
+fn wrong_statements_name_line_and_column_and_what_would_work() {
+    let table = [
+        ("SELECT 1", "line 1, column 1: `SELECT` begins no statement; a script has CREATE STREAM"),
+        (
+            "CREATE TABLE t (a INT)",
+            "line 1, column 8: CREATE `TABLE` is no statement; CREATE STREAM,",
+        ),
+        ("CREATE STREAM s", "line 1, column 16: a stream needs columns; write CREATE STREAM"),
+        ("CREATE STREAM s (a FOO) WITH (topic = 'a')", "line 1, column 20: type FOO is not there"),
+        (
+            "CREATE STREAM s (a INT, a INT) WITH (topic = 'a')",
+            "line 1, column 25: column `a` is there twice",
+        ),
+        (
+            "CREATE STREAM s (_a INT) WITH (topic = 'a')",
+            "line 1, column 18: column `_a`: names with _",
+        ),
+        (
+            "CREATE STREAM s (a INT b INT) WITH (topic = 'a')",
+            "line 1, column 24: expected , or ) behind a column, found b",
+        ),
+        ("CREATE STREAM s (a INT)", "line 1, column 24: expected WITH (..); WITH (topic ="),
+        (
+            "CREATE STREAM s (a INT) WITH (format = 'json')",
+            "a stream needs a topic or a log, one of them; WITH",
+        ),
+        (
+            "CREATE STREAM s (a INT) WITH (topic = 'a', log = 'b')",
+            "a stream needs a topic or a log, one of them",
+        ),
+        (
+            "CREATE STREAM s (a INT) WITH (topic = 'a', format = 'xml')",
+            "line 1, column 44: format 'xml' is not there; use 'json'",
+        ),
+        (
+            "CREATE STREAM s (a INT) WITH (topik = 'a')",
+            "line 1, column 31: there is no option `topik`; WITH",
+        ),
+        (
+            "CREATE STREAM s (a INT) WITH (topic = a)",
+            "line 1, column 31: option `topic` needs a value: topic = '..'",
+        ),
+        ("CREATE STREAM s (a INT) WITH (topic = 'a/+')", "has a wildcard; name the level instead"),
+        (
+            "CREATE STREAM s (a INT) WITH (topic = 'x/{room}')",
+            "level {room} of the topic is no column of text; declare `room VARCHAR`",
+        ),
+        (
+            "CREATE STREAM s (\n  a INT\n) WITH (topic = 'a') garbage",
+            "line 3, column 22: `garbage` does not belong here; end the statement with `;`",
+        ),
+        (
+            "CREATE STREAM \"a/b\" (a INT) WITH (topic = 'a')",
+            "line 1, column 15: `a/b` is no name for what is stored; use 1 to 64",
+        ),
+        (
+            "CREATE SINK s WITH (format = 'json') AS SELECT 1",
+            "a sink needs a topic; WITH (topic = 'alarm/{room}'",
+        ),
+        (
+            "CREATE MATERIALIZED TABLE v AS SELECT 1",
+            "line 1, column 21: expected VIEW, found TABLE",
+        ),
+        ("CREATE MATERIALIZED VIEW v SELECT 1", "line 1, column 28: expected AS, found SELECT"),
+        ("CREATE MATERIALIZED VIEW v AS SELECT FROM", "line 1, column 42: "),
+        ("DROP TABLE s", "line 1, column 6: DROP `TABLE` is no statement; DROP STREAM,"),
+    ];
+    for (sql, expected) in table {
+        let error = super::statement::parse_script(sql).unwrap_err().to_string();
+        assert!(error.contains(expected), "{sql}\n  says: {error}\n  not:  {expected}");
+    }
+}
+
+#[cfg(feature = "db")]
+#[test]
+fn each_statement_keeps_its_own_text() {
+    let script = "-- à la carte\nCREATE STREAM s (a INT, WATERMARK FOR a AS a - 1) WITH (log = 'l');\n\n  DROP SINK IF EXISTS x ;;";
+    let statements = super::statement::parse_script(script).unwrap();
+    let texts: Vec<_> = statements.iter().map(|statement| statement.text.as_str()).collect();
+    assert_eq!(
+        texts,
+        [
+            "CREATE STREAM s (a INT, WATERMARK FOR a AS a - 1) WITH (log = 'l')",
+            "DROP SINK IF EXISTS x",
+        ]
+    );
+    assert_eq!(statements[1].position.to_string(), "line 4, column 3");
+}

@@ -1,0 +1,97 @@
+//! A stream as SQL sees it: columns, which of them is the event time, and its history if any.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::streaming::StreamingTable;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{Column, DFSchema, plan_err};
+use datafusion::error::Result;
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::{Expr, TableType};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::streaming::PartitionStream;
+
+use crate::error::SqlError;
+
+/// The event time of a stream, and the watermark that goes with it.
+#[derive(Debug, Clone)]
+pub(crate) struct EventTimeColumn {
+    pub(crate) index: usize,
+    /// What `WATERMARK FOR` says, over all columns of the stream.
+    pub(crate) watermark: Arc<dyn PhysicalExpr>,
+}
+
+impl EventTimeColumn {
+    /// `WATERMARK FOR column AS watermark`.
+    pub(crate) fn new(
+        state: &SessionState,
+        schema: &SchemaRef,
+        column: &str,
+        watermark: Expr,
+    ) -> Result<EventTimeColumn, SqlError> {
+        let Ok(index) = schema.index_of(column) else {
+            let names = schema.fields().iter().map(|field| field.name().as_str());
+            let near = crate::sql::nearest(column, names);
+            let error =
+                SqlError::statement(None, format!("no column `{column}` for the watermark"));
+            return Err(
+                near.map_or(error.clone(), |near| error.or(format!("did you mean `{near}`?")))
+            );
+        };
+        let kind = schema.field(index).data_type();
+        if !matches!(kind, DataType::Timestamp(..)) {
+            let reason = format!("the watermark's column `{column}` is {kind}");
+            return Err(SqlError::statement(None, reason).or("declare it TIMESTAMP"));
+        }
+        let columns = DFSchema::try_from(SchemaRef::clone(schema));
+        let columns = columns.map_err(|error| SqlError::planning(&error))?;
+        let watermark = state.create_physical_expr(watermark, &columns);
+        let watermark = watermark.map_err(|error| SqlError::planning(&error))?;
+        Ok(EventTimeColumn { index, watermark })
+    }
+
+    /// Event time less a fixed delay.
+    pub(crate) fn delayed(column: &str, delay: std::time::Duration) -> Expr {
+        let nanos = i64::try_from(delay.as_nanos()).unwrap_or(i64::MAX);
+        let delay = datafusion::scalar::ScalarValue::new_interval_mdn(0, 0, nanos);
+        Expr::Column(Column::from_name(column)) - datafusion::logical_expr::lit(delay)
+    }
+}
+
+/// A stream under its name in a query.
+#[derive(Debug)]
+pub(crate) struct StreamTable {
+    pub(crate) name: String,
+    pub(crate) schema: SchemaRef,
+    pub(crate) event_time: Option<EventTimeColumn>,
+    /// The rows that are still kept, for bounded queries.
+    pub(crate) history: Option<Arc<dyn PartitionStream>>,
+}
+
+#[async_trait]
+impl TableProvider for StreamTable {
+    fn schema(&self) -> SchemaRef {
+        SchemaRef::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let Some(history) = &self.history else {
+            return plan_err!("stream `{}` keeps no history to be queried", self.name);
+        };
+        let rows = StreamingTable::try_new(self.schema(), vec![Arc::clone(history)])?;
+        rows.scan(state, projection, filters, limit).await
+    }
+}

@@ -1,0 +1,71 @@
+//! How far event time has come: no row older than the watermark is expected any more.
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::{cast, max};
+use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use datafusion::physical_expr::PhysicalExpr;
+
+use crate::error::OperatorError;
+use crate::stream::EventTimeColumn;
+
+/// A point in event time: microseconds since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventTime(i64);
+
+impl EventTime {
+    /// The point in time this many microseconds after the Unix epoch.
+    pub const fn from_micros(micros: i64) -> EventTime {
+        EventTime(micros)
+    }
+
+    /// Microseconds since the Unix epoch.
+    pub const fn micros(self) -> i64 {
+        self.0
+    }
+}
+
+/// The watermark of one stream: the greatest value that `WATERMARK FOR` has given for a row.
+#[derive(Debug)]
+pub(crate) struct Watermark {
+    of: EventTimeColumn,
+    current: Option<EventTime>,
+}
+
+impl Watermark {
+    pub(crate) fn new(of: EventTimeColumn) -> Watermark {
+        Watermark { of, current: None }
+    }
+
+    pub(crate) fn current(&self) -> Option<EventTime> {
+        self.current
+    }
+
+    /// Goes on from where it stood.
+    pub(crate) fn restore(&mut self, current: Option<EventTime>) {
+        self.current = current;
+    }
+
+    /// Looks at rows with all columns of the stream. Returns the new watermark if it has moved.
+    pub(crate) fn observe(
+        &mut self,
+        rows: &RecordBatch,
+    ) -> Result<Option<EventTime>, OperatorError> {
+        let times = rows.column(self.of.index);
+        if times.null_count() > 0 {
+            let column = rows.schema_ref().field(self.of.index).name().clone();
+            return Err(OperatorError::NoEventTime { column, rows: times.null_count() });
+        }
+        let reached = latest(&*self.of.watermark, rows)?;
+        if reached <= self.current {
+            return Ok(None);
+        }
+        self.current = reached;
+        Ok(reached)
+    }
+}
+
+fn latest(expr: &dyn PhysicalExpr, rows: &RecordBatch) -> Result<Option<EventTime>, OperatorError> {
+    let values = expr.evaluate(rows)?.into_array(rows.num_rows())?;
+    let values = cast(&values, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
+    Ok(max(values.as_primitive::<TimestampMicrosecondType>()).map(EventTime))
+}

@@ -1,0 +1,146 @@
+//! From a topic to a topic: a stream over a topic is stored before it is acknowledged, named
+//! levels are columns, and a sink publishes each row to the topic of its columns, over restarts.
+
+#![cfg(feature = "mq")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+use std::time::Duration;
+
+use arrow::util::pretty::pretty_format_batches;
+use edge_db::{Db, Entry};
+use edge_mq::{Broker, LocalSubscription, Message, QoS};
+use edge_stream::Engine;
+
+const LONG: Duration = Duration::from_secs(60);
+
+const SCRIPT: &str = "
+CREATE STREAM IF NOT EXISTS readings (line VARCHAR, device VARCHAR, temp DOUBLE)
+  WITH (topic = 'plant/{line}/{device}/temp', format = 'json');
+CREATE SINK IF NOT EXISTS alarms WITH (topic = 'alarm/{device}', format = 'json') AS
+  SELECT device, line, temp, _client FROM readings WHERE temp > 80;
+";
+
+struct Gateway {
+    db: Db,
+    broker: Broker,
+    engine: Engine,
+}
+
+impl Gateway {
+    async fn start(dir: &Path) -> Gateway {
+        let db = Db::open(dir).unwrap();
+        let broker = Broker::builder().db(&db).start().await.unwrap();
+        let engine = Engine::builder().db(&db).broker(&broker).start().await.unwrap();
+        engine.execute(SCRIPT).await.unwrap();
+        Gateway { db, broker, engine }
+    }
+
+    async fn publish(&self, topic: &str, payload: &str) {
+        let message = Message::new(topic.parse().unwrap(), payload.to_owned());
+        self.broker.local().publish(message.qos(QoS::AtLeastOnce)).await.unwrap();
+    }
+
+    async fn subscribe(&self) -> LocalSubscription {
+        self.broker.local().subscribe("alarm/#", 100).await.unwrap()
+    }
+
+    async fn end(self) {
+        self.engine.shutdown(LONG).await.unwrap();
+        self.broker.shutdown(LONG).await.unwrap();
+        self.db.shutdown(LONG).unwrap();
+    }
+}
+
+async fn next(alarms: &mut LocalSubscription) -> (String, String, Vec<(String, String)>) {
+    let alarm = alarms.recv().await.unwrap();
+    let payload = String::from_utf8(alarm.payload().to_vec()).unwrap();
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    (alarm.topic().as_str().to_owned(), payload, alarm.user_properties().map(owned).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn levels_become_columns_and_rows_become_numbered_messages() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(dir.path()).await;
+    let mut alarms = gateway.subscribe().await;
+    gateway.publish("plant/north/press/temp", r#"{"temp":81.5}"#).await;
+    gateway.publish("plant/north/oven/temp", r#"{"temp":12}"#).await;
+    gateway.publish("plant/south/oven/temp", r#"{"temp":99}"#).await;
+    let numbered = |seq: &str| {
+        vec![("stream".to_owned(), "alarms".to_owned()), ("seq".to_owned(), seq.to_owned())]
+    };
+    let press = r#"{"device":"press","line":"north","temp":81.5}"#.to_owned();
+    assert_eq!(next(&mut alarms).await, ("alarm/press".to_owned(), press, numbered("0")));
+    let oven = r#"{"device":"oven","line":"south","temp":99.0}"#.to_owned();
+    assert_eq!(next(&mut alarms).await, ("alarm/oven".to_owned(), oven, numbered("1")));
+
+    let answer = gateway.engine.sql("SELECT line, _topic, _qos FROM readings").await.unwrap();
+    let answer = pretty_format_batches(&answer).unwrap().to_string();
+    assert!(answer.contains("| south | plant/south/oven/temp  | 1    |"), "{answer}");
+    gateway.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_a_sink_wait_for_the_broker_and_are_published_once_it_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    Gateway::start(dir.path()).await.end().await;
+    {
+        // The database alone: what comes into the Log now is a row, and waits in the sink's Log.
+        let db = Db::open(dir.path()).unwrap();
+        let engine = Engine::builder().db(&db).start().await.unwrap();
+        let log = db.log("readings").unwrap();
+        log.append(Entry::new(r#"{"temp":90}"#).key("plant/north/press/temp")).unwrap();
+        engine.caught_up(LONG).await.unwrap();
+        assert_eq!(db.log("alarms").unwrap().bounds().unwrap().end.get(), 1);
+        engine.shutdown(LONG).await.unwrap();
+        db.shutdown(LONG).unwrap();
+    }
+    let db = Db::open(dir.path()).unwrap();
+    let broker = Broker::builder().db(&db).start().await.unwrap();
+    let mut alarms = broker.local().subscribe("alarm/#", 100).await.unwrap();
+    let engine = Engine::builder().db(&db).broker(&broker).start().await.unwrap();
+    assert_eq!(next(&mut alarms).await.0, "alarm/press");
+    engine.caught_up(LONG).await.unwrap();
+    Gateway { db, broker, engine }.end().await;
+
+    let gateway = Gateway::start(dir.path()).await;
+    let mut alarms = gateway.subscribe().await;
+    gateway.publish("plant/north/oven/temp", r#"{"temp":91}"#).await;
+    assert_eq!(next(&mut alarms).await.0, "alarm/oven", "the press was not published again");
+    gateway.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_whose_topic_cannot_be_goes_to_the_errors_of_the_sink() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(dir.path()).await;
+    let sink = "CREATE SINK odd WITH (topic = 'alarm/{text}') AS
+                SELECT text FROM texts";
+    let stream = "CREATE STREAM texts (text VARCHAR) WITH (topic = 'texts');";
+    gateway.engine.execute(&format!("{stream}{sink}")).await.unwrap();
+    let mut alarms = gateway.subscribe().await;
+    for text in ["null", r#""a/b""#, r##""#""##, r#""""#, r#""fine""#] {
+        gateway.publish("texts", &format!(r#"{{"text":{text}}}"#)).await;
+    }
+    assert_eq!(next(&mut alarms).await.0, "alarm/fine");
+    gateway.engine.caught_up(LONG).await.unwrap();
+    let errors = gateway.db.log("odd_errors").unwrap().read(edge_db::Seq::ZERO, 10).unwrap();
+    let reasons: Vec<_> = errors.iter().map(|error| error.header("reason").unwrap()).collect();
+    assert_eq!(reasons.len(), 4);
+    assert_eq!(reasons[1], "a topic cannot have `a/b` as the level {text}");
+    gateway.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_stream_is_not_journaled_any_more_and_its_log_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(dir.path()).await;
+    gateway.publish("plant/north/press/temp", r#"{"temp":1}"#).await;
+    gateway.engine.execute("DROP SINK alarms; DROP STREAM readings").await.unwrap();
+    gateway.publish("plant/north/press/temp", r#"{"temp":2}"#).await;
+    assert_eq!(gateway.db.log("readings").unwrap().bounds().unwrap().end.get(), 1);
+    assert!(gateway.broker.journal_rules().is_empty());
+    assert!(gateway.engine.jobs().is_empty());
+    gateway.end().await;
+}
