@@ -23,6 +23,7 @@ use edge_sync::Syncer;
 use futures::FutureExt;
 use options::Options;
 use report::{Meter, Report};
+use tokio::time::timeout;
 
 /// What the gateway computes. A stream is a topic that is stored before it is acknowledged; a
 /// view is a table that each closed minute adds to; a sink publishes what its query finds.
@@ -45,7 +46,7 @@ SELECT room, ts, co2_ppm FROM readings WHERE co2_ppm > 1000;
 ";
 
 /// How long each part may take to drain at the end.
-const DRAIN: Duration = Duration::from_secs(60);
+const DRAIN: Duration = Duration::from_secs(30);
 
 type AnyError = Box<dyn std::error::Error>;
 
@@ -67,13 +68,16 @@ async fn run() -> Result<ExitCode, AnyError> {
     };
     // One folder holds all that is durable: the Log of readings, the view, the jobs' state and
     // every position.
-    let db = Db::open(options.data.join("db"))?;
+    let folder = options.data.join("db");
     if let Some(query) = &options.sql {
-        let engine = Engine::builder().db(&db).start().await?;
+        if !folder.exists() {
+            return Err(format!("nothing is stored in {}", options.data.display()).into());
+        }
+        let engine = Engine::builder().db(&Db::open(folder)?).start().await?;
         report::print_table(&engine.sql(query).await?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let gateway = Gateway::start(&options, db).await?;
+    let gateway = Gateway::start(&options, Db::open(folder)?).await?;
     let report = gateway.run(&options).await?;
     report.print();
     Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -132,7 +136,10 @@ impl Gateway {
                 }
             }
         }
-        self.drain(options, meter, devices).await
+        tokio::select! {
+            report = self.drain(options, meter, devices) => report,
+            _ = tokio::signal::ctrl_c() => Err("ended before all had drained; it goes on there".into()),
+        }
     }
 
     /// Upstream first: each part hands on all it has before the next one stops.
@@ -142,9 +149,9 @@ impl Gateway {
         meter: Meter,
         mut devices: Option<Devices>,
     ) -> Result<Report, AnyError> {
-        println!("draining ...");
+        println!("draining ... (Ctrl-C ends it at once)");
         if let Some(devices) = &mut devices {
-            devices.stop().await;
+            timeout(DRAIN, devices.stop()).await.map_err(|_| "devices are not acknowledged")?;
         }
         self.engine.caught_up(DRAIN).await?;
         self.broker.shutdown(DRAIN).await?;

@@ -11,6 +11,7 @@ use datafusion::dataframe::DataFrame;
 use datafusion::execution::context::{SQLOptions, SessionContext};
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use edge_db::Db;
+use futures::StreamExt;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -69,6 +70,8 @@ impl std::fmt::Debug for Engine {
 struct Inner {
     catalog: Catalog,
     context: SessionContext,
+    /// The most that one answer may be.
+    answer_bytes: usize,
     tables: Arc<Tables>,
     #[cfg(feature = "mq")]
     broker: Option<edge_mq::Broker>,
@@ -99,10 +102,11 @@ pub(crate) struct Object {
 }
 
 /// What an [`Engine`] is made of.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[must_use = "a builder does nothing until it is started"]
 pub struct EngineBuilder {
     db: Option<Db>,
+    query_memory_bytes: usize,
     #[cfg(feature = "mq")]
     broker: Option<edge_mq::Broker>,
 }
@@ -186,6 +190,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Memory that all queries under way may take together, and one answer may be; 128 MiB without
+    /// this call. A query that needs more spills to disk where it can, and is refused where not.
+    pub fn query_memory_bytes(mut self, bytes: usize) -> EngineBuilder {
+        self.query_memory_bytes = bytes;
+        self
+    }
+
     /// Takes up all that was created in this database, on the current tokio runtime.
     ///
     /// # Errors
@@ -201,10 +212,11 @@ impl EngineBuilder {
             Ok::<_, StartError>((catalog, statements))
         });
         let (catalog, statements) = opened.await.map_err(|_| StartError::Runtime)??;
-        let (context, tables) = build::context(&catalog.db);
+        let (context, tables) = build::context(&catalog.db, self.query_memory_bytes);
         let inner = Inner {
             catalog,
             context,
+            answer_bytes: self.query_memory_bytes,
             tables,
             #[cfg(feature = "mq")]
             broker: self.broker,
@@ -223,7 +235,12 @@ impl EngineBuilder {
 impl Engine {
     /// An engine without a database, to be given one.
     pub fn builder() -> EngineBuilder {
-        EngineBuilder::default()
+        EngineBuilder {
+            db: None,
+            query_memory_bytes: 128 * 1024 * 1024,
+            #[cfg(feature = "mq")]
+            broker: None,
+        }
     }
 
     /// Carries out a script of statements, one after the other, and keeps them: `CREATE STREAM`,
@@ -271,7 +288,16 @@ impl Engine {
         }
         let answer = DataFrame::new(state, plan);
         let schema = Arc::clone(answer.schema().inner());
-        let mut rows = answer.collect().await.map_err(SqlError::query)?;
+        let mut stream = answer.execute_stream().await.map_err(SqlError::query)?;
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        while let Some(batch) = stream.next().await {
+            let batch = batch.map_err(SqlError::query)?;
+            bytes += batch.get_array_memory_size();
+            if bytes > self.inner.answer_bytes {
+                return Err(SqlError::AnswerTooLarge { limit_bytes: self.inner.answer_bytes });
+            }
+            rows.push(batch);
+        }
         if rows.is_empty() {
             // So that whoever shows the answer has its columns.
             rows.push(RecordBatch::new_empty(schema));

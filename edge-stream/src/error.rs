@@ -68,6 +68,12 @@ pub enum SqlError {
         /// What DataFusion said.
         source: Arc<DataFusionError>,
     },
+    /// The answer does not fit into memory. Ask for less, or aggregate.
+    #[error("answer is larger than {limit_bytes} bytes: ask for fewer rows or columns")]
+    AnswerTooLarge {
+        /// What [`EngineBuilder::query_memory_bytes`](crate::EngineBuilder) allows.
+        limit_bytes: usize,
+    },
     /// A name could not be opened in the database.
     #[cfg(feature = "db")]
     #[error("could not open what the statement needs: {0}")]

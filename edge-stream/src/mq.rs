@@ -86,14 +86,19 @@ impl Publisher {
                 appended.changed().await;
                 continue;
             }
+            let mut outcome = Ok(());
             for record in &records {
-                self.publish(record).await?;
+                outcome = self.publish(record).await;
+                if outcome.is_err() {
+                    break;
+                }
+                position = record.seq().next();
             }
-            position = records.next();
             // A crash here publishes these once more, with the same numbers.
             let mut batch = self.db.batch();
             batch.advance(&cursor, position);
             batch.commit_async().await.map_err(|_| Stopped::Retry)?;
+            outcome?;
         }
     }
 
@@ -101,14 +106,12 @@ impl Publisher {
         let topic = std::str::from_utf8(record.key()).ok().and_then(|topic| topic.parse().ok());
         // `TopicPattern::render` makes topics only; another writer of this Log may not.
         let Some(topic) = topic else { return Ok(()) };
-        let text = |text: String| text.try_into().ok();
-        let mut message = Message::new(topic, record.value().clone()).qos(QoS::AtLeastOnce);
-        if let (Some(name), Some(value)) = (text("stream".into()), text(self.sink.clone())) {
-            message = message.user_property(name, value);
-        }
-        if let (Some(name), Some(value)) = (text("seq".into()), text(record.seq().to_string())) {
-            message = message.user_property(name, value);
-        }
+        let text =
+            |text: &str| text.parse().expect("ASCII without control characters is MQTT text");
+        let message = Message::new(topic, record.value().clone())
+            .qos(QoS::AtLeastOnce)
+            .user_property(text("stream"), text(&self.sink))
+            .user_property(text("seq"), text(&record.seq().to_string()));
         match self.client.publish(message).await {
             Ok(()) => Ok(()),
             Err(PublishError::NotStored { .. }) => Err(Stopped::Retry),

@@ -76,7 +76,8 @@ impl PipelineBuilder {
     /// # Errors
     /// When it cannot run over rows that never end; the message says what would.
     pub async fn query(self, sql: &str) -> Result<Pipeline, SqlError> {
-        let (context, schema) = (session::context(), self.schema);
+        // It plans, and runs nothing.
+        let (context, schema) = (session::context(usize::MAX), self.schema);
         let state = context.state();
         let event_time = self.watermark.map(|(column, delay)| {
             let watermark = EventTimeColumn::delayed(&column, delay);

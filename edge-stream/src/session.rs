@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit, TimestampMicrosecond
 use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionContext;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::{
     ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature,
     Volatility,
@@ -19,13 +20,20 @@ use datafusion::scalar::ScalarValue;
 pub(crate) const TUMBLE_START: &str = "tumble_start";
 pub(crate) const TUMBLE_END: &str = "tumble_end";
 
-pub(crate) fn context() -> SessionContext {
+/// `memory_bytes` is for all queries that run at a time; what can spill to disk beyond it does.
+pub(crate) fn context(memory_bytes: usize) -> SessionContext {
+    let runtime = RuntimeEnvBuilder::new().with_memory_limit(memory_bytes, 1.0).build_arc();
+    let runtime = runtime.expect("a limit and default settings make a runtime");
     let config = SessionConfig::new()
         .with_information_schema(true)
         .set_bool("datafusion.sql_parser.collect_spans", true)
         // Text is Utf8 everywhere: in streams, in states, in what is stored.
         .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false);
-    let state = SessionStateBuilder::new().with_config(config).with_default_features().build();
+    let state = SessionStateBuilder::new()
+        .with_config(config)
+        .with_runtime_env(runtime)
+        .with_default_features()
+        .build();
     let context = SessionContext::new_with_state(state);
     context.register_udf(ScalarUDF::from(WindowBound::new(TUMBLE_START)));
     context.register_udf(ScalarUDF::from(WindowBound::new(TUMBLE_END)));

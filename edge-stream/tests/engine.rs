@@ -309,6 +309,31 @@ async fn one_query_sees_all_tables_at_one_moment() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn queries_that_take_more_memory_than_they_may_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let engine = Engine::builder().db(&db).query_memory_bytes(1 << 20).start().await.unwrap();
+    engine.execute(SCRIPT).await.unwrap();
+    let log = db.log("raw").unwrap();
+    for second in 0..20 {
+        append(
+            &db,
+            &log,
+            (0..1000).map(|n| reading(second, &format!("room {n} of {second}"), 1.0)),
+        );
+    }
+    let error = engine.sql("SELECT * FROM readings").await.unwrap_err().to_string();
+    assert_eq!(error, "answer is larger than 1048576 bytes: ask for fewer rows or columns");
+    assert_eq!(ask(&engine, "SELECT count(*) FROM readings").await, ["20000"]);
+    let grouped = "SELECT count(*) FROM (SELECT room, array_agg(temp) FROM readings GROUP BY room)";
+    match engine.sql(grouped).await {
+        Ok(answer) => assert_eq!(cells(&answer), ["20000"], "it may spill"),
+        Err(error) => assert!(error.to_string().contains("Resources exhausted"), "{error}"),
+    }
+    end(&db, &engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_fails_says_why_and_the_others_go_on() {
     let dir = tempfile::tempdir().unwrap();
     let (db, engine) = start(dir.path()).await;

@@ -43,7 +43,7 @@ pub(crate) fn parse() -> Result<Option<Options>, lexopt::Error> {
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("port") => options.port = parser.value()?.parse()?,
+            Long("port") => options.port = parser.value()?.parse_with(port)?,
             Long("data") => options.data = parser.value()?.into(),
             Long("speed") => options.speed = parser.value()?.parse_with(speed)?,
             Long("for") => options.stop_after = Some(parser.value()?.parse_with(duration)?),
@@ -54,6 +54,10 @@ pub(crate) fn parse() -> Result<Option<Options>, lexopt::Error> {
         }
     }
     Ok(Some(options))
+}
+
+fn port(text: &str) -> Result<u16, &'static str> {
+    text.parse().map_err(|_| "use a port from 0 to 65535")
 }
 
 fn speed(text: &str) -> Result<Option<f64>, &'static str> {

@@ -225,7 +225,10 @@ pub(crate) async fn newest_reading(engine: &Engine) -> Result<Option<NaiveDateTi
 
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
+    causes.map(ToString::to_string).fold(error.to_string(), |line, cause| {
+        // Some errors tell their cause themselves.
+        if line.ends_with(&cause) { line } else { format!("{line}: {cause}") }
+    })
 }
 
 fn first_time(batch: &RecordBatch, column: usize) -> Option<NaiveDateTime> {

@@ -33,8 +33,8 @@ const CATALOG: &str = "datafusion";
 const SCHEMA: &str = "public";
 
 /// DataFusion with the tables of one engine.
-pub(super) fn context(db: &Db) -> (SessionContext, Arc<Tables>) {
-    let context = session::context();
+pub(super) fn context(db: &Db, memory_bytes: usize) -> (SessionContext, Arc<Tables>) {
+    let context = session::context(memory_bytes);
     let tables = Arc::new(Tables::new(db.clone()));
     let catalog = MemoryCatalogProvider::new();
     let schema = Arc::clone(&tables);
