@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use crate::batch::Batch;
 use crate::catalog::{Catalog, Found, Kind, Named};
+use crate::claim::Claims;
 use crate::error::{DecodeError, OpenError, ReadError, ShutdownError, WriteError};
 use crate::ledger::Ledger;
 use crate::log::{LogOptions, LogState};
@@ -41,6 +42,7 @@ pub struct Db {
 struct Inner {
     shared: Arc<Shared>,
     catalog: Mutex<Catalog>,
+    claims: Claims,
 }
 
 impl Drop for Inner {
@@ -118,7 +120,13 @@ impl DbBuilder {
             .name("edge-db-commit".to_owned())
             .spawn(move || committer::run(&committer, ledger))
             .map_err(|source| OpenError::Folder { path: dir.to_owned(), source })?;
-        let db = Db { inner: Arc::new(Inner { shared, catalog: Mutex::new(catalog) }) };
+        let db = Db {
+            inner: Arc::new(Inner {
+                shared,
+                catalog: Mutex::new(catalog),
+                claims: Claims::default(),
+            }),
+        };
         if is_new {
             db.store_format()?;
         }
@@ -246,6 +254,10 @@ impl Db {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.inner.shared
+    }
+
+    pub(crate) fn claims(&self) -> &Claims {
+        &self.inner.claims
     }
 
     pub(crate) fn view(&self) -> Result<View, ReadError> {

@@ -2,6 +2,7 @@
 
 mod batch;
 mod catalog;
+mod claim;
 mod codec;
 mod committer;
 mod cursor;
@@ -21,6 +22,7 @@ mod table;
 mod watch;
 
 pub use batch::{Batch, Receipt};
+pub use claim::Claim;
 pub use cursor::Cursor;
 pub use db::{Db, DbBuilder};
 pub use error::{

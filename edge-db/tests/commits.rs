@@ -1,8 +1,10 @@
 //! Batches from many threads and futures share syncs, keep their order, and wait where they must.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use edge_db::{Db, Entry, Seq};
+use futures::executor::block_on;
 
 #[test]
 fn waiting_batches_share_a_sync() {
@@ -18,7 +20,7 @@ fn waiting_batches_share_a_sync() {
         })
         .collect();
     for (n, commit) in (0..).zip(commits) {
-        let receipt = futures::executor::block_on(commit).unwrap();
+        let receipt = block_on(commit).unwrap();
         assert_eq!(receipt.seqs(&log), Some(Seq::new(n)..Seq::new(n + 1)), "in call order");
     }
     let after = db.stats();
@@ -41,13 +43,33 @@ fn full_queue_makes_writers_wait_and_loses_nothing() {
                     if writer % 2 == 0 {
                         batch.commit().unwrap();
                     } else {
-                        futures::executor::block_on(batch.commit_async()).unwrap();
+                        block_on(batch.commit_async()).unwrap();
                     }
                 }
             });
         }
     });
     assert_eq!(log.bounds().unwrap().end, Seq::new(200));
+}
+
+#[test]
+fn claim_is_held_by_one_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let held = Mutex::new(());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..200 {
+                    let claim = block_on(db.claim("engine"));
+                    drop(held.try_lock().expect("nobody else holds it"));
+                    drop(claim);
+                }
+            });
+        }
+    });
+    let _one = block_on(db.claim("one"));
+    drop(block_on(db.claim("other")));
 }
 
 #[test]
