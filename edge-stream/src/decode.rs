@@ -1,14 +1,17 @@
 //! Records of a Log as rows of a stream: payloads that are JSON, named levels of the topic, and
 //! the columns that every stream has.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, Int64Array, RecordBatch, StringArray, StringBuilder,
+    Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, StringBuilder,
     TimestampMicrosecondArray, UInt8Array, new_null_array,
 };
-use arrow::compute::concat_batches;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::compute::{concat_batches, max, min};
+use arrow::datatypes::{
+    DataType, Date32Type, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
+};
 use arrow::error::ArrowError;
 use arrow_json::reader::{Decoder as JsonDecoder, ReaderBuilder};
 use edge_db::Record;
@@ -17,6 +20,16 @@ use crate::topic::TopicPattern;
 
 /// The columns that every stream has, behind its own.
 const METADATA: [&str; 5] = ["_topic", "_time", "_seq", "_qos", "_client"];
+
+/// Levels of lists and objects in a payload.
+const MAX_DEPTH: usize = 64;
+
+/// Characters of a reason.
+const REASON_CHARS: usize = 300;
+
+/// The years 1 to 9999, in microseconds and in days.
+const YEARS_MICROS: RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
+const YEARS_DAYS: RangeInclusive<i64> = -719_162..=2_932_896;
 
 /// The columns of a stream: those that were declared, then those that every stream has.
 pub(crate) fn stream_schema(declared: &[Field]) -> SchemaRef {
@@ -119,15 +132,33 @@ impl Decoder {
         if let Some(rows) = self.decode_all(records) {
             return Ok(Decoded { rows, rejected: Vec::new() });
         }
-        // Something in there is no row: look at each by itself.
         let (mut rows, mut rejected) = (Vec::new(), Vec::new());
-        for (place, record) in records.iter().enumerate() {
-            match self.decode_one(record) {
-                Ok(row) => rows.push(row),
-                Err(reason) => rejected.push(Rejected { place, reason }),
+        self.decode_halves(records, 0, &mut rows, &mut rejected);
+        Ok(Decoded { rows: concat_batches(&self.schema, &rows)?, rejected })
+    }
+
+    /// Something in there is no row: halves it until that is alone.
+    fn decode_halves(
+        &self,
+        records: &[Record],
+        first: usize,
+        rows: &mut Vec<RecordBatch>,
+        rejected: &mut Vec<Rejected>,
+    ) {
+        let (left, right) = records.split_at(records.len() / 2);
+        for (half, first) in [(left, first), (right, first + left.len())] {
+            match half {
+                [] => {}
+                [record] => match self.decode_one(record) {
+                    Ok(row) => rows.push(row),
+                    Err(reason) => rejected.push(Rejected { place: first, reason }),
+                },
+                _ => match self.decode_all(half) {
+                    Some(batch) => rows.push(batch),
+                    None => self.decode_halves(half, first, rows, rejected),
+                },
             }
         }
-        Ok(Decoded { rows: concat_batches(&self.schema, &rows)?, rejected })
     }
 
     /// All records at once, if all of them are rows.
@@ -140,6 +171,9 @@ impl Decoder {
             }
         }
         let json = self.flush(decoder, records.len()).ok()?;
+        if let Some(_out_of_range) = self.out_of_range(&json) {
+            return None;
+        }
         let rows = self.rows(&json, records).ok()?;
         let untimed = self.event_time.is_some_and(|time| rows.column(time).null_count() > 0);
         (!untimed).then_some(rows)
@@ -149,6 +183,9 @@ impl Decoder {
         let mut decoder = self.json_decoder(1).map_err(|error| error.to_string())?;
         read_object(&mut decoder, record.value(), 0)?;
         let json = self.flush(decoder, 1).map_err(|error| reason_of(&error))?;
+        if let Some(name) = self.out_of_range(&json) {
+            return Err(format!("`{name}` is no time between the years 1 and 9999"));
+        }
         let row = self.rows(&json, std::slice::from_ref(record))?;
         match self.event_time {
             Some(time) if row.column(time).is_null(0) => Err(format!(
@@ -157,6 +194,24 @@ impl Decoder {
             )),
             _ => Ok(row),
         }
+    }
+
+    /// The first column with a time that neither SQL nor calendars can handle.
+    fn out_of_range(&self, json: &[ArrayRef]) -> Option<&str> {
+        let columns = self.json.fields().iter().zip(json);
+        let mut wrong = columns.filter(|(_, column)| match column.data_type() {
+            DataType::Timestamp(TimeUnit::Microsecond, _) => {
+                let times = column.as_primitive::<TimestampMicrosecondType>();
+                !is_within(min(times), max(times), &YEARS_MICROS)
+            }
+            DataType::Date32 => {
+                let days = column.as_primitive::<Date32Type>();
+                let wide = |day: Option<i32>| day.map(i64::from);
+                !is_within(wide(min(days)), wide(max(days)), &YEARS_DAYS)
+            }
+            _ => false,
+        });
+        wrong.next().map(|(field, _)| field.name().as_str())
     }
 
     fn json_decoder(&self, rows: usize) -> Result<JsonDecoder, ArrowError> {
@@ -208,6 +263,9 @@ impl Decoder {
 
 /// Reads a payload that must be one JSON object, with `before` of them in the decoder.
 fn read_object(decoder: &mut JsonDecoder, payload: &[u8], before: usize) -> Result<(), String> {
+    if depth(payload) > MAX_DEPTH {
+        return Err(format!("payload is nested more than {MAX_DEPTH} levels deep"));
+    }
     let read = decoder.decode(payload).map_err(|error| reason_of(&error))?;
     if decoder.has_partial_record() {
         return Err("payload ends inside a JSON object".to_owned());
@@ -219,11 +277,44 @@ fn read_object(decoder: &mut JsonDecoder, payload: &[u8], before: usize) -> Resu
     Ok(())
 }
 
+/// The reason, without all of a long payload that the message may repeat.
 fn reason_of(error: &ArrowError) -> String {
-    match error {
+    let mut reason = match error {
         ArrowError::JsonError(reason) | ArrowError::ParseError(reason) => reason.clone(),
         other => other.to_string(),
+    };
+    if let Some((end, _)) = reason.char_indices().nth(REASON_CHARS) {
+        reason.truncate(end);
+        reason.push_str(" ..");
     }
+    reason
+}
+
+fn is_within(least: Option<i64>, most: Option<i64>, range: &RangeInclusive<i64>) -> bool {
+    least.is_none_or(|least| range.contains(&least))
+        && most.is_none_or(|most| range.contains(&most))
+}
+
+/// How deep lists and objects lie in each other. The decoder recurses, so a payload of nothing but
+/// brackets would otherwise end the process. What is no JSON may be taken for deeper than it is.
+fn depth(payload: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0usize, 0);
+    let (mut in_text, mut is_escaped) = (false, false);
+    for byte in payload {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if in_text => is_escaped = true,
+            b'"' => in_text = !in_text,
+            _ if in_text => {}
+            b'[' | b'{' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 fn metadata(name: &str, records: &[Record]) -> ArrayRef {

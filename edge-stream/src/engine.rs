@@ -13,7 +13,7 @@ use datafusion::sql::parser::Statement as DataFusionStatement;
 use edge_db::Db;
 use futures::StreamExt;
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::db::blocking;
 use crate::db::catalog::Catalog;
@@ -23,8 +23,12 @@ use crate::db::tables::Tables;
 use crate::db::task::{JobStatus, Running};
 use crate::error::SqlError;
 #[cfg(feature = "mq")]
-use crate::mq::{Published, Publishing};
+use crate::mq::Published;
+use crate::mq::Publishing;
 use crate::sql::statement::{self, Action, Definition, Kind, Statement};
+
+/// How long the tasks of an engine before this one may take to end.
+const CLAIM_WITHIN: Duration = Duration::from_secs(10);
 
 /// A streaming SQL engine over one database. Clones are handles of the same one.
 ///
@@ -78,7 +82,7 @@ struct Inner {
     objects: Mutex<Objects>,
     /// One statement at a time: each reads what is there, waits for the disk, and adds to it.
     /// This is a queue of statements; no data is behind it.
-    statements: tokio::sync::Mutex<()>,
+    statements: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What was created, by name, and its jobs.
@@ -95,9 +99,7 @@ pub(crate) struct Object {
     reads: Option<String>,
     pub(crate) spec: JobSpec,
     job: Option<Running>,
-    #[cfg(feature = "mq")]
     pub(crate) topic: Option<crate::topic::TopicPattern>,
-    #[cfg(feature = "mq")]
     pub(crate) publishing: Option<Publishing>,
 }
 
@@ -118,6 +120,10 @@ pub enum StartError {
     /// [`EngineBuilder::db`] was not called.
     #[error("no database: give the engine one with `EngineBuilder::db`")]
     NoDb,
+    /// Another engine in this process runs over this database. Use a clone of its handle, or drop
+    /// it first.
+    #[error("another engine runs over this database")]
+    InUse,
     /// The catalog could not be opened.
     #[error("could not open the catalog of the engine")]
     Open(#[from] edge_db::OpenError),
@@ -206,8 +212,10 @@ impl EngineBuilder {
     /// When dropped, no job runs.
     pub async fn start(self) -> Result<Engine, StartError> {
         let db = self.db.ok_or(StartError::NoDb)?;
+        let claim = timeout(CLAIM_WITHIN, db.claim("stream.engine")).await;
+        let claim = claim.map_err(|_| StartError::InUse)?;
         let opened = blocking(move || {
-            let catalog = Catalog::open(db)?;
+            let catalog = Catalog::open(db, claim)?;
             let statements = catalog.statements()?;
             Ok::<_, StartError>((catalog, statements))
         });
@@ -221,7 +229,7 @@ impl EngineBuilder {
             #[cfg(feature = "mq")]
             broker: self.broker,
             objects: Mutex::default(),
-            statements: tokio::sync::Mutex::default(),
+            statements: Arc::default(),
         };
         let engine = Engine { inner: Arc::new(inner) };
         for created in statements {
@@ -254,13 +262,17 @@ impl Engine {
     /// # Cancel safety
     /// When dropped, some of the statements have been carried out, each of them whole.
     pub async fn execute(&self, script: &str) -> Result<(), SqlError> {
-        let statements = statement::parse_script(script)?;
-        let _turn = self.inner.statements.lock().await;
-        for statement in statements {
-            if self.inner.objects.lock().is_closed {
-                return Err(SqlError::Closed);
-            }
-            self.execute_one(statement).await?;
+        for statement in statement::parse_script(script)? {
+            let (engine, turn) = (self.clone(), Arc::clone(&self.inner.statements));
+            // A task of its own, so that it is carried out whole even if nobody waits any more.
+            let done = tokio::spawn(async move {
+                let _turn = turn.lock_owned().await;
+                if engine.inner.objects.lock().is_closed {
+                    return Err(SqlError::Closed);
+                }
+                engine.execute_one(statement).await
+            });
+            done.await.map_err(|_| SqlError::Closed)??;
         }
         Ok(())
     }
@@ -362,9 +374,8 @@ impl Engine {
         let mut left = Left::default();
         for (name, log, job) in ending {
             job.wait(deadline).await;
-            let position = log.cursor(&crate::db::catalog::cursor_name(&name));
-            let position = position.ok().map(|cursor| cursor.position()).transpose()?;
-            left.records += log.bounds()?.end.since(position.unwrap_or_default());
+            let position = self.position(&name);
+            left.records += log.bounds()?.end.since(position);
         }
         // Sinks say what their publishers have not sent: it stays in their Logs.
         #[cfg(feature = "mq")]
@@ -376,14 +387,28 @@ impl Engine {
         Ok(left)
     }
 
+    /// What the job of this name has committed.
+    fn position(&self, name: &str) -> edge_db::Seq {
+        let objects = self.inner.objects.lock();
+        let job = objects.by_name.get(name).and_then(|object| object.job.as_ref());
+        job.map_or(edge_db::Seq::ZERO, |job| job.status().position)
+    }
+
     async fn execute_one(&self, statement: Statement) -> Result<(), SqlError> {
         let Statement { text, position, action } = statement;
         match action {
             Action::Create { name, if_not_exists, what } => {
-                if self.inner.objects.lock().by_name.contains_key(&name) {
-                    return if if_not_exists { Ok(()) } else { Err(SqlError::Exists { name }) };
+                let found = self.inner.objects.lock().by_name.get(&name).map(|object| object.kind);
+                match found {
+                    None => self.create(name, &text, what).await,
+                    Some(found) if found == what.kind() && if_not_exists => Ok(()),
+                    Some(found) if found == what.kind() => Err(SqlError::Exists { name }),
+                    Some(found) => {
+                        let reason = format!("`{name}` is a {}", found.word());
+                        Err(SqlError::statement(None, reason).or("use another name"))
+                    }
                 }
-                self.create(name, &text, what).await.map_err(|error| error.at(position))
+                .map_err(|error| error.at(position))
             }
             Action::Drop { name, if_exists, kind } => {
                 let found = self.inner.objects.lock().by_name.get(&name).map(|object| object.kind);
@@ -421,7 +446,9 @@ impl Engine {
         for statement in statement::parse_script(sql)? {
             if let Action::Create { name, what, .. } = statement.action {
                 let prepared = self.prepare(&name, what).await?;
-                self.put_in_force(name, prepared).await?;
+                let (topic, spec) = (prepared.topic.as_ref(), &prepared.spec);
+                let publishing = self.connect(&name, topic, spec).await?;
+                self.put_in_force(name, prepared, publishing)?;
             }
         }
         Ok(())
@@ -431,13 +458,15 @@ impl Engine {
         if what.has_topic() && !self.has_broker() {
             return Err(SqlError::NoBroker { name });
         }
+        self.check_name(&name, &what)?;
+        // A crash behind either of these leaves an empty Log or table and perhaps a journal rule,
+        // which the next CREATE takes over.
         let prepared = self.prepare(&name, what).await?;
-        // A crash here leaves an empty Log or table under the name, which the next CREATE takes.
-        let (catalog, key, sql) = (self.inner.catalog.clone(), name.clone(), sql.to_owned());
-        let stored = blocking(move || catalog.store(&key, &sql)).await;
-        stored.map_err(|_| SqlError::Closed)??;
+        let (topic, spec) = (prepared.topic.as_ref(), &prepared.spec);
+        let publishing = self.connect(&name, topic, spec).await?;
+        self.store(&prepared, sql).await?;
         // A crash here is made good by the next start, which takes up the catalog.
-        self.put_in_force(name, prepared).await
+        self.put_in_force(name, prepared, publishing)
     }
 }
 

@@ -10,6 +10,9 @@ mod engine;
 mod error;
 #[cfg(feature = "mq")]
 mod mq;
+#[cfg(all(feature = "db", not(feature = "mq")))]
+#[path = "no_mq.rs"]
+mod mq;
 mod operator;
 mod pipeline;
 mod plan;

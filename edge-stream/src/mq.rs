@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use edge_db::{Db, Log, Record, Seq};
+use edge_db::{Db, Entry, Log, Record, Seq};
 use edge_mq::{LocalClient, Message, PublishError, QoS};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -11,10 +11,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::db::blocking;
 use crate::db::catalog::PUBLISHER;
 use crate::db::job::JobSpec;
-use crate::db::output::Output;
-use crate::engine::{CaughtUpError, Engine, Object};
+use crate::db::output::{Output, SinkOutput};
+use crate::engine::{CaughtUpError, Engine};
 use crate::error::SqlError;
-use crate::sql::statement::Kind;
 use crate::topic::TopicPattern;
 
 /// Messages between two commits of the position; as many are published twice after a crash.
@@ -41,9 +40,11 @@ impl Drop for Publishing {
 }
 
 impl Publishing {
-    fn start(db: Db, sink: String, log: Log, client: LocalClient) -> Publishing {
+    fn start(db: Db, name: &str, sink: &SinkOutput, client: LocalClient) -> Publishing {
         let (position, published) = watch::channel(Seq::ZERO);
-        let publisher = Publisher { db, sink, log: log.clone(), client, position };
+        let (log, errors) = (sink.log.clone(), sink.errors.clone());
+        let publisher = Publisher { db, sink: name.to_owned(), log, errors, client, position };
+        let log = sink.log.clone();
         Publishing { log, published, task: tokio::spawn(publisher.run()) }
     }
 }
@@ -52,6 +53,8 @@ struct Publisher {
     db: Db,
     sink: String,
     log: Log,
+    /// What can never be published.
+    errors: Log,
     client: LocalClient,
     position: watch::Sender<Seq>,
 }
@@ -61,6 +64,13 @@ enum Stopped {
     /// The broker is gone.
     Closed,
     Retry,
+}
+
+/// What became of one row.
+enum Fate {
+    Sent,
+    /// It never will be.
+    Refused(String),
 }
 
 impl Publisher {
@@ -86,26 +96,33 @@ impl Publisher {
                 appended.changed().await;
                 continue;
             }
-            let mut outcome = Ok(());
+            let (mut batch, mut outcome) = (self.db.batch(), Ok(()));
             for record in &records {
-                outcome = self.publish(record).await;
-                if outcome.is_err() {
-                    break;
+                match self.publish(record).await {
+                    Ok(Fate::Sent) => {}
+                    Ok(Fate::Refused(reason)) => {
+                        let entry = Entry::new(record.value().clone()).key(record.key().clone());
+                        batch.append(&self.errors, entry.header("reason", reason));
+                    }
+                    Err(stopped) => {
+                        outcome = Err(stopped);
+                        break;
+                    }
                 }
                 position = record.seq().next();
             }
             // A crash here publishes these once more, with the same numbers.
-            let mut batch = self.db.batch();
             batch.advance(&cursor, position);
             batch.commit_async().await.map_err(|_| Stopped::Retry)?;
             outcome?;
         }
     }
 
-    async fn publish(&self, record: &Record) -> Result<(), Stopped> {
+    async fn publish(&self, record: &Record) -> Result<Fate, Stopped> {
         let topic = std::str::from_utf8(record.key()).ok().and_then(|topic| topic.parse().ok());
-        // `TopicPattern::render` makes topics only; another writer of this Log may not.
-        let Some(topic) = topic else { return Ok(()) };
+        let Some(topic) = topic else {
+            return Ok(Fate::Refused("its key is no topic".to_owned()));
+        };
         let text =
             |text: &str| text.parse().expect("ASCII without control characters is MQTT text");
         let message = Message::new(topic, record.value().clone())
@@ -113,10 +130,9 @@ impl Publisher {
             .user_property(text("stream"), text(&self.sink))
             .user_property(text("seq"), text(&record.seq().to_string()));
         match self.client.publish(message).await {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(Fate::Sent),
             Err(PublishError::NotStored { .. }) => Err(Stopped::Retry),
-            // Larger than the broker takes: it would be for ever.
-            Err(PublishError::TooLarge { .. }) => Ok(()),
+            Err(error @ PublishError::TooLarge { .. }) => Ok(Fate::Refused(error.to_string())),
             Err(_) => Err(Stopped::Closed),
         }
     }
@@ -132,8 +148,7 @@ impl Engine {
     ) -> Result<Option<Publishing>, SqlError> {
         let (Some(broker), Some(topic)) = (self.broker(), topic) else { return Ok(None) };
         if let Output::Sink(sink) = &spec.output {
-            let (db, log) = (self.db().clone(), sink.log.clone());
-            let publishing = Publishing::start(db, name.to_owned(), log, broker.local());
+            let publishing = Publishing::start(self.db().clone(), name, sink, broker.local());
             return Ok(Some(publishing));
         }
         let filter =
@@ -142,13 +157,16 @@ impl Engine {
         Ok(None)
     }
 
-    /// Takes back what [`Engine::connect`] did.
-    pub(crate) async fn disconnect(&self, object: &mut Object) -> Result<(), SqlError> {
-        drop(object.publishing.take());
-        let (Some(broker), Some(topic)) = (self.broker(), &object.topic) else { return Ok(()) };
-        if object.kind == Kind::Stream {
+    /// Takes back the journal rule that [`Engine::connect`] has set.
+    pub(crate) async fn disconnect(
+        &self,
+        topic: Option<&TopicPattern>,
+        spec: &JobSpec,
+    ) -> Result<(), SqlError> {
+        let (Some(broker), Some(topic)) = (self.broker(), topic) else { return Ok(()) };
+        if let Output::Errors(_) = &spec.output {
             let filter = topic.filter().parse().expect("it was a filter when it was set");
-            broker.unjournal(filter, object.spec.log.name()).await?;
+            broker.unjournal(filter, spec.log.name()).await?;
         }
         Ok(())
     }

@@ -27,6 +27,11 @@ pub(crate) trait Operator: Debug + Send {
         Ok(())
     }
 
+    /// Whether its snapshots write anything.
+    fn has_state(&self) -> bool {
+        false
+    }
+
     /// Writes what has changed since the last snapshot.
     fn snapshot(&mut self, _state: &mut StateWriter<'_>) -> Result<(), OperatorError> {
         Ok(())
@@ -89,7 +94,7 @@ impl Chain {
 
     /// What has changed since the last snapshot, under keys of this chain's own.
     pub(crate) fn snapshot(&mut self, changes: &mut Changes) -> Result<(), OperatorError> {
-        for (place, operator) in (0u8..).zip(&mut self.operators) {
+        for (place, operator) in self.with_state() {
             operator.snapshot(&mut StateWriter::new(place, changes))?;
         }
         Ok(())
@@ -97,9 +102,23 @@ impl Chain {
 
     /// Takes over what the snapshots of such a chain have written.
     pub(crate) fn restore(&mut self, stored: &Stored) -> Result<(), OperatorError> {
-        for (place, operator) in (0u8..).zip(&mut self.operators) {
+        let mut places = 0;
+        for (place, operator) in self.with_state() {
             operator.restore(&StateReader::new(place, stored))?;
+            places = place + 1;
         }
-        Ok(())
+        match stored.range(vec![places]..vec![u8::MAX]).next() {
+            None => Ok(()),
+            Some(_) => {
+                let reason = "it has parts that this query has not".to_owned();
+                Err(OperatorError::State { reason })
+            }
+        }
+    }
+
+    /// Those with state, numbered among themselves: where a plan puts a filter or a projection
+    /// does not change what belongs to whom.
+    fn with_state(&mut self) -> impl Iterator<Item = (u8, &mut Box<dyn Operator>)> {
+        (0u8..).zip(self.operators.iter_mut().filter(|operator| operator.has_state()))
     }
 }

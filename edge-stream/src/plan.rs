@@ -46,7 +46,7 @@ pub(crate) struct JobPlan {
 /// Plans a query as a job.
 pub(crate) async fn plan(state: &SessionState, query: Query) -> Result<JobPlan, SqlError> {
     let plan = logical(state, query).await?;
-    refuse_moving_functions(&plan)?;
+    refuse_moving_parts(&plan)?;
     let plan = optimized(state, plan).map_err(|error| SqlError::planning(&error))?;
     let mut builder = Builder { state, chain: Chain::default(), source: None };
     let lineage = builder.node(&plan)?;
@@ -90,12 +90,16 @@ fn optimized(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan, Dat
     Optimizer::with_rules(rules).optimize(plan, state, |_, _| {})
 }
 
-/// `now()` would stand still in a job, and `random()` would not be the same after a restart.
-fn refuse_moving_functions(plan: &LogicalPlan) -> Result<(), SqlError> {
-    let mut moving = None;
+/// `now()` would stand still in a job, `random()` would not be the same after a restart, and the
+/// answer of a subquery changes.
+fn refuse_moving_parts(plan: &LogicalPlan) -> Result<(), SqlError> {
+    let (mut moving, mut has_subquery) = (None, false);
     let walked = plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
             expr.apply(|expr| {
+                let subquery =
+                    matches!(expr, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_));
+                has_subquery |= subquery;
                 if let Expr::ScalarFunction(function) = expr
                     && function.func.signature().volatility != Volatility::Immutable
                 {
@@ -107,6 +111,12 @@ fn refuse_moving_functions(plan: &LogicalPlan) -> Result<(), SqlError> {
         })
     });
     walked.map_err(|error| SqlError::planning(&error))?;
+    if has_subquery {
+        let reason = "subqueries in expressions are not there yet in a job";
+        return Err(
+            SqlError::statement(None, reason).or("use one in the SELECT that reads the view")
+        );
+    }
     match moving {
         None => Ok(()),
         Some(name) => {

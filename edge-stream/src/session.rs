@@ -108,6 +108,9 @@ fn window_start(time: i64, size: i64) -> i64 {
     time.div_euclid(size).saturating_mul(size)
 }
 
+/// Far from where sums of points in time overflow.
+const MAX_WINDOW_MICROS: i64 = 10_000 * 86_400_000_000;
+
 /// The size of a window in microseconds.
 pub(crate) fn micros(size: &ScalarValue) -> Result<i64> {
     let micros = match size {
@@ -121,9 +124,10 @@ pub(crate) fn micros(size: &ScalarValue) -> Result<i64> {
         _ => None,
     };
     match micros.and_then(|micros| i64::try_from(micros).ok()) {
-        Some(micros) if micros > 0 => Ok(micros),
+        Some(micros) if (1..=MAX_WINDOW_MICROS).contains(&micros) => Ok(micros),
         _ => plan_err!(
-            "a window's size is a fixed time of 1 microsecond or more, such as INTERVAL '10 seconds'"
+            "a window's size is a fixed time from 1 microsecond to 10000 days, such as INTERVAL \
+             '10 seconds'"
         ),
     }
 }

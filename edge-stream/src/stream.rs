@@ -6,11 +6,13 @@ use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, DFSchema, plan_err};
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{Expr, TableType};
+use datafusion::logical_expr::{Expr, TableType, Volatility};
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::streaming::PartitionStream;
 
@@ -20,6 +22,9 @@ use crate::error::SqlError;
 #[derive(Debug, Clone)]
 pub(crate) struct EventTimeColumn {
     pub(crate) index: usize,
+    /// The columns that the watermark is computed from, and the event time.
+    #[cfg_attr(not(feature = "db"), allow(dead_code, reason = "rows come with all columns"))]
+    pub(crate) columns: Vec<usize>,
     /// What `WATERMARK FOR` says, over all columns of the stream.
     pub(crate) watermark: Arc<dyn PhysicalExpr>,
 }
@@ -48,9 +53,23 @@ impl EventTimeColumn {
         }
         let columns = DFSchema::try_from(SchemaRef::clone(schema));
         let columns = columns.map_err(|error| SqlError::planning(&error))?;
+        let text = watermark.to_string();
+        let moves = watermark.exists(|expr| {
+            Ok(matches!(expr, Expr::ScalarFunction(function)
+            if function.func.signature().volatility != Volatility::Immutable))
+        });
+        let is_fixed = moves.map_err(|error| SqlError::planning(&error)).map(|moves| !moves)?;
         let watermark = state.create_physical_expr(watermark, &columns);
         let watermark = watermark.map_err(|error| SqlError::planning(&error))?;
-        Ok(EventTimeColumn { index, watermark })
+        let kind = watermark.data_type(schema).map_err(|error| SqlError::planning(&error))?;
+        let used = collect_columns(&watermark);
+        if !is_fixed || used.is_empty() || !matches!(kind, DataType::Timestamp(..)) {
+            let reason = format!("the watermark `{text}` is no time that comes from a row");
+            return Err(SqlError::statement(None, reason)
+                .or(format!("write WATERMARK FOR {column} AS {column} - INTERVAL '10 seconds'")));
+        }
+        let columns = used.iter().map(|column| column.index()).chain([index]).collect();
+        Ok(EventTimeColumn { index, columns, watermark })
     }
 
     /// Event time less a fixed delay.

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+/// What MQTT can say (section 1.5.4), and what fits into the key of a record.
+const MAX_TOPIC_BYTES: usize = 65_535;
+
 /// A topic whose levels in braces are columns. In front of a stream it is a filter, behind a sink
 /// it says where each row goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub(crate) enum TopicError {
     Mixture { level: String },
     #[error("level {{{name}}} is in the topic twice")]
     Twice { name: String },
+    #[error("a topic has at most {MAX_TOPIC_BYTES} bytes, not {bytes}")]
+    TooLong { bytes: usize },
     #[error("a topic cannot have `{value}` as the level {{{name}}}")]
     Value { name: String, value: String },
 }
@@ -87,7 +92,10 @@ impl TopicPattern {
                 }
             }
         }
-        Ok(topic)
+        match topic.len() {
+            0..=MAX_TOPIC_BYTES => Ok(topic),
+            bytes => Err(TopicError::TooLong { bytes }),
+        }
     }
 }
 
@@ -154,6 +162,8 @@ mod tests {
     fn a_row_goes_to_the_topic_of_its_columns() {
         let pattern = pattern("alarm/{room}");
         assert_eq!(pattern.render(|_| "lab"), Ok("alarm/lab".to_owned()));
+        let long = "x".repeat(65_530);
+        assert_eq!(pattern.render(|_| &long), Err(TopicError::TooLong { bytes: 65_536 }));
         for value in ["", "a/b", "+", "#", "a\0"] {
             assert!(matches!(pattern.render(|_| value), Err(TopicError::Value { .. })), "{value}");
         }

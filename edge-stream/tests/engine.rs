@@ -241,7 +241,34 @@ async fn wrong_statements_and_queries_change_nothing() {
             "CREATE MATERIALIZED VIEW heat AS SELECT room FROM readings",
             "`heat` is there already: drop it first, or write IF NOT EXISTS",
         ),
-        ("CREATE MATERIALIZED VIEW raw AS SELECT room FROM readings", "`raw` is stored as a log"),
+        (
+            "CREATE MATERIALIZED VIEW raw AS SELECT room FROM readings",
+            "line 1, column 1: `raw` is a log; use another name",
+        ),
+        (
+            "CREATE STREAM x_errors (a INT) WITH (log = 'l')",
+            "names with _errors are those of what is no row",
+        ),
+        (
+            "CREATE STREAM x (a INT) WITH (log = 'x_errors')",
+            "stream `x` would read what it cannot read itself",
+        ),
+        (
+            "CREATE STREAM IF NOT EXISTS heat (a INT) WITH (log = 'l')",
+            "`heat` is a MATERIALIZED VIEW; use another name",
+        ),
+        (
+            "CREATE STREAM s (ts TIMESTAMP, WATERMARK FOR ts AS now()) WITH (log = 'x')",
+            "the watermark `now()` is no time that comes from a row; write WATERMARK FOR ts AS ts - INTERVAL",
+        ),
+        (
+            "CREATE STREAM s (ts TIMESTAMP, WATERMARK FOR ts AS NULL) WITH (log = 'x')",
+            "is no time that comes from a row",
+        ),
+        (
+            "CREATE STREAM s (ts TIMESTAMP, n INT, WATERMARK FOR ts AS n) WITH (log = 'x')",
+            "is no time that comes from a row",
+        ),
         (
             "CREATE STREAM s (ts DOUBLE, WATERMARK FOR ts AS ts) WITH (log = 'x')",
             "the watermark's column `ts` is Float64; declare it TIMESTAMP",
@@ -287,6 +314,83 @@ async fn wrong_statements_and_queries_change_nothing() {
     )
     .await;
     assert_eq!(tables, ["heat", "hot", "raw", "readings", "readings_errors"]);
+    end(&db, &engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watermark_may_be_computed_from_any_column() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    // A clock that runs ahead cannot close the windows of others.
+    let script = SCRIPT.replace("AS ts - INTERVAL '10 seconds'", "AS least(ts, _time)");
+    engine.execute(&script).await.unwrap();
+    let log = db.log("raw").unwrap();
+    append(&db, &log, [reading(0, "lab", 1.0).at(edge_db::Time::from_micros(1_000_000))]);
+    engine.caught_up(LONG).await.unwrap();
+    let watermark = job(&engine, "heat").watermark.unwrap();
+    assert_eq!(watermark, edge_db::Time::from_micros(1_000_000));
+    end(&db, &engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_device_sends_stops_no_job() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    engine.execute(SCRIPT).await.unwrap();
+    let log = db.log("raw").unwrap();
+    let long = "x".repeat(300_000);
+    append(
+        &db,
+        &log,
+        [
+            Entry::new(r#"{"ts":8400000000000000000,"room":"lab","temp":99}"#),
+            Entry::new(r#"{"ts":-9223372036854775808,"room":"lab","temp":99}"#),
+            Entry::new(format!(
+                r#"{{"ts":1,"temp":{}{}}}"#,
+                "[".repeat(400_000),
+                "]".repeat(400_000)
+            )),
+            reading(0, &long, 99.0),
+            reading(90, "lab", 99.0),
+        ],
+    );
+    engine.caught_up(LONG).await.unwrap();
+    assert_eq!(ask(&engine, "SELECT length(room), n FROM heat").await, ["300000 1"]);
+    assert_eq!(ask(&engine, "SELECT count(*) FROM hot").await, ["2"]);
+    end(&db, &engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_errors_that_is_there_keeps_its_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    let own = db.log("readings_errors").unwrap();
+    let megabyte = vec![b'x'; 1 << 20];
+    (0..20).for_each(|_| append(&db, &own, [Entry::new(megabyte.clone())]));
+    engine.execute(SCRIPT).await.unwrap();
+    append(&db, &db.log("raw").unwrap(), [Entry::new("not json")]);
+    engine.caught_up(LONG).await.unwrap();
+    assert_eq!(own.bounds().unwrap(), edge_db::Seq::ZERO..edge_db::Seq::new(21));
+    end(&db, &engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_engine_at_a_time_runs_over_a_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    engine.execute(SCRIPT).await.unwrap();
+    for _ in 0..20 {
+        // The next one waits for the tasks of the one before it.
+        let next = tokio::spawn({
+            let db = db.clone();
+            async move { Engine::builder().db(&db).start().await }
+        });
+        assert!(!next.is_finished());
+        next.abort();
+    }
+    drop(engine);
+    let engine = Engine::builder().db(&db).start().await.unwrap();
+    assert_eq!(engine.jobs().len(), 3);
     end(&db, &engine).await;
 }
 

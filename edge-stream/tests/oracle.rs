@@ -220,6 +220,43 @@ fn the_state_of_another_query_is_refused() {
 }
 
 #[test]
+fn restored_state_counts_as_what_it_takes_in_the_store() {
+    block_on(async {
+        let rows: Vec<_> = (0..60_000)
+            .map(|n| Row { seconds: 1, device: None, temp: Some(1), n, flag: None })
+            .collect();
+        let query = "SELECT W, n, avg(temp) AS a, count(*) AS c, sum(n) AS s FROM T GROUP BY W, n";
+        let mut first = pipeline(query).await;
+        let mut stored = Stored::new();
+        for life in 0..3 {
+            first.push(&batch(&rows[life * 20_000..(life + 1) * 20_000])).unwrap();
+            for (key, change) in first.checkpoint().unwrap() {
+                stored.insert(key, change.unwrap());
+            }
+            first = pipeline(query).await;
+            first.restore(&stored).unwrap();
+        }
+        let closed = first.advance(EventTime::from_micros(i64::MAX)).unwrap();
+        assert_eq!(closed.iter().map(RecordBatch::num_rows).sum::<usize>(), 60_000);
+    });
+}
+
+#[test]
+fn windows_of_a_zone_are_those_of_utc() {
+    block_on(async {
+        let times = TimestampMicrosecondArray::from(vec![SECOND]).with_timezone("+02:00");
+        let rows = RecordBatch::try_from_iter([("ts", Arc::new(times) as ArrayRef)]).unwrap();
+        let builder = Pipeline::builder("t", rows.schema()).watermark("ts", DELAY);
+        let query = "SELECT window_start, window_end, count(*) AS n
+                     FROM TUMBLE(t, ts, INTERVAL '10 seconds') GROUP BY window_start, window_end";
+        let mut query = builder.query(query).await.unwrap();
+        query.push(&rows).unwrap();
+        let closed = query.advance(EventTime::from_micros(i64::MAX)).unwrap();
+        assert_eq!(lines(&closed), ["|1970-01-01T02:00:00+02:00|1970-01-01T02:00:10+02:00|1|"]);
+    });
+}
+
+#[test]
 fn a_row_without_event_time_is_an_error() {
     block_on(async {
         let mut query = pipeline(QUERIES[1]).await;

@@ -133,6 +133,66 @@ async fn a_row_whose_topic_cannot_be_goes_to_the_errors_of_the_sink() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_larger_than_the_broker_takes_goes_to_the_errors_of_the_sink() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(dir.path()).await;
+    let script = "CREATE STREAM texts (text VARCHAR) WITH (topic = 'texts');
+                  CREATE SINK long WITH (topic = 'alarm/x') AS SELECT repeat(text, 1000000) AS t FROM texts;";
+    gateway.engine.execute(script).await.unwrap();
+    let mut alarms = gateway.subscribe().await;
+    gateway.publish("texts", r#"{"text":"xx"}"#).await;
+    gateway.publish("texts", r#"{"text":""}"#).await;
+    assert_eq!(next(&mut alarms).await.1, r#"{"t":""}"#);
+    gateway.engine.caught_up(LONG).await.unwrap();
+    let errors = gateway.db.log("long_errors").unwrap().read(edge_db::Seq::ZERO, 10).unwrap();
+    let reason = errors.iter().next().unwrap().header("reason").unwrap();
+    let reason = String::from_utf8(reason.to_vec()).unwrap();
+    assert!(errors.len() == 1 && reason.contains("is larger than 1048576"), "{reason}");
+    gateway.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_takes_no_log_of_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(dir.path()).await;
+    gateway.publish("plant/north/press/temp", r#"{"temp":99}"#).await;
+    let own = gateway.db.log("own").unwrap();
+    own.append(Entry::new("x")).unwrap();
+    let sink =
+        |name: &str| format!("CREATE SINK {name} WITH (topic = 'x') AS SELECT temp FROM readings");
+    gateway.engine.execute("CREATE STREAM s (temp DOUBLE) WITH (log = 'source')").await.unwrap();
+    for name in ["own", "source"] {
+        let error = gateway.engine.execute(&sink(name)).await.unwrap_err().to_string();
+        assert!(error.contains("is a log that others write or read; use another name"), "{error}");
+    }
+    let reader = "CREATE STREAM published (temp DOUBLE) WITH (log = 'alarms')";
+    gateway.engine.execute(reader).await.unwrap();
+    let error = gateway.engine.execute("DROP SINK alarms").await.unwrap_err().to_string();
+    assert_eq!(error, "`alarms` feeds `published`: drop them first");
+    assert_eq!(own.bounds().unwrap().end.get(), 1);
+    // A name is free again once it is dropped.
+    gateway.engine.execute("DROP STREAM published; DROP SINK alarms").await.unwrap();
+    gateway.engine.execute(&sink("alarms")).await.unwrap();
+    gateway.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_the_broker_cannot_store_is_not_created() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let broker = Broker::builder().start().await.unwrap();
+    let engine = Engine::builder().db(&db).broker(&broker).start().await.unwrap();
+    let error = engine.execute(SCRIPT).await.unwrap_err().to_string();
+    assert!(error.contains("broker has no database"), "{error}");
+    assert!(engine.sql("SELECT temp FROM readings").await.is_err());
+    assert!(engine.jobs().is_empty());
+    drop(engine);
+    let engine = Engine::builder().db(&db).broker(&broker).start().await.unwrap();
+    assert!(engine.jobs().is_empty());
+    Gateway { db, broker, engine }.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_stream_is_not_journaled_any_more_and_its_log_stays() {
     let dir = tempfile::tempdir().unwrap();
     let gateway = Gateway::start(dir.path()).await;

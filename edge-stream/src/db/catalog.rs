@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use edge_db::{Db, Log, OpenError, ReadError, Table, WriteError};
+use edge_db::{Batch, Claim, Db, OpenError, ReadError, Table, WriteError};
 use serde::{Deserialize, Serialize};
 
-use super::job::Progress;
+use super::job::{JobSpec, Progress};
 use super::output::Output;
 
 /// The cursor of a publisher in the Log of its sink.
-pub(crate) const PUBLISHER: &str = "stream.publish";
+pub(crate) const PUBLISHER: &str = "stream:publish";
 
 /// A statement, and when it came.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,13 +26,15 @@ pub(crate) struct Catalog {
     created: Table<String, Created>,
     /// How far each job has come.
     pub(crate) progress: Table<String, Progress>,
+    /// Held by all who may still write for this engine, so that the next one waits for them.
+    _claim: Arc<Claim>,
 }
 
 impl Catalog {
-    pub(crate) fn open(db: Db) -> Result<Catalog, OpenError> {
+    pub(crate) fn open(db: Db, claim: Claim) -> Result<Catalog, OpenError> {
         let created = db.table("stream.catalog")?;
         let progress = db.table("stream.progress")?;
-        Ok(Catalog { db, created, progress })
+        Ok(Catalog { db, created, progress, _claim: Arc::new(claim) })
     }
 
     /// All statements in the order in which they came.
@@ -43,32 +45,34 @@ impl Catalog {
         Ok(statements)
     }
 
-    pub(crate) fn store(&self, name: &str, sql: &str) -> Result<(), WriteError> {
-        let order = self.statements().ok().and_then(|all| all.last().map(|last| last.order + 1));
-        let created = Created { order: order.unwrap_or(0), sql: sql.to_owned() };
-        let mut batch = self.db.batch();
-        let name = name.to_owned();
-        batch.insert(&self.created, &name, &created).expect("a number and a text always encode");
-        batch.commit().map(drop)
+    /// Stores a statement, in one commit with the removal of whatever lay under its name.
+    pub(crate) fn store(&self, spec: &JobSpec, sql: &str) -> Result<(), CatalogError> {
+        let order = self.statements()?.last().map_or(0, |last| last.order + 1);
+        let created = Created { order, sql: sql.to_owned() };
+        let mut batch = self.without(spec)?;
+        batch
+            .insert(&self.created, &spec.name, &created)
+            .expect("a number and a text always encode");
+        batch.commit()?;
+        Ok(())
     }
 
     /// Forgets a job in one commit: its state, its position, and what it has put out. What a
     /// stream could not read stays in its Log of errors.
-    pub(crate) fn remove(
-        &self,
-        name: &str,
-        source: &Log,
-        output: &Output,
-    ) -> Result<(), DropError> {
-        let key = name.to_owned();
-        let state = self.db.keyspace(&state_name(name))?;
-        let cursor = source.cursor(&cursor_name(name))?;
+    pub(crate) fn remove(&self, spec: &JobSpec) -> Result<(), CatalogError> {
+        self.without(spec)?.commit()?;
+        Ok(())
+    }
+
+    fn without(&self, spec: &JobSpec) -> Result<Batch, CatalogError> {
+        let state = self.db.keyspace(&state_name(&spec.name))?;
+        let cursor = spec.log.cursor(&cursor_name(&spec.name))?;
         let mut batch = self.db.batch();
-        batch.remove(&self.created, &key);
-        batch.remove(&self.progress, &key);
+        batch.remove(&self.created, &spec.name);
+        batch.remove(&self.progress, &spec.name);
         batch.clear(&state);
         batch.remove_cursor(&cursor);
-        match output {
+        match &spec.output {
             Output::Errors(_) => {}
             Output::View(view) => batch.clear_table(&view.table),
             Output::Sink(sink) => {
@@ -76,14 +80,13 @@ impl Catalog {
                 batch.trim(&sink.log, sink.log.bounds()?.end);
             }
         }
-        batch.commit()?;
-        Ok(())
+        Ok(batch)
     }
 }
 
-/// Why a name could not be dropped.
+/// Why the catalog could not be changed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum DropError {
+pub(crate) enum CatalogError {
     #[error(transparent)]
     Open(#[from] OpenError),
     #[error(transparent)]
@@ -92,12 +95,12 @@ pub(crate) enum DropError {
     Read(#[from] ReadError),
 }
 
-impl From<DropError> for crate::SqlError {
-    fn from(error: DropError) -> crate::SqlError {
+impl From<CatalogError> for crate::SqlError {
+    fn from(error: CatalogError) -> crate::SqlError {
         match error {
-            DropError::Open(error) => crate::SqlError::Open(Arc::new(error)),
-            DropError::Write(error) => error.into(),
-            DropError::Read(error) => error.into(),
+            CatalogError::Open(error) => crate::SqlError::Open(Arc::new(error)),
+            CatalogError::Write(error) => error.into(),
+            CatalogError::Read(error) => error.into(),
         }
     }
 }

@@ -17,6 +17,11 @@ use arrow::datatypes::{
 use arrow::error::ArrowError;
 use edge_db::Key;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Longer keys are cut, and told apart by a digest. edge-db takes keys of 64 KiB, and writes a
+/// zero byte as two.
+const MAX_KEY_BYTES: usize = 16 * 1024;
 
 /// One value of one row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -127,6 +132,11 @@ pub(crate) fn key_of<'a>(cells: impl IntoIterator<Item = &'a Cell>) -> Vec<u8> {
             Cell::Bytes(value) => value.encode(&mut key),
             Cell::List(_) | Cell::Struct(_) => unreachable!("`not_a_key` refuses such views"),
         }
+    }
+    if key.len() > MAX_KEY_BYTES {
+        let digest = Sha256::digest(&key);
+        key.truncate(MAX_KEY_BYTES);
+        key.extend_from_slice(&digest);
     }
     key
 }

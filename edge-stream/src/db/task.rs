@@ -138,12 +138,18 @@ impl Running {
 #[derive(Debug)]
 pub(crate) struct Draining(JoinHandle<()>);
 
+impl Drop for Draining {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 impl Draining {
     /// Waits for its end, and ends it where it is at the deadline.
     pub(crate) async fn wait(mut self, deadline: Instant) {
         if timeout_at(deadline, &mut self.0).await.is_err() {
             self.0.abort();
-            drop(self.0.await);
+            drop((&mut self.0).await);
         }
     }
 }

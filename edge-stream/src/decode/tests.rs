@@ -73,6 +73,12 @@ fn types_are_taken_as_people_write_them() {
         (r#"{"ts":1}}"#, false),
         (r#"{"ts":1},"#, false),
         (r#"{"ts":1} {"ts":2}"#, false),
+        (r#"{"ts":253402300799999999}"#, true),
+        (r#"{"ts":253402300800000000}"#, false),
+        (r#"{"ts":-62135596800000000}"#, true),
+        (r#"{"ts":-62135596800000001}"#, false),
+        (r#"{"ts":8400000000000000000}"#, false),
+        (r#"{"ts":1,"name":"[[[[{{{{\"[["}"#, true),
         ("null", false),
         ("1", false),
         ("", false),
@@ -99,6 +105,20 @@ fn other_topics_and_bytes_are_no_rows() {
     let places: Vec<_> = decoded.rejected.iter().map(|one| one.place).collect();
     assert_eq!(places, [1, 2, 3, 4]);
     assert_eq!(decoded.rejected[0].reason, "topic `office/lab/climate` does not fit office/{room}");
+}
+
+#[test]
+fn nesting_that_would_overflow_the_stack_is_no_row() {
+    let nested =
+        |levels| format!(r#"{{"ts":1,"temp":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
+    let other = |levels| format!(r#"{{"ts":1,"x":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
+    let payloads = [nested(500_000), other(500_000), "[".repeat(1 << 20), nested(60), other(60)];
+    let decoded = decoder().decode(&records(payloads.iter().map(|text| entry(text)))).unwrap();
+    assert_eq!(decoded.rows.num_rows(), 1, "what nobody declared may be nested somewhat");
+    let places: Vec<_> = decoded.rejected.iter().map(|one| one.place).collect();
+    assert_eq!(places, [0, 1, 2, 3]);
+    assert_eq!(decoded.rejected[0].reason, "payload is nested more than 64 levels deep");
+    assert!(decoded.rejected.iter().all(|one| one.reason.len() < 400));
 }
 
 #[test]

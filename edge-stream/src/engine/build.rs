@@ -19,11 +19,15 @@ use crate::db::tables::{Tables, table_of};
 use crate::db::task::{Planner, Running};
 use crate::decode::{Decoder, stream_schema};
 use crate::error::SqlError;
+use crate::mq::Publishing;
 use crate::pipeline::Pipeline;
 use crate::sql::statement::{Definition, Kind, Source, StreamDefinition};
 use crate::stream::{EventTimeColumn, StreamTable};
 use crate::topic::TopicPattern;
 use crate::{plan, session};
+
+/// The end of the names of Logs of errors.
+const ERRORS: &str = "_errors";
 
 /// What a stream could not read, and what a sink could not address, is kept up to this size.
 const ERRORS_BYTES: u64 = 16 * 1024 * 1024;
@@ -48,10 +52,9 @@ pub(super) struct Prepared {
     kind: Kind,
     reads: Option<String>,
     table: Option<Arc<dyn TableProvider>>,
-    spec: JobSpec,
+    pub(super) spec: JobSpec,
     planner: Option<Planner>,
-    #[cfg_attr(not(feature = "mq"), allow(dead_code, reason = "topics come with the broker"))]
-    topic: Option<TopicPattern>,
+    pub(super) topic: Option<TopicPattern>,
 }
 
 impl Engine {
@@ -79,8 +82,8 @@ impl Engine {
             Source::Topic(topic) => (Some(topic), name.to_owned()),
             Source::Log(log) => (None, log),
         };
-        let log = self.log(&log_name, None).await?;
-        let errors = self.log(&format!("{name}_errors"), Some(errors_options())).await?;
+        let log = self.log(&log_name).await?;
+        let errors = self.errors_log(name).await?;
         let time = event_time.as_ref().map(|column| column.index);
         let decoder = Decoder::new(&schema, topic.as_ref(), time);
         let rows = StreamRows { log: log.clone(), decoder: decoder.clone() };
@@ -125,7 +128,11 @@ impl Engine {
         let pipeline = planner().await?;
         let stream = pipeline.stream().to_owned();
         let (log, decoder) = self.source(&stream)?;
-        let decoder = decoder.with_columns(pipeline.columns());
+        // What the watermark is computed from, too.
+        let event_time = self.inner.tables.event_time(&stream);
+        let columns = event_time.into_iter().flat_map(|event_time| event_time.columns);
+        let columns: Vec<_> = pipeline.columns().iter().copied().chain(columns).collect();
+        let decoder = decoder.with_columns(&columns);
         let schema = Arc::clone(pipeline.schema());
         let (output, table) = match &topic {
             None => {
@@ -155,8 +162,11 @@ impl Engine {
     /// The Log of a stream, and how its records are read.
     fn source(&self, stream: &str) -> Result<(Log, Decoder), SqlError> {
         let objects = self.inner.objects.lock();
-        let stream = objects.by_name.get(stream).expect("the query was planned over it");
-        Ok((stream.spec.log.clone(), stream.spec.decoder.clone()))
+        let object = objects.by_name.get(stream).filter(|object| object.kind == Kind::Stream);
+        let spec = object.map(|object| &object.spec);
+        let spec = spec
+            .ok_or_else(|| SqlError::statement(None, format!("there is no stream `{stream}`")))?;
+        Ok((spec.log.clone(), spec.decoder.clone()))
     }
 
     async fn view(
@@ -178,7 +188,7 @@ impl Engine {
             );
             return Err(SqlError::statement(None, reason).or("group by a number or a text"));
         }
-        let (db, wanted) = (self.inner.catalog.db.clone(), name.to_owned());
+        let (db, wanted) = (self.inner.catalog.db.clone(), view_name(name));
         let table = blocking(move || db.table(&wanted)).await.map_err(|_| SqlError::Closed)??;
         // Stored values may be null whatever the query says of its own.
         let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
@@ -203,51 +213,109 @@ impl Engine {
             };
             levels.push(column);
         }
-        let log = self.log(name, None).await?;
-        let errors = self.log(&format!("{name}_errors"), Some(errors_options())).await?;
+        let log = self.log(name).await?;
+        let errors = self.errors_log(name).await?;
         Ok(SinkOutput { log, topic: topic.clone(), levels, errors })
     }
 
-    async fn log(&self, name: &str, options: Option<LogOptions>) -> Result<Log, SqlError> {
+    async fn log(&self, name: &str) -> Result<Log, SqlError> {
         let (db, name) = (self.inner.catalog.db.clone(), name.to_owned());
-        let opened = blocking(move || match options {
-            Some(options) => db.log_with(&name, options),
-            None => db.log(&name),
+        Ok(blocking(move || db.log(&name)).await.map_err(|_| SqlError::Closed)??)
+    }
+
+    /// A new one has a limit of its own; one that is there keeps what it has.
+    async fn errors_log(&self, name: &str) -> Result<Log, SqlError> {
+        let (db, name) = (self.inner.catalog.db.clone(), errors_name(name));
+        let opened = blocking(move || match db.find_log(&name) {
+            Some(log) => Ok(log),
+            None => {
+                let options = LogOptions::new().max_bytes(ERRORS_BYTES);
+                db.log_with(&name, options.when_full(WhenFull::DropOldest))
+            }
         });
         Ok(opened.await.map_err(|_| SqlError::Closed)??)
     }
 
+    /// Refuses names under which something lies that is not this statement's.
+    pub(super) fn check_name(&self, name: &str, what: &Definition) -> Result<(), SqlError> {
+        let refuse = |reason: String| Err(SqlError::statement(None, reason).or("use another name"));
+        if name.ends_with(ERRORS) {
+            return refuse(format!("`{name}`: names with {ERRORS} are those of what is no row"));
+        }
+        let log = self.inner.catalog.db.find_log(name);
+        match what {
+            Definition::Stream(stream) => match &stream.source {
+                Source::Log(log) if *log == errors_name(name) => {
+                    refuse(format!("stream `{name}` would read what it cannot read itself"))
+                }
+                _ => Ok(()),
+            },
+            Definition::View(_) if log.is_some() => refuse(format!("`{name}` is a log")),
+            Definition::View(_) => Ok(()),
+            Definition::Sink(..) => {
+                let is_empty = log.map(|log| log.bounds()).transpose()?;
+                let is_empty = is_empty.is_none_or(|bounds| bounds.is_empty());
+                if !is_empty || !self.readers_of(name).is_empty() {
+                    return refuse(format!("`{name}` is a log that others write or read"));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The streams over this Log.
+    fn readers_of(&self, log: &str) -> Vec<String> {
+        let objects = self.inner.objects.lock();
+        let streams = objects.by_name.iter().filter(|(_, object)| object.kind == Kind::Stream);
+        let readers = streams.filter(|(_, object)| object.spec.log.name() == log);
+        readers.map(|(name, _)| format!("`{name}`")).collect()
+    }
+
     /// From here on the definition is in force.
-    pub(super) async fn put_in_force(
+    pub(super) fn put_in_force(
         &self,
         name: String,
         prepared: Prepared,
+        publishing: Option<Publishing>,
     ) -> Result<(), SqlError> {
         let Prepared { kind, reads, table, spec, planner, topic } = prepared;
+        let mut objects = self.inner.objects.lock();
+        if objects.is_closed {
+            return Err(SqlError::Closed);
+        }
         if let Some(table) = table {
             self.inner.tables.insert(&name, table);
         }
-        #[cfg(feature = "mq")]
-        let publishing = self.connect(&name, topic.as_ref(), &spec).await?;
         let job = Running::start(self.inner.catalog.clone(), spec.clone(), kind, planner);
-        let object = Object {
-            kind,
-            reads,
-            spec,
-            job: Some(job),
-            #[cfg(feature = "mq")]
-            topic,
-            #[cfg(feature = "mq")]
-            publishing,
-        };
-        self.inner.objects.lock().by_name.insert(name, object);
+        let object = Object { kind, reads, spec, job: Some(job), topic, publishing };
+        objects.by_name.insert(name, object);
         Ok(())
+    }
+
+    /// Stores the statement. If that fails, nothing is left of it.
+    pub(super) async fn store(&self, prepared: &Prepared, sql: &str) -> Result<(), SqlError> {
+        let (catalog, sql) = (self.inner.catalog.clone(), sql.to_owned());
+        let spec = prepared.spec.clone();
+        let stored = blocking(move || catalog.store(&spec, &sql)).await;
+        let stored = stored.map_err(|_| SqlError::Closed).and_then(|stored| Ok(stored?));
+        if stored.is_err() {
+            self.disconnect(prepared.topic.as_ref(), &prepared.spec).await?;
+        }
+        stored
     }
 
     /// Ends what has this name, and forgets it: a view with its rows, a sink with what it has not
     /// published. The Log of a stream stays, with its records.
     pub(super) async fn drop_object(&self, name: &str) -> Result<(), SqlError> {
-        let mut object = {
+        // A stream may read the Log of a sink, which goes with the sink.
+        let kind = self.inner.objects.lock().by_name.get(name).map(|object| object.kind);
+        if kind == Some(Kind::Sink) {
+            let by = self.readers_of(name);
+            if !by.is_empty() {
+                return Err(SqlError::InUse { name: name.to_owned(), by });
+            }
+        }
+        let (job, spec, topic) = {
             let mut objects = self.inner.objects.lock();
             let readers = objects.by_name.iter();
             let by = readers.filter(|(_, object)| object.reads.as_deref() == Some(name));
@@ -255,22 +323,30 @@ impl Engine {
             if !by.is_empty() {
                 return Err(SqlError::InUse { name: name.to_owned(), by });
             }
-            let Some(object) = objects.by_name.remove(name) else { return Ok(()) };
-            object
+            let Some(object) = objects.by_name.get_mut(name) else { return Ok(()) };
+            object.publishing = None;
+            (object.job.take(), object.spec.clone(), object.topic.clone())
         };
-        self.inner.tables.remove(name);
-        if let Some(job) = object.job.take() {
+        if let Some(job) = job {
             job.stop().await;
         }
-        #[cfg(feature = "mq")]
-        self.disconnect(&mut object).await?;
-        let (catalog, spec) = (self.inner.catalog.clone(), object.spec.clone());
-        // A crash before this leaves the object as it was, and the next start takes it up.
-        let removed = blocking(move || catalog.remove(&spec.name, &spec.log, &spec.output)).await;
-        Ok(removed.map_err(|_| SqlError::Closed)??)
+        self.disconnect(topic.as_ref(), &spec).await?;
+        let catalog = self.inner.catalog.clone();
+        // A crash before this leaves the object as it was, and the next start takes it up. After
+        // an error its job stands still, and it can be dropped once more.
+        let removed = blocking(move || catalog.remove(&spec)).await;
+        removed.map_err(|_| SqlError::Closed)??;
+        self.inner.tables.remove(name);
+        self.inner.objects.lock().by_name.remove(name);
+        Ok(())
     }
 }
 
-fn errors_options() -> LogOptions {
-    LogOptions::new().max_bytes(ERRORS_BYTES).when_full(WhenFull::DropOldest)
+fn errors_name(name: &str) -> String {
+    format!("{name}{ERRORS}")
+}
+
+/// The table that the rows of a view lie in.
+fn view_name(name: &str) -> String {
+    format!("stream.view.{name}")
 }

@@ -55,16 +55,16 @@ impl<'a> StateReader<'a> {
         StateReader { place, stored }
     }
 
-    /// All keys in order, with their columns.
+    /// All keys in order, with their columns and the bytes that these take in the store.
     pub(crate) fn entries(
         &self,
-    ) -> impl Iterator<Item = Result<(i64, RecordBatch), OperatorError>> + use<'a> {
+    ) -> impl Iterator<Item = Result<(i64, RecordBatch, usize), OperatorError>> + use<'a> {
         let place = self.place;
         let range = self.stored.range(vec![place]..);
         range.take_while(move |(key, _)| key.first() == Some(&place)).map(|(key, bytes)| {
             let key = key.get(1..).and_then(|key| <[u8; 8]>::try_from(key).ok());
             let key = key.ok_or_else(|| damaged("its key has another length"))?;
-            Ok((from_ordered(key), read(bytes)?))
+            Ok((from_ordered(key), read(bytes)?, bytes.len()))
         })
     }
 }

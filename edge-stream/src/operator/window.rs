@@ -5,9 +5,12 @@ mod pane;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array,
+    new_null_array,
+};
 use arrow::compute::{concat_batches, take};
-use arrow::datatypes::{Schema, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Schema, SchemaRef, TimestampMicrosecondType};
 use datafusion::common::cast::as_boolean_array;
 use datafusion::error::DataFusionError;
 use datafusion::physical_expr::PhysicalExpr;
@@ -20,8 +23,10 @@ use super::{Operator, Out, StateReader, StateWriter};
 use crate::error::OperatorError;
 use crate::watermark::EventTime;
 
-/// State of the open windows of one operator; beyond, the job stops and says so.
-const STATE_BYTES: usize = 64 * 1024 * 1024;
+/// State of the open windows of one operator; beyond, the job stops and says so. The rows of a
+/// window take some three times its state, and all of them go into one batch of edge-db, which
+/// takes 64 MiB.
+const STATE_BYTES: usize = 16 * 1024 * 1024;
 
 /// What stands in one column of the answer in front of the aggregates.
 #[derive(Debug, Clone)]
@@ -70,6 +75,21 @@ impl WindowAggregate {
         Ok(WindowAggregate { of, layout, open, closed, watermark: None, limit_bytes })
     }
 
+    /// Runs every step once on a row of nulls, so that an aggregate that cannot be stored, or
+    /// taken up again, is found when the query is planned.
+    pub(crate) fn rehearse(&self, input: &Schema) -> Result<(), OperatorError> {
+        let fields = input.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let columns = schema.fields().iter().map(|field| new_null_array(field.data_type(), 1));
+        let options = RecordBatchOptions::new().with_row_count(Some(1));
+        let columns = columns.collect();
+        let nulls = RecordBatch::try_new_with_options(schema, columns, &options)?;
+        let mut pane = Pane::new(&self.layout)?;
+        pane.update(&self.evaluate(&nulls)?.slice(0..1)?)?;
+        pane.take_changed()?;
+        self.answer(0, pane).map(drop)
+    }
+
     fn is_closed(&self, start: i64) -> bool {
         let end = start.saturating_add(self.of.size_micros);
         self.watermark.is_some_and(|watermark| end <= watermark.micros())
@@ -105,8 +125,11 @@ impl WindowAggregate {
                 GroupColumn::WindowStart => start,
                 GroupColumn::WindowEnd => start.saturating_add(self.of.size_micros),
             };
-            let time = ScalarValue::TimestampMicrosecond(Some(time), None);
-            let time = time.cast_to(self.of.output.field(place).data_type())?;
+            let zone = match self.of.output.field(place).data_type() {
+                DataType::Timestamp(_, zone) => zone.clone(),
+                _ => None,
+            };
+            let time = ScalarValue::TimestampMicrosecond(Some(time), zone);
             columns.push(time.to_array_of_size(rows)?);
         }
         columns.extend(aggregates);
@@ -124,6 +147,10 @@ impl WindowAggregate {
 }
 
 impl Operator for WindowAggregate {
+    fn has_state(&self) -> bool {
+        true
+    }
+
     fn on_batch(&mut self, batch: RecordBatch, out: &mut Out) -> Result<(), OperatorError> {
         let mut rows = self.evaluate(&batch)?;
         rows.sort_by_window()?;
@@ -176,9 +203,9 @@ impl Operator for WindowAggregate {
 
     fn restore(&mut self, state: &StateReader<'_>) -> Result<(), OperatorError> {
         for entry in state.entries() {
-            let (start, columns) = entry?;
+            let (start, columns, stored_bytes) = entry?;
             let mut pane = Pane::restore(&self.layout, columns.columns())?;
-            pane.stored_bytes = columns.get_array_memory_size().max(1);
+            pane.stored_bytes = stored_bytes;
             self.open.insert(start, pane);
         }
         Ok(())

@@ -19,12 +19,20 @@ impl Builder<'_> {
     pub(super) fn aggregate(&mut self, node: &AggregateNode) -> Result<Vec<Lineage>, SqlError> {
         let below = self.node(&node.input)?;
         let input = node.input.schema();
+        if node.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_))) {
+            let reason = "ROLLUP, CUBE and GROUPING SETS are not there yet";
+            return Err(SqlError::statement(None, reason).or("create a view for each grouping"));
+        }
         let groups: Vec<_> =
             node.group_expr.iter().map(|expr| lineage::of(expr, input, &below)).collect();
         let (window_expr, window) = self.window_of(node, &groups, &below)?;
 
         let (mut columns, mut keys, mut names, mut lineage) = (vec![], vec![], vec![], vec![]);
-        for (expr, group) in node.group_expr.iter().zip(&groups) {
+        for (place, (expr, group)) in node.group_expr.iter().zip(&groups).enumerate() {
+            // Named twice it is one column, as for DataFusion.
+            if node.group_expr[..place].contains(expr) {
+                continue;
+            }
             if let Lineage::Bound(bound) = group {
                 if bound.size_micros != window.size_micros {
                     let reason = "the query groups by windows of two sizes";
@@ -50,7 +58,14 @@ impl Builder<'_> {
         let (size_micros, output) = (window.size_micros, Arc::clone(node.schema.inner()));
         let grouping = Grouping { window_start, size_micros, columns, keys, output };
         let operator = WindowAggregate::new(grouping, aggregates, input.as_arrow());
-        self.chain.push(operator.map_err(|error| SqlError::planning(&error))?);
+        let operator = operator.map_err(|error| SqlError::planning(&error))?;
+        if let Err(error) = operator.rehearse(input.as_arrow()) {
+            let reason = format!("this GROUP BY cannot run as a job: {error}");
+            return Err(
+                SqlError::statement(None, reason).or("use it in the SELECT that reads the view")
+            );
+        }
+        self.chain.push(operator);
         Ok(lineage)
     }
 

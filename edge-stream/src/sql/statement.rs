@@ -163,7 +163,10 @@ impl Script<'_> {
             return Ok(Kind::View);
         }
         let next = self.parser.peek_token_ref().clone();
-        let reason = format!("{verb} `{}` is no statement", next.token);
+        let reason = match &next.token {
+            Token::EOF => format!("{verb} what?"),
+            found => format!("{verb} `{found}` is no statement"),
+        };
         Err(self.at(&next, reason).or(format!("{verb} STREAM, MATERIALIZED VIEW or SINK")))
     }
 
@@ -176,7 +179,11 @@ impl Script<'_> {
         }
         let (mut columns, mut watermark) = (Vec::new(), None);
         loop {
-            if self.words(&["WATERMARK", "FOR"])? {
+            let at = self.parser.peek_token_ref().clone();
+            if self.is_next("FOR", 1) && self.words(&["WATERMARK", "FOR"])? {
+                if watermark.is_some() {
+                    return Err(self.at(&at, "a stream has one WATERMARK FOR"));
+                }
                 let column = self.column_name()?;
                 self.expect_word("AS")?;
                 let expr = self.parser.parse_expr().map_err(|error| self.parse_error(error))?;
@@ -211,6 +218,9 @@ impl Script<'_> {
     fn column(&mut self, before: &[Field]) -> Result<Field, SqlError> {
         let at = self.parser.peek_token_ref().clone();
         let name = self.column_name()?;
+        if ["window_start", "window_end"].contains(&name.as_str()) {
+            return Err(self.at(&at, format!("column `{name}`: the name belongs to windows")));
+        }
         if name.starts_with('_') {
             return Err(
                 self.at(&at, format!("column `{name}`: names with _ in front are the engine's"))
@@ -295,11 +305,15 @@ impl Script<'_> {
         name.map(normalized).map_err(|error| self.parse_error(error))
     }
 
+    /// Whether this word comes next, or so many behind the next.
+    fn is_next(&self, word: &str, behind: usize) -> bool {
+        matches!(&self.parser.peek_nth_token_ref(behind).token, Token::Word(found)
+            if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
+    }
+
     /// Takes this word, if it comes next.
     fn word(&mut self, word: &str) -> bool {
-        let next = self.parser.peek_token_ref();
-        let found = matches!(&next.token, Token::Word(found)
-            if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word));
+        let found = self.is_next(word, 0);
         if found {
             self.parser.next_token();
         }

@@ -38,6 +38,20 @@ fn queries_that_cannot_run_for_ever_are_refused_with_what_would_work() {
         ("SELECT now() FROM readings", "`now()` is not the same each time; use the event time"),
         ("SELECT random() FROM readings", "`random()` is not the same each time"),
         (
+            "SELECT temp FROM readings WHERE temp > (SELECT avg(temp) FROM readings)",
+            "subqueries in expressions are not there yet in a job; use one in the SELECT",
+        ),
+        (
+            "SELECT window_start, room, count(*) FROM TUMBLE(readings, ts, INTERVAL '1 minute') \
+             GROUP BY ROLLUP (window_start, room)",
+            "ROLLUP, CUBE and GROUPING SETS are not there yet; create a view for each",
+        ),
+        (
+            "SELECT window_start, bit_xor(DISTINCT CAST(temp AS INT)) FROM \
+             TUMBLE(readings, ts, INTERVAL '1 minute') GROUP BY window_start",
+            "this GROUP BY cannot run as a job: ",
+        ),
+        (
             "SELECT count(*) FROM TUMBLE(readings, ts, INTERVAL '1 minute') GROUP BY window_start",
             "rows of the answer are told apart by `window_start`, which is not in it; add",
         ),
@@ -104,7 +118,7 @@ fn mistakes_name_line_and_column() {
         ),
         (
             "SELECT window_start, count(*) FROM TUMBLE(readings, ts, INTERVAL '1 month') GROUP BY window_start",
-            "a fixed time of 1 microsecond or more",
+            "a fixed time from 1 microsecond to 10000 days",
         ),
         ("SELECT avgg(temp) FROM readings", "Invalid function 'avgg'. Did you mean 'avg'?"),
     ];
@@ -112,6 +126,26 @@ fn mistakes_name_line_and_column() {
         let error = planned(sql).unwrap_err().to_string();
         assert!(error.contains(expected), "{sql}\n  says: {error}\n  not:  {expected}");
     }
+}
+
+#[test]
+fn text_that_would_overflow_the_stack_is_refused() {
+    let many = |term: &str, count| {
+        format!("SELECT temp FROM readings WHERE {}", vec![term; count].join(" OR "))
+    };
+    let error = planned(&many("temp = 1", 5000)).unwrap_err().to_string();
+    assert!(error.contains("more than 300 operators; use IN (..) or CASE"), "{error}");
+    assert!(planned(&many("temp = 1", 250)).is_ok());
+    let nested = format!("SELECT {}temp{} FROM readings", "(".repeat(5000), ")".repeat(5000));
+    let error = planned(&nested).unwrap_err().to_string();
+    assert!(error.contains("nested too deeply"), "{error}");
+}
+
+#[test]
+fn a_column_that_is_grouped_by_twice_is_one() {
+    let sql = "SELECT window_start, room, count(*) FROM TUMBLE(readings, ts, INTERVAL '1 minute')
+               GROUP BY 1, window_start, room, room";
+    assert_eq!(planned(sql).unwrap().key(), Some(&[0, 1][..]));
 }
 
 #[test]

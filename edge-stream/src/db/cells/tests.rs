@@ -91,6 +91,14 @@ fn rows_of_another_view_are_an_error() {
     assert!(batch_of(&schema, vec![vec![Cell::Text("1".to_owned())]]).is_err());
 }
 
+#[test]
+fn long_keys_are_cut_and_told_apart() {
+    let key = |end: &str| key_of(&[Cell::Text("x".repeat(200_000) + end)]);
+    assert!(key("a").len() < 20_000);
+    assert_ne!(key("a"), key("b"));
+    assert_eq!(key("a"), key("a"));
+}
+
 proptest! {
     #[test]
     fn keys_sort_as_their_cells(
