@@ -228,7 +228,11 @@ impl Task {
             let is_asked = wish.drain || wish.flushes > served;
             if due.is_some_and(|due| is_due(due, step, is_asked)) {
                 job = self.commit(job).await?;
-                (due, served) = (None, wish.flushes);
+                due = None;
+                // Who asked wants what is at the end; rows on the way there do not serve it.
+                if step.is_at_end {
+                    served = wish.flushes;
+                }
             }
             if step.is_at_end && !job.is_dirty() && wish.drain {
                 return Ok(());
