@@ -4,6 +4,7 @@ pub(crate) mod catalog;
 pub(crate) mod cells;
 pub(crate) mod job;
 pub(crate) mod output;
+pub(crate) mod own;
 pub(crate) mod stored;
 pub(crate) mod tables;
 pub(crate) mod task;

@@ -18,6 +18,7 @@ use tokio::time::{Instant, timeout};
 use crate::db::blocking;
 use crate::db::catalog::Catalog;
 use crate::db::job::JobSpec;
+use crate::db::own::OwnTable;
 use crate::db::stored::Moment;
 use crate::db::tables::Tables;
 use crate::db::task::{JobStatus, Running};
@@ -277,7 +278,49 @@ impl Engine {
         Ok(())
     }
 
-    /// Answers a query over streams (their history), views and Logs, all as they are at one
+    /// Makes a Table of the application known to [`Engine::sql`] under its name, for as long as
+    /// this engine lives.
+    ///
+    /// Columns are `_key` (for tuples `_key_0`, `_key_1`, ..), and the fields of the value, or
+    /// `value` if it is no struct. Their types come from the rows: each query reads the table
+    /// once more to find them.
+    ///
+    /// # Errors
+    /// When the name is that of a stream, view, sink or Log.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Room { floor: u8, name: String }
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let db = edge_db::Db::open(dir.path())?;
+    /// let engine = edge_stream::Engine::builder().db(&db).start().await?;
+    /// let rooms = db.table::<String, Room>("rooms")?;
+    /// let mut batch = db.batch();
+    /// batch.insert(&rooms, &"lab".to_owned(), &Room { floor: 2, name: "Laboratory".to_owned() })?;
+    /// batch.commit()?;
+    /// engine.register(&rooms)?;
+    /// let answer = engine.sql("SELECT name FROM rooms WHERE _key = 'lab' AND floor = 2").await?;
+    /// assert_eq!(answer[0].num_rows(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn register<K, V>(&self, table: &edge_db::Table<K, V>) -> Result<(), SqlError>
+    where
+        K: edge_db::Key + serde::Serialize + 'static,
+        V: serde::Serialize + serde::de::DeserializeOwned + 'static,
+    {
+        let name = table.name();
+        let is_object = self.inner.objects.lock().by_name.contains_key(name);
+        if is_object || self.inner.catalog.db.find_log(name).is_some() {
+            return Err(SqlError::Exists { name: name.to_owned() });
+        }
+        self.inner.tables.insert_own(name, OwnTable::new(table));
+        Ok(())
+    }
+
+    /// Answers a query over streams (their history), views, Logs and registered Tables, all as they are at one
     /// moment. Also answers `SHOW TABLES` and `EXPLAIN`.
     ///
     /// # Errors

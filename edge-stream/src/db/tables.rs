@@ -6,12 +6,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::catalog::streaming::StreamingTable;
 use datafusion::catalog::{SchemaProvider, TableProvider};
-use datafusion::error::Result;
+use datafusion::error::{DataFusionError, Result};
 use edge_db::Db;
 use parking_lot::RwLock;
 
 use crate::stream::{EventTimeColumn, StreamTable};
 
+use super::blocking;
+use super::own::OwnTable;
 use super::stored::{LogRows, Partition, StoredRows};
 
 /// The tables of one engine.
@@ -19,15 +21,26 @@ use super::stored::{LogRows, Partition, StoredRows};
 pub(crate) struct Tables {
     db: Db,
     by_name: RwLock<BTreeMap<String, Arc<dyn TableProvider>>>,
+    /// Tables of the application.
+    own: RwLock<BTreeMap<String, OwnTable>>,
 }
 
 impl Tables {
     pub(crate) fn new(db: Db) -> Tables {
-        Tables { db, by_name: RwLock::default() }
+        Tables { db, by_name: RwLock::default(), own: RwLock::default() }
     }
 
     pub(crate) fn insert(&self, name: &str, table: Arc<dyn TableProvider>) {
         self.by_name.write().insert(name.to_owned(), table);
+    }
+
+    /// Takes in a Table of the application, in place of one of this name.
+    pub(crate) fn insert_own(&self, name: &str, table: OwnTable) {
+        self.own.write().insert(name.to_owned(), table);
+    }
+
+    pub(crate) fn has_own(&self, name: &str) -> bool {
+        self.own.read().contains_key(name)
     }
 
     /// The event time of a stream, if there is this stream and it has one.
@@ -55,6 +68,7 @@ impl SchemaProvider for Tables {
     fn table_names(&self) -> Vec<String> {
         let mut names = self.db.log_names();
         names.extend(self.by_name.read().keys().cloned());
+        names.extend(self.own.read().keys().cloned());
         names.sort();
         names.dedup();
         names
@@ -64,11 +78,24 @@ impl SchemaProvider for Tables {
         if let Some(table) = self.by_name.read().get(name) {
             return Ok(Some(Arc::clone(table)));
         }
+        let own = self.own.read().get(name).cloned();
+        if let Some(own) = own {
+            let db = self.db.clone();
+            // Which columns there are, its rows say.
+            let rows = blocking(move || {
+                let snapshot = db.snapshot();
+                own.rows_at(&snapshot.map_err(|error| DataFusionError::External(error.into()))?)
+            });
+            let rows = rows.await.map_err(DataFusionError::Execution)??;
+            return table_of(&self.db, rows).map(Some);
+        }
         let log = self.db.find_log(name);
         log.map(|log| table_of(&self.db, LogRows::new(log))).transpose()
     }
 
     fn table_exist(&self, name: &str) -> bool {
-        self.by_name.read().contains_key(name) || self.db.find_log(name).is_some()
+        self.by_name.read().contains_key(name)
+            || self.own.read().contains_key(name)
+            || self.db.find_log(name).is_some()
     }
 }

@@ -242,6 +242,9 @@ impl Engine {
         if name.ends_with(ERRORS) {
             return refuse(format!("`{name}`: names with {ERRORS} are those of what is no row"));
         }
+        if self.inner.tables.has_own(name) {
+            return refuse(format!("`{name}` is a table of the application"));
+        }
         let log = self.inner.catalog.db.find_log(name);
         match what {
             Definition::Stream(stream) => match &stream.source {
