@@ -1,32 +1,30 @@
 //! The engine: statements become streams, views and sinks that keep running; queries are answered.
 
 mod build;
+mod error;
+mod execute;
+mod query;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
-use datafusion::dataframe::DataFrame;
-use datafusion::execution::context::{SQLOptions, SessionContext};
-use datafusion::sql::parser::Statement as DataFusionStatement;
+use datafusion::execution::context::SessionContext;
 use edge_db::Db;
-use futures::StreamExt;
+pub use error::{CaughtUpError, Left, StartError};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
 use crate::db::blocking;
 use crate::db::catalog::Catalog;
 use crate::db::job::JobSpec;
-use crate::db::own::OwnTable;
-use crate::db::stored::Moment;
 use crate::db::tables::Tables;
 use crate::db::task::{JobStatus, Running};
 use crate::error::SqlError;
 #[cfg(feature = "mq")]
 use crate::mq::Published;
 use crate::mq::Publishing;
-use crate::sql::statement::{self, Action, Definition, Kind, Statement};
+use crate::sql::statement::{self, Kind};
 
 /// How long the tasks of an engine before this one may take to end.
 const CLAIM_WITHIN: Duration = Duration::from_secs(10);
@@ -112,73 +110,6 @@ pub struct EngineBuilder {
     query_memory_bytes: usize,
     #[cfg(feature = "mq")]
     broker: Option<edge_mq::Broker>,
-}
-
-/// Why no engine was started.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// [`EngineBuilder::db`] was not called.
-    #[error("no database: give the engine one with `EngineBuilder::db`")]
-    NoDb,
-    /// Another engine in this process runs over this database. Use a clone of its handle, or drop
-    /// it first.
-    #[error("another engine runs over this database")]
-    InUse,
-    /// The catalog could not be opened.
-    #[error("could not open the catalog of the engine")]
-    Open(#[from] edge_db::OpenError),
-    /// The catalog could not be read.
-    #[error("could not read the catalog of the engine")]
-    Read(#[from] edge_db::ReadError),
-    /// A statement of the catalog cannot be carried out again: another version wrote it, or what
-    /// it needs has gone.
-    #[error("could not take up `{sql}` again")]
-    Statement {
-        /// The statement as it was written.
-        sql: String,
-        /// What is wrong with it now.
-        source: SqlError,
-    },
-    /// The runtime is shutting down.
-    #[error("the tokio runtime is shutting down")]
-    Runtime,
-}
-
-/// Why [`Engine::caught_up`] gave up.
-#[derive(Debug, Clone, thiserror::Error)]
-#[non_exhaustive]
-pub enum CaughtUpError {
-    /// A job was behind at the deadline.
-    #[error(
-        "`{}` is at {} of {end}{}",
-        job.name,
-        job.position,
-        job.error.as_ref().map_or(String::new(), |error| format!(": {error}"))
-    )]
-    Behind {
-        /// How the job stands.
-        job: Box<JobStatus>,
-        /// Where its Log ended when it was asked.
-        end: edge_db::Seq,
-    },
-    /// A sink had rows that the broker did not have at the deadline.
-    #[error("`{sink}` has rows that are not published yet")]
-    Unpublished {
-        /// The sink.
-        sink: String,
-    },
-    /// The end of a Log could not be read.
-    #[error("could not read the end of a log")]
-    Read(#[from] edge_db::ReadError),
-}
-
-/// What a shutdown left in the Logs. Jobs go on from there at the next start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Left {
-    /// Records that some job had not read, or not committed.
-    pub records: u64,
 }
 
 impl EngineBuilder {
@@ -278,88 +209,6 @@ impl Engine {
         Ok(())
     }
 
-    /// Makes a Table of the application known to [`Engine::sql`] under its name, for as long as
-    /// this engine lives.
-    ///
-    /// Columns are `_key` (for tuples `_key_0`, `_key_1`, ..), and the fields of the value, or
-    /// `value` if it is no struct. Their types come from the rows: each query reads the table
-    /// once more to find them.
-    ///
-    /// # Errors
-    /// When the name is that of a stream, view, sink or Log.
-    ///
-    /// ```
-    /// # tokio::runtime::Runtime::new()?.block_on(async {
-    /// #[derive(serde::Serialize, serde::Deserialize)]
-    /// struct Room { floor: u8, name: String }
-    ///
-    /// # let dir = tempfile::tempdir()?;
-    /// let db = edge_db::Db::open(dir.path())?;
-    /// let engine = edge_stream::Engine::builder().db(&db).start().await?;
-    /// let rooms = db.table::<String, Room>("rooms")?;
-    /// let mut batch = db.batch();
-    /// batch.insert(&rooms, &"lab".to_owned(), &Room { floor: 2, name: "Laboratory".to_owned() })?;
-    /// batch.commit()?;
-    /// engine.register(&rooms)?;
-    /// let answer = engine.sql("SELECT name FROM rooms WHERE _key = 'lab' AND floor = 2").await?;
-    /// assert_eq!(answer[0].num_rows(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn register<K, V>(&self, table: &edge_db::Table<K, V>) -> Result<(), SqlError>
-    where
-        K: edge_db::Key + serde::Serialize + 'static,
-        V: serde::Serialize + serde::de::DeserializeOwned + 'static,
-    {
-        let name = table.name();
-        let is_object = self.inner.objects.lock().by_name.contains_key(name);
-        if is_object || self.inner.catalog.db.find_log(name).is_some() {
-            return Err(SqlError::Exists { name: name.to_owned() });
-        }
-        self.inner.tables.insert_own(name, OwnTable::new(table));
-        Ok(())
-    }
-
-    /// Answers a query over streams (their history), views, Logs and registered Tables, all as they are at one
-    /// moment. Also answers `SHOW TABLES` and `EXPLAIN`.
-    ///
-    /// # Errors
-    /// When the text is no query, or it fails on the data.
-    ///
-    /// # Cancel safety
-    /// Nothing is left behind when the future is dropped.
-    pub async fn sql(&self, query: &str) -> Result<Vec<RecordBatch>, SqlError> {
-        let question = statement::parse_question(query)?;
-        let snapshot = self.inner.catalog.db.snapshot()?;
-        let mut state = self.inner.context.state();
-        state.config_mut().set_extension(Arc::new(Moment(snapshot)));
-        let question = DataFusionStatement::Statement(Box::new(question));
-        let plan = state.statement_to_plan(question).await;
-        let plan = plan.map_err(|error| crate::plan::planning_error(&state, &error))?;
-        let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false);
-        if read_only.with_allow_statements(false).verify_plan(&plan).is_err() {
-            return Err(SqlError::statement(None, "this is no query")
-                .or("use SELECT here, and `execute` for CREATE and DROP"));
-        }
-        let answer = DataFrame::new(state, plan);
-        let schema = Arc::clone(answer.schema().inner());
-        let mut stream = answer.execute_stream().await.map_err(SqlError::query)?;
-        let (mut rows, mut bytes) = (Vec::new(), 0);
-        while let Some(batch) = stream.next().await {
-            let batch = batch.map_err(SqlError::query)?;
-            bytes += batch.get_array_memory_size();
-            if bytes > self.inner.answer_bytes {
-                return Err(SqlError::AnswerTooLarge { limit_bytes: self.inner.answer_bytes });
-            }
-            rows.push(batch);
-        }
-        if rows.is_empty() {
-            // So that whoever shows the answer has its columns.
-            rows.push(RecordBatch::new_empty(schema));
-        }
-        Ok(rows)
-    }
-
     /// How each job stands, by name: one for each stream, which looks for what is no row, and one
     /// for each view and sink.
     pub fn jobs(&self) -> Vec<JobStatus> {
@@ -435,81 +284,6 @@ impl Engine {
         let objects = self.inner.objects.lock();
         let job = objects.by_name.get(name).and_then(|object| object.job.as_ref());
         job.map_or(edge_db::Seq::ZERO, |job| job.status().position)
-    }
-
-    async fn execute_one(&self, statement: Statement) -> Result<(), SqlError> {
-        let Statement { text, position, action } = statement;
-        match action {
-            Action::Create { name, if_not_exists, what } => {
-                let found = self.inner.objects.lock().by_name.get(&name).map(|object| object.kind);
-                match found {
-                    None => self.create(name, &text, what).await,
-                    Some(found) if found == what.kind() && if_not_exists => Ok(()),
-                    Some(found) if found == what.kind() => Err(SqlError::Exists { name }),
-                    Some(found) => {
-                        let reason = format!("`{name}` is a {}", found.word());
-                        Err(SqlError::statement(None, reason).or("use another name"))
-                    }
-                }
-                .map_err(|error| error.at(position))
-            }
-            Action::Drop { name, if_exists, kind } => {
-                let found = self.inner.objects.lock().by_name.get(&name).map(|object| object.kind);
-                match found {
-                    Some(found) if found == kind => self.drop_object(&name).await,
-                    None if if_exists => Ok(()),
-                    found => Err(self.no_such(kind, &name, found).at(position)),
-                }
-            }
-        }
-    }
-
-    fn has_broker(&self) -> bool {
-        #[cfg(feature = "mq")]
-        return self.inner.broker.is_some();
-        #[cfg(not(feature = "mq"))]
-        return false;
-    }
-
-    fn no_such(&self, kind: Kind, name: &str, found: Option<Kind>) -> SqlError {
-        let error = SqlError::statement(None, format!("there is no {} `{name}`", kind.word()));
-        if let Some(found) = found {
-            return error.or(format!("it is a {0}: DROP {0} {name}", found.word()));
-        }
-        let objects = self.inner.objects.lock();
-        let same_kind = objects.by_name.iter().filter(|(_, object)| object.kind == kind);
-        match crate::sql::nearest(name, same_kind.map(|(name, _)| name.as_str())) {
-            Some(near) => error.or(format!("did you mean `{near}`?")),
-            None => error,
-        }
-    }
-
-    /// What a statement of the catalog says is in force again.
-    async fn take_up(&self, sql: &str) -> Result<(), SqlError> {
-        for statement in statement::parse_script(sql)? {
-            if let Action::Create { name, what, .. } = statement.action {
-                let prepared = self.prepare(&name, what).await?;
-                let (topic, spec) = (prepared.topic.as_ref(), &prepared.spec);
-                let publishing = self.connect(&name, topic, spec).await?;
-                self.put_in_force(name, prepared, publishing)?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn create(&self, name: String, sql: &str, what: Definition) -> Result<(), SqlError> {
-        if what.has_topic() && !self.has_broker() {
-            return Err(SqlError::NoBroker { name });
-        }
-        self.check_name(&name, &what)?;
-        // A crash behind either of these leaves an empty Log or table and perhaps a journal rule,
-        // which the next CREATE takes over.
-        let prepared = self.prepare(&name, what).await?;
-        let (topic, spec) = (prepared.topic.as_ref(), &prepared.spec);
-        let publishing = self.connect(&name, topic, spec).await?;
-        self.store(&prepared, sql).await?;
-        // A crash here is made good by the next start, which takes up the catalog.
-        self.put_in_force(name, prepared, publishing)
     }
 }
 

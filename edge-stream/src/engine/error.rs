@@ -1,0 +1,71 @@
+//! Why an engine did not start or catch up, and what it left behind.
+
+use crate::db::task::JobStatus;
+use crate::error::SqlError;
+
+/// Why no engine was started.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// [`EngineBuilder::db`](crate::EngineBuilder::db) was not called.
+    #[error("no database: give the engine one with `EngineBuilder::db`")]
+    NoDb,
+    /// Another engine in this process runs over this database. Use a clone of its handle, or drop
+    /// it first.
+    #[error("another engine runs over this database")]
+    InUse,
+    /// The catalog could not be opened.
+    #[error("could not open the catalog of the engine")]
+    Open(#[from] edge_db::OpenError),
+    /// The catalog could not be read.
+    #[error("could not read the catalog of the engine")]
+    Read(#[from] edge_db::ReadError),
+    /// A statement of the catalog cannot be carried out again: another version wrote it, or what
+    /// it needs has gone.
+    #[error("could not take up `{sql}` again")]
+    Statement {
+        /// The statement as it was written.
+        sql: String,
+        /// What is wrong with it now.
+        source: SqlError,
+    },
+    /// The runtime is shutting down.
+    #[error("the tokio runtime is shutting down")]
+    Runtime,
+}
+
+/// Why [`Engine::caught_up`](crate::Engine::caught_up) gave up.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum CaughtUpError {
+    /// A job was behind at the deadline.
+    #[error(
+        "`{}` is at {} of {end}{}",
+        job.name,
+        job.position,
+        job.error.as_ref().map_or(String::new(), |error| format!(": {error}"))
+    )]
+    Behind {
+        /// How the job stands.
+        job: Box<JobStatus>,
+        /// Where its Log ended when it was asked.
+        end: edge_db::Seq,
+    },
+    /// A sink had rows that the broker did not have at the deadline.
+    #[error("`{sink}` has rows that are not published yet")]
+    Unpublished {
+        /// The sink.
+        sink: String,
+    },
+    /// The end of a Log could not be read.
+    #[error("could not read the end of a log")]
+    Read(#[from] edge_db::ReadError),
+}
+
+/// What a shutdown left in the Logs. Jobs go on from there at the next start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Left {
+    /// Records that some job had not read, or not committed.
+    pub records: u64,
+}

@@ -1,0 +1,99 @@
+//! Bounded queries, and what of the application they can see.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use datafusion::dataframe::DataFrame;
+use datafusion::execution::context::SQLOptions;
+use datafusion::sql::parser::Statement as DataFusionStatement;
+use futures::StreamExt;
+
+use super::Engine;
+use crate::db::own::OwnTable;
+use crate::db::stored::Moment;
+use crate::error::SqlError;
+use crate::sql::statement;
+
+impl Engine {
+    /// Makes a Table of the application known to [`Engine::sql`] under its name, for as long as
+    /// this engine lives.
+    ///
+    /// Columns are `_key` (for tuples `_key_0`, `_key_1`, ..), and the fields of the value, or
+    /// `value` if it is no struct. Their types come from the rows: each query reads the table
+    /// once more to find them.
+    ///
+    /// # Errors
+    /// When the name is that of a stream, view, sink or Log.
+    ///
+    /// ```
+    /// # tokio::runtime::Runtime::new()?.block_on(async {
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct Room { floor: u8, name: String }
+    ///
+    /// # let dir = tempfile::tempdir()?;
+    /// let db = edge_db::Db::open(dir.path())?;
+    /// let engine = edge_stream::Engine::builder().db(&db).start().await?;
+    /// let rooms = db.table::<String, Room>("rooms")?;
+    /// let mut batch = db.batch();
+    /// batch.insert(&rooms, &"lab".to_owned(), &Room { floor: 2, name: "Laboratory".to_owned() })?;
+    /// batch.commit()?;
+    /// engine.register(&rooms)?;
+    /// let answer = engine.sql("SELECT name FROM rooms WHERE _key = 'lab' AND floor = 2").await?;
+    /// assert_eq!(answer[0].num_rows(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(()) })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn register<K, V>(&self, table: &edge_db::Table<K, V>) -> Result<(), SqlError>
+    where
+        K: edge_db::Key + serde::Serialize + 'static,
+        V: serde::Serialize + serde::de::DeserializeOwned + 'static,
+    {
+        let name = table.name();
+        let is_object = self.inner.objects.lock().by_name.contains_key(name);
+        if is_object || self.inner.catalog.db.find_log(name).is_some() {
+            return Err(SqlError::Exists { name: name.to_owned() });
+        }
+        self.inner.tables.insert_own(name, OwnTable::new(table));
+        Ok(())
+    }
+
+    /// Answers a query over streams (their history), views, Logs and registered Tables, all as they are at one
+    /// moment. Also answers `SHOW TABLES` and `EXPLAIN`.
+    ///
+    /// # Errors
+    /// When the text is no query, or it fails on the data.
+    ///
+    /// # Cancel safety
+    /// Nothing is left behind when the future is dropped.
+    pub async fn sql(&self, query: &str) -> Result<Vec<RecordBatch>, SqlError> {
+        let question = statement::parse_question(query)?;
+        let snapshot = self.inner.catalog.db.snapshot()?;
+        let mut state = self.inner.context.state();
+        state.config_mut().set_extension(Arc::new(Moment(snapshot)));
+        let question = DataFusionStatement::Statement(Box::new(question));
+        let plan = state.statement_to_plan(question).await;
+        let plan = plan.map_err(|error| crate::plan::planning_error(&state, &error))?;
+        let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false);
+        if read_only.with_allow_statements(false).verify_plan(&plan).is_err() {
+            return Err(SqlError::statement(None, "this is no query")
+                .or("use SELECT here, and `execute` for CREATE and DROP"));
+        }
+        let answer = DataFrame::new(state, plan);
+        let schema = Arc::clone(answer.schema().inner());
+        let mut stream = answer.execute_stream().await.map_err(SqlError::query)?;
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        while let Some(batch) = stream.next().await {
+            let batch = batch.map_err(SqlError::query)?;
+            bytes += batch.get_array_memory_size();
+            if bytes > self.inner.answer_bytes {
+                return Err(SqlError::AnswerTooLarge { limit_bytes: self.inner.answer_bytes });
+            }
+            rows.push(batch);
+        }
+        if rows.is_empty() {
+            // So that whoever shows the answer has its columns.
+            rows.push(RecordBatch::new_empty(schema));
+        }
+        Ok(rows)
+    }
+}
