@@ -216,6 +216,11 @@ fn the_state_of_another_query_is_refused() {
         pipeline(QUERIES[0]).await.restore(&stored).unwrap();
         let error = pipeline(QUERIES[1]).await.restore(&stored).unwrap_err();
         assert!(error.to_string().contains("does not belong to this query"), "{error}");
+        // State that no operator of the query would take up is no state of the query.
+        let builder = Pipeline::builder("t", batch(&[]).schema()).watermark("ts", DELAY);
+        let mut without_state = builder.query("SELECT n FROM t").await.unwrap();
+        let error = without_state.restore(&stored).unwrap_err().to_string();
+        assert!(error.contains("it has parts that this query has not"), "{error}");
     });
 }
 
