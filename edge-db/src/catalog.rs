@@ -1,14 +1,20 @@
 //! Which names there are, and what each of them is.
 
 use std::collections::HashMap;
+use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::OpenError;
+use crate::codec;
+use crate::error::{DecodeError, OpenError, ReadError};
 use crate::log::LogOptions;
-use crate::space::Space;
+use crate::space::{Space, end_of_prefix, without_space};
+use crate::view::{self, View};
 
 const MAX_NAME_BYTES: usize = 255;
+
+/// Under this key of the catalog's space the format is stored; no name is empty.
+pub(crate) const FORMAT_KEY: &[u8] = &[];
 
 /// What a name stands for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,10 +66,24 @@ pub(crate) enum Found {
 }
 
 impl Catalog {
-    pub(crate) fn restore(names: impl IntoIterator<Item = (String, Named)>) -> Catalog {
+    fn restore(names: impl IntoIterator<Item = (String, Named)>) -> Catalog {
         let names: HashMap<_, _> = names.into_iter().collect();
         let last = names.values().map(|named| named.space).max();
         Catalog { names, next: last.map_or(Space::FIRST, Space::next) }
+    }
+
+    /// All names as they are stored.
+    pub(crate) fn read(view: &View) -> Result<Catalog, ReadError> {
+        let mut names = Vec::new();
+        for entry in entries_below(view, &Space::CATALOG.key(&[]))? {
+            let (key, stored) = entry?;
+            let name = without_space(&key);
+            if name != FORMAT_KEY {
+                let name = String::from_utf8_lossy(name).into_owned();
+                names.push((name, codec::decode(&stored, 0).map_err(system_error)?));
+            }
+        }
+        Ok(Catalog::restore(names))
     }
 
     pub(crate) fn find(&self, name: &str, kind: Kind) -> Result<Found, OpenError> {
@@ -90,4 +110,15 @@ impl Catalog {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Named)> {
         self.names.iter().map(|(name, named)| (name.as_str(), named))
     }
+}
+
+/// What the database keeps for itself below a key.
+pub(crate) fn entries_below(view: &View, prefix: &[u8]) -> Result<view::Range, ReadError> {
+    let end = end_of_prefix(prefix);
+    let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    Ok(view.range(Bound::Included(prefix), end)?)
+}
+
+pub(crate) fn system_error(source: DecodeError) -> ReadError {
+    ReadError::Value { name: "the catalog".to_owned(), source }
 }

@@ -1,68 +1,148 @@
-//! The thread that makes batches durable: whatever waits becomes one transaction and one fsync.
+//! The thread that makes batches durable: whatever waits becomes one record of the journal and
+//! one sync.
 
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::Seq;
 use crate::batch::Receipt;
+use crate::catalog::Catalog;
 use crate::db::Shared;
-use crate::error::{StoreError, WriteError};
+use crate::error::{ReadError, StoreError, WriteError};
+use crate::journal::{Journal, record};
 use crate::ledger::{Ledger, StoredChunk};
-use crate::log::chunk;
+use crate::log::{chunk, chunk_last};
 use crate::queue::{Outcome, Pending};
-use crate::space::{Space, without_space};
+use crate::space::Space;
 use crate::store::{Store, Write};
-use crate::{ReadError, Seq};
 
-/// A group is one transaction; larger ones make the first waiter wait for the last one's bytes.
+/// A group is one record; larger ones make the first waiter wait for the last one's bytes.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
 
 /// Chunks looked at in one step while room is made.
 const OLDEST_CHUNKS: usize = 64;
 
-/// Runs until the queue is closed, and drained where that was asked for.
-pub(crate) fn run(shared: &Arc<Shared>, mut ledger: Ledger) {
-    while let Some(group) = shared.queue.take_group(GROUP_BYTES) {
-        if let Err(error) = commit_group(shared, &mut ledger, group) {
-            // The ledger is ahead of the disk now, and nobody may call the disk durable again.
-            shared.queue.close(error.into(), false);
-        }
-    }
-    shared.queue.stopped();
+/// What the committer thread owns.
+#[derive(Debug)]
+pub(crate) struct Committer {
+    shared: Arc<Shared>,
+    journal: Journal,
+    ledger: Ledger,
+    /// Bytes in the journal since the active table was begun.
+    journaled: u64,
 }
 
-fn commit_group(
-    shared: &Shared,
-    ledger: &mut Ledger,
-    group: Vec<Pending>,
-) -> Result<(), StoreError> {
-    let mut waiters = Vec::with_capacity(group.len());
-    let mut failed = None;
-    for pending in group {
-        let mut oldest = |log, from| oldest_chunks(&shared.store, log, from);
-        let outcome = match &failed {
-            None => ledger.admit(pending.ops, &mut oldest),
-            Some(error) => Err(WriteError::Store(StoreError::clone(error))),
-        };
-        if let Err(WriteError::Store(error)) = &outcome {
-            failed = Some(error.clone());
+impl Committer {
+    pub(crate) fn new(shared: Arc<Shared>, journal: Journal, ledger: Ledger) -> Committer {
+        Committer { shared, journal, ledger, journaled: 0 }
+    }
+
+    /// Runs until the queue is closed, and drained where that was asked for.
+    pub(crate) fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        while let Some(group) = shared.queue.take_group(GROUP_BYTES) {
+            let room = self.make_room();
+            if group.is_empty() {
+                continue;
+            }
+            let result = match room {
+                Ok(()) => self.commit(group),
+                Err(error) => {
+                    tell_all(group, &WriteError::Store(error));
+                    Ok(())
+                }
+            };
+            // The ledger is ahead of what is stored.
+            if result.is_err()
+                && let Err(error) = self.read_ledger()
+            {
+                shared.queue.close(error, false);
+            }
         }
-        waiters.push((pending.done, outcome));
+        drop(self);
+        shared.queue.stopped();
     }
-    let writes = ledger.take_writes();
-    let result = match failed {
-        Some(error) => Err(error),
-        None if writes.is_empty() => Ok(()),
-        None => shared.store.apply(&writes),
-    };
-    if result.is_ok() {
-        count(shared, &writes, waiters.len());
-        shared.signals.wake(&writes);
+
+    /// Begins a fresh memory table where the active one is full.
+    fn make_room(&mut self) -> Result<(), StoreError> {
+        if self.shared.store.wants_freeze(self.journaled) {
+            self.shared.store.freeze()?;
+            self.journaled = 0;
+        }
+        Ok(())
     }
-    for (done, outcome) in waiters {
+
+    fn commit(&mut self, group: Vec<Pending>) -> Result<(), StoreError> {
+        let mut waiters = Vec::with_capacity(group.len());
+        let mut failed = None;
+        for pending in group {
+            let mut oldest = |log, from| oldest_chunks(&self.shared.store, log, from);
+            let outcome = match &failed {
+                None => self.ledger.admit(pending.ops, &mut oldest),
+                Some(error) => Err(WriteError::Store(StoreError::clone(error))),
+            };
+            if let Err(WriteError::Store(error)) = &outcome {
+                failed = Some(error.clone());
+            }
+            waiters.push((pending.done, outcome));
+        }
+        let writes = self.ledger.take_writes();
+        let result = match failed {
+            Some(error) => Err(error),
+            None if writes.is_empty() => Ok(()),
+            None => self.store(writes, waiters.len()),
+        };
+        for (done, outcome) in waiters {
+            // Nobody need wait for the outcome.
+            drop(done.send(told(outcome, &result)));
+        }
+        result
+    }
+
+    /// Makes a group durable, then visible, then known.
+    fn store(&mut self, writes: Vec<Write>, batches: usize) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        let bytes = writes.iter().map(Write::bytes).sum::<usize>();
+        let mut record = record::begin(bytes + writes.len() * 8);
+        writes.iter().for_each(|write| record::put_write(&mut record, write));
+        self.journaled += record.len() as u64;
+        let revision = shared.store.visible().next();
+        // A crash before the sync leaves nothing of the group, one after it all of it.
+        self.journal
+            .append(record, revision, shared.store.settled())
+            .map_err(|error| StoreError::new("write", error))?;
+        let touched = shared.signals.touched(&writes);
+        let closed = |_| StoreError::new("write", "database is closed");
+        shared.store.publish(writes, revision).map_err(closed)?;
+        touched.iter().for_each(|signal| signal.wake());
+        let counters = &shared.counters;
+        counters.commits.fetch_add(1, Ordering::Relaxed);
+        counters.batches.fetch_add(batches as u64, Ordering::Relaxed);
+        counters.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        counters.journal_bytes.store(self.journal.bytes(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Takes up again what is stored, after a group that was not.
+    fn read_ledger(&mut self) -> Result<(), WriteError> {
+        let read = || {
+            let view = self.shared.store.view()?;
+            Ledger::read(&view, &Catalog::read(&view)?)
+        };
+        self.ledger = read().map_err(|error: ReadError| match error {
+            ReadError::Store(error) => WriteError::Store(error),
+            other => WriteError::Store(StoreError::new("read", other)),
+        })?;
+        Ok(())
+    }
+}
+
+fn tell_all(group: Vec<Pending>, error: &WriteError) {
+    for pending in group {
         // Nobody need wait for the outcome.
-        drop(done.send(told(outcome, &result)));
+        drop(pending.done.send(Err(error.clone())));
     }
-    result
 }
 
 /// What the waiter of an admitted batch is told once the group has gone to disk, or has not.
@@ -73,37 +153,26 @@ fn told(outcome: Outcome, group: &Result<(), StoreError>) -> Result<Receipt, Wri
     }
 }
 
-fn count(shared: &Shared, writes: &[Write], batches: usize) {
-    let bytes = writes.iter().map(|write| match write {
-        Write::Put(key, value) => key.len() + value.len(),
-        Write::Delete(key) => key.len(),
-        Write::DeleteRange(from, to) => from.len() + to.len(),
-    });
-    let counters = &shared.counters;
-    counters.commits.fetch_add(1, Ordering::Relaxed);
-    counters.batches.fetch_add(batches as u64, Ordering::Relaxed);
-    counters.bytes.fetch_add(bytes.sum::<usize>() as u64, Ordering::Relaxed);
-}
-
-fn oldest_chunks(store: &Store, log: Space, from: Seq) -> Result<Vec<StoredChunk>, StoreError> {
+fn oldest_chunks(
+    store: &Arc<Store>,
+    log: Space,
+    from: Seq,
+) -> Result<Vec<StoredChunk>, StoreError> {
     let view = store.view().map_err(|error| match error {
         ReadError::Store(error) => error,
         other => StoreError::new("read", other),
     })?;
     let (start, end) = (log.chunk_key(from), log.next().prefix());
-    let range = view.range(
-        std::ops::Bound::Included(start.as_slice()),
-        std::ops::Bound::Excluded(end.as_slice()),
-    )?;
+    let range = view.range(Bound::Included(start.as_slice()), Bound::Excluded(end.as_slice()))?;
     range
         .take(OLDEST_CHUNKS)
         .map(|entry| {
             let (key, stored) = entry?;
             let damaged = || StoreError::new("read", "a chunk's key is damaged");
-            let first = <[u8; 8]>::try_from(without_space(&key)).map_err(|_| damaged())?;
-            let first = Seq::new(u64::from_be_bytes(first));
-            let count = chunk::count(&stored).map_err(|error| StoreError::new("read", error))?;
-            Ok(StoredChunk { records: first..first.plus(count), bytes: stored.len() as u64 })
+            let front = chunk::front(&stored).map_err(|error| StoreError::new("read", error))?;
+            let records = chunk_last(&key).and_then(|last| front.positions(last));
+            let records = records.ok_or_else(damaged)?;
+            Ok(StoredChunk { records, end_bytes: front.end_bytes })
         })
         .collect()
 }

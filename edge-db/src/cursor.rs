@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::codec;
 use crate::error::ReadError;
-use crate::store::View;
+use crate::view::View;
 use crate::watch::{Signal, Watch};
 use crate::{Log, Seq, Snapshot};
 
@@ -40,7 +42,7 @@ impl Cursor {
     /// # Errors
     /// When the file cannot be read.
     pub fn position(&self) -> Result<Seq, ReadError> {
-        self.position_in(&self.log.db().view()?)
+        self.decode(self.log.db().shared().store.get(&self.key())?)
     }
 
     /// Wakes when it was moved.
@@ -53,7 +55,14 @@ impl Cursor {
     }
 
     fn position_in(&self, view: &View) -> Result<Seq, ReadError> {
-        let stored = view.get(&self.log.space().cursor_key(&self.name))?;
+        self.decode(view.get(&self.key())?)
+    }
+
+    fn key(&self) -> Vec<u8> {
+        self.log.space().cursor_key(&self.name)
+    }
+
+    fn decode(&self, stored: Option<Bytes>) -> Result<Seq, ReadError> {
         let position = stored.map(|stored| codec::decode(&stored, 0)).transpose();
         let position = position
             .map_err(|source| ReadError::Value { name: self.log.name().to_owned(), source })?;

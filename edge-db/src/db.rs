@@ -1,8 +1,5 @@
 //! The database: opening, handles by name, closing.
 
-use std::collections::BTreeMap;
-use std::ops::Bound;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,21 +7,24 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::batch::Batch;
-use crate::catalog::{Catalog, Found, Kind, Named};
+use crate::builder::DbBuilder;
+use crate::catalog::{Catalog, FORMAT_KEY, Found, Kind, Named, system_error};
 use crate::claim::Claims;
-use crate::error::{DecodeError, OpenError, ReadError, ShutdownError, WriteError};
+use crate::committer::Committer;
+use crate::error::{OpenError, ReadError, ShutdownError, WriteError};
+use crate::journal::Journal;
 use crate::ledger::Ledger;
-use crate::log::{LogOptions, LogState};
+use crate::log::LogOptions;
 use crate::queue::Queue;
-use crate::space::{Space, end_of_prefix, without_space};
-use crate::store::{Store, View};
+use crate::space::Space;
+use crate::store::{Store, settle_until_stopped};
+use crate::tree::Tree;
+use crate::view::View;
 use crate::watch::{Signal, Signals};
-use crate::{Key, Keyspace, Log, Seq, Snapshot, Stats, Table, codec, committer};
+use crate::{Key, Keyspace, Log, Snapshot, Stats, Table, codec};
 
-/// The format of everything that this crate writes into the file.
-const FORMAT: u32 = 1;
-/// Under this key of the catalog's space the format is stored; no name is empty.
-const FORMAT_KEY: &[u8] = &[];
+/// The format of everything that this crate writes; 1 had no journal and was never released.
+const FORMAT: u32 = 2;
 
 /// An embedded database in one folder: a cheap handle, shared by clones.
 ///
@@ -48,13 +48,14 @@ struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         self.shared.queue.close(WriteError::Closed, false);
+        self.shared.store.stop();
     }
 }
 
 /// What handles and the committer thread have in common.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) store: Store,
+    pub(crate) store: Arc<Store>,
     pub(crate) queue: Queue,
     pub(crate) signals: Signals,
     pub(crate) counters: Counters,
@@ -65,73 +66,7 @@ pub(crate) struct Counters {
     pub(crate) commits: AtomicU64,
     pub(crate) batches: AtomicU64,
     pub(crate) bytes: AtomicU64,
-}
-
-/// How a [`Db`] is opened.
-#[derive(Debug, Clone)]
-#[must_use]
-pub struct DbBuilder {
-    cache_bytes: usize,
-    queue_bytes: usize,
-    check_on_open: bool,
-}
-
-impl DbBuilder {
-    /// Memory for pages of the file; 8 MiB without this call.
-    pub fn cache_bytes(mut self, bytes: usize) -> DbBuilder {
-        self.cache_bytes = bytes;
-        self
-    }
-
-    /// Memory for batches that wait for the disk; 16 MiB without this call. Who comes to a full
-    /// queue waits.
-    pub fn queue_bytes(mut self, bytes: usize) -> DbBuilder {
-        self.queue_bytes = bytes;
-        self
-    }
-
-    /// Whether opening reads the whole file and compares its checksums; it does without this
-    /// call. Without the check a damaged file may be noticed late, or make a read panic.
-    pub fn check_on_open(mut self, check: bool) -> DbBuilder {
-        self.check_on_open = check;
-        self
-    }
-
-    /// Opens the database in this folder; creates both if they are not there.
-    ///
-    /// # Errors
-    /// See [`OpenError`].
-    pub fn open(self, dir: impl AsRef<Path>) -> Result<Db, OpenError> {
-        let dir = dir.as_ref();
-        let store = Store::open(dir, self.cache_bytes, self.check_on_open)?;
-        let view = store.view()?;
-        let is_new = check_format(&view)?;
-        let catalog = read_catalog(&view)?;
-        let ledger = read_ledger(&view, &catalog)?;
-        drop(view);
-        let shared = Arc::new(Shared {
-            store,
-            queue: Queue::new(self.queue_bytes),
-            signals: Signals::default(),
-            counters: Counters::default(),
-        });
-        let committer = Arc::clone(&shared);
-        std::thread::Builder::new()
-            .name("edge-db-commit".to_owned())
-            .spawn(move || committer::run(&committer, ledger))
-            .map_err(|source| OpenError::Folder { path: dir.to_owned(), source })?;
-        let db = Db {
-            inner: Arc::new(Inner {
-                shared,
-                catalog: Mutex::new(catalog),
-                claims: Claims::default(),
-            }),
-        };
-        if is_new {
-            db.store_format()?;
-        }
-        Ok(db)
-    }
+    pub(crate) journal_bytes: AtomicU64,
 }
 
 impl Db {
@@ -139,13 +74,13 @@ impl Db {
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open(dir: impl AsRef<Path>) -> Result<Db, OpenError> {
+    pub fn open(dir: impl AsRef<std::path::Path>) -> Result<Db, OpenError> {
         Db::builder().open(dir)
     }
 
     /// How to open one otherwise.
     pub fn builder() -> DbBuilder {
-        DbBuilder { cache_bytes: 8 << 20, queue_bytes: 16 << 20, check_on_open: true }
+        DbBuilder::default()
     }
 
     /// The keyspace of this name; a new one is stored when this returns.
@@ -231,14 +166,17 @@ impl Db {
             commits: shared.counters.commits.load(Ordering::Relaxed),
             batches: shared.counters.batches.load(Ordering::Relaxed),
             written_bytes: shared.counters.bytes.load(Ordering::Relaxed),
+            journal_bytes: shared.counters.journal_bytes.load(Ordering::Relaxed),
             file_bytes: shared.store.file_bytes(),
+            memory_bytes: shared.store.table_bytes(),
+            stalls: shared.store.stalls(),
             queued_batches,
             queued_bytes,
         }
     }
 
-    /// Refuses further writes, makes durable what is in the queue, and closes the file. Calling
-    /// it again does nothing. Blocks, at most until the deadline.
+    /// Refuses further writes, makes durable what is in the queue, and closes the files. Calling
+    /// it again does nothing. Blocks, at most for twice the deadline.
     ///
     /// The folder can be opened again once snapshots and iterators are gone, too.
     ///
@@ -248,8 +186,19 @@ impl Db {
         let shared = &self.inner.shared;
         shared.queue.close(WriteError::Closed, true);
         shared.queue.wait_stopped(deadline).map_err(|waiting| ShutdownError { waiting })?;
-        shared.store.close();
-        Ok(())
+        // What is in the journal need not settle now; what settles is done with first.
+        if shared.store.close(deadline) { Ok(()) } else { Err(ShutdownError { waiting: 0 }) }
+    }
+
+    /// Settles everything that was committed before this call from the journal into the data
+    /// file, and waits for it. The database does so by itself when its memory tables are full or
+    /// old; this is for a moment when the device has nothing else to do, and for tests.
+    ///
+    /// # Errors
+    /// When the disk refuses; nothing is lost, and the database goes on trying.
+    pub fn checkpoint(&self) -> Result<(), WriteError> {
+        let shared = &self.inner.shared;
+        Ok(shared.store.checkpoint(shared.store.visible(), || shared.queue.poke())?)
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -262,6 +211,43 @@ impl Db {
 
     pub(crate) fn view(&self) -> Result<View, ReadError> {
         self.inner.shared.store.view()
+    }
+
+    /// Starts the threads of an opened store.
+    pub(crate) fn start(opened: Opened) -> Result<Db, OpenError> {
+        let Opened { store, journal, tree, place, queue_bytes } = opened;
+        let store = Arc::new(store);
+        let view = store.view()?;
+        let is_new = check_format(&view)?;
+        let catalog = Catalog::read(&view)?;
+        let ledger = Ledger::read(&view, &catalog)?;
+        drop(view);
+        let shared = Arc::new(Shared {
+            store,
+            queue: Queue::new(queue_bytes),
+            signals: Signals::default(),
+            counters: Counters::default(),
+        });
+        let inner = Inner {
+            shared: Arc::clone(&shared),
+            catalog: Mutex::new(catalog),
+            claims: Claims::default(),
+        };
+        // From here on dropping it ends the threads that were started.
+        let db = Db { inner: Arc::new(inner) };
+        let committer = Committer::new(Arc::clone(&shared), journal, ledger);
+        let no_thread = |source| OpenError::Folder { place, source };
+        spawn("edge-db-commit", move || committer.run())
+            .and_then(|()| {
+                spawn("edge-db-settle", move || {
+                    settle_until_stopped(&shared.store, tree, || shared.queue.poke());
+                })
+            })
+            .map_err(no_thread)?;
+        if is_new {
+            db.store_format()?;
+        }
+        Ok(db)
     }
 
     pub(crate) fn signal(&self, prefix: Vec<u8>) -> Arc<Signal> {
@@ -303,6 +289,20 @@ impl Db {
     }
 }
 
+/// A store without its threads.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) store: Store,
+    pub(crate) journal: Journal,
+    pub(crate) tree: Tree,
+    pub(crate) place: String,
+    pub(crate) queue_bytes: usize,
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
+}
+
 /// Whether the file is new; an error if a later edge-db wrote it.
 fn check_format(view: &View) -> Result<bool, OpenError> {
     let Some(stored) = view.get(&Space::CATALOG.key(FORMAT_KEY)).map_err(ReadError::from)? else {
@@ -312,51 +312,4 @@ fn check_format(view: &View) -> Result<bool, OpenError> {
         FORMAT => Ok(false),
         found => Err(OpenError::Format { found, known: FORMAT }),
     }
-}
-
-fn read_catalog(view: &View) -> Result<Catalog, OpenError> {
-    let mut names = Vec::new();
-    for entry in entries_below(view, &Space::CATALOG.key(&[]))? {
-        let (key, stored) = entry.map_err(ReadError::from)?;
-        let name = without_space(&key);
-        if name != FORMAT_KEY {
-            let name = String::from_utf8_lossy(name).into_owned();
-            names.push((name, codec::decode(&stored, 0).map_err(system_error)?));
-        }
-    }
-    Ok(Catalog::restore(names))
-}
-
-fn read_ledger(view: &View, catalog: &Catalog) -> Result<Ledger, OpenError> {
-    let mut ledger = Ledger::default();
-    for (name, named) in catalog.iter() {
-        let Kind::Log(options) = named.kind else { continue };
-        let state = view.get(&named.space.log_state_key()).map_err(ReadError::from)?;
-        let state = state.map(|stored| codec::decode::<LogState>(&stored, 0)).transpose();
-        let state = state.map_err(system_error)?.unwrap_or_default();
-        let cursors = read_cursors(view, named.space)?;
-        ledger.restore(named.space, name.into(), options, state, cursors);
-    }
-    Ok(ledger)
-}
-
-fn read_cursors(view: &View, log: Space) -> Result<BTreeMap<Arc<str>, Seq>, OpenError> {
-    let prefix = log.cursor_key("");
-    let mut cursors = BTreeMap::new();
-    for entry in entries_below(view, &prefix)? {
-        let (key, stored) = entry.map_err(ReadError::from)?;
-        let name = String::from_utf8_lossy(&key[prefix.len()..]);
-        cursors.insert(name.into(), codec::decode(&stored, 0).map_err(system_error)?);
-    }
-    Ok(cursors)
-}
-
-fn entries_below(view: &View, prefix: &[u8]) -> Result<crate::store::Range, ReadError> {
-    let end = end_of_prefix(prefix);
-    let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-    Ok(view.range(Bound::Included(prefix), end)?)
-}
-
-fn system_error(source: DecodeError) -> ReadError {
-    ReadError::Value { name: "the catalog".to_owned(), source }
 }

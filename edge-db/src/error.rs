@@ -1,7 +1,6 @@
 //! What can go wrong, one enum for each family of calls.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::Seq;
@@ -46,24 +45,26 @@ impl std::error::Error for StoreError {
 #[non_exhaustive]
 pub enum OpenError {
     /// The folder cannot be created, read or written.
-    #[error("cannot use {} as a database folder", path.display())]
+    #[error("cannot use {place} as a database folder")]
     Folder {
         /// The folder that was asked for.
-        path: PathBuf,
+        place: String,
         /// What the operating system said.
         source: std::io::Error,
     },
     /// Another process, or another [`Db`](crate::Db) in this one, has the folder open.
-    #[error("database {} is in use: close the other one that has it open", path.display())]
+    #[error("database {place} is in use: {holder} has it open")]
     InUse {
         /// The folder that was asked for.
-        path: PathBuf,
+        place: String,
+        /// Who has it open, as far as is known.
+        holder: String,
     },
-    /// The file is no database, or its pages do not match their checksums. Restore a backup.
-    #[error("database file {} is damaged", path.display())]
+    /// A file is no part of a database, or does not match its checksums. Restore a backup.
+    #[error("database {place} is damaged")]
     Damaged {
-        /// The file.
-        path: PathBuf,
+        /// The folder.
+        place: String,
         /// What does not hold.
         source: StoreError,
     },
@@ -170,8 +171,9 @@ pub enum WriteError {
     /// The database was shut down, or its last handle was dropped, before the batch was stored.
     #[error("database is closed")]
     Closed,
-    /// The disk refused the write. All later writes are refused with this cause until the
-    /// database is opened again; what was acknowledged is safe, and reads go on.
+    /// The disk refused. What was acknowledged is safe, reads go on, and writes are taken again
+    /// once the disk takes them. Nothing of this batch can be seen now; only if the process or
+    /// the power ends before the next batch is stored may it be found stored at the next open.
     #[error("could not write")]
     Store(#[from] StoreError),
 }

@@ -1,6 +1,6 @@
 //! Ordered bytes under a name.
 
-use std::ops::{Bound, RangeBounds};
+use std::ops::{Bound, ControlFlow, RangeBounds};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::codec::{self, Codec};
 use crate::error::{DecodeError, ReadError, StoreError};
 use crate::space::{Space, end_of_prefix, without_space};
-use crate::store::{self, View};
+use crate::view::{self, View};
 use crate::watch::{Signal, Watch};
 use crate::{Db, Snapshot};
 
@@ -40,7 +40,8 @@ impl Keyspace {
     /// # Errors
     /// When the file cannot be read.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Bytes>, ReadError> {
-        self.get_in(&self.db.view()?, key.as_ref())
+        let stored = self.db.shared().store.get(&self.space.key(key.as_ref()))?;
+        stored.map(|stored| self.raw(&stored)).transpose()
     }
 
     /// Everything, in the order of the keys.
@@ -65,6 +66,43 @@ impl Keyspace {
     /// When the file cannot be read.
     pub fn range<B: AsRef<[u8]>>(&self, range: impl RangeBounds<B>) -> Result<Entries, ReadError> {
         self.range_in(&self.db.view()?, &range)
+    }
+
+    /// Shows every entry whose key lies in `range` to `visit`, in order, until that breaks. Nothing
+    /// is copied: of all ways to read much, this is the fastest.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let db = edge_db::Db::open(dir.path())?;
+    /// # let rooms = db.keyspace("rooms")?;
+    /// let mut bytes = 0;
+    /// rooms.visit::<&[u8]>(.., |_key, value| {
+    ///     bytes += value.len();
+    ///     std::ops::ControlFlow::Continue(())
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn visit<B: AsRef<[u8]>>(
+        &self,
+        range: impl RangeBounds<B>,
+        mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let (start, end) = self.bounds(&range);
+        let view = self.db.view()?;
+        let mut malformed = None;
+        view.range(as_slice(&start), as_slice(&end))?.visit(|key, stored| {
+            match codec::body(stored, Codec::Raw, 0) {
+                Ok(value) => visit(without_space(key), value),
+                Err(source) => {
+                    malformed = Some(self.value_error(source));
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        malformed.map_or(Ok(()), Err)
     }
 
     /// Wakes when something in here was committed.
@@ -116,7 +154,7 @@ impl Keyspace {
         (start, end)
     }
 
-    fn entries(&self, range: store::Range) -> Result<Entries, ReadError> {
+    fn entries(&self, range: view::Range) -> Result<Entries, ReadError> {
         Ok(Entries { range, keyspace: self.clone() })
     }
 
@@ -139,7 +177,7 @@ pub(crate) fn as_slice(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
 
 /// Entries of a [`Keyspace`] in the order of their keys, from either end.
 pub struct Entries {
-    range: store::Range,
+    range: view::Range,
     keyspace: Keyspace,
 }
 

@@ -9,22 +9,23 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::batch::{Op, Receipt};
+use crate::catalog::{Catalog, Kind, entries_below, system_error};
 use crate::codec;
-use crate::error::{StoreError, WriteError};
+use crate::error::{ReadError, StoreError, WriteError};
+use crate::log::CHUNK_BYTES;
 use crate::log::chunk::ChunkBuilder;
 use crate::log::{LogOptions, LogState, WhenFull};
 use crate::space::Space;
 use crate::store::Write;
+use crate::view::View;
 use crate::{Entry, Seq, Time};
 
-/// A chunk grows no further than this, so that reading one record reads no more.
-const CHUNK_BYTES: usize = 256 * 1024;
-
-/// A chunk as it lies on disk.
+/// A chunk as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StoredChunk {
     pub(crate) records: Range<Seq>,
-    pub(crate) bytes: u64,
+    /// Bytes of all records that the log ever had, up to the end of this chunk.
+    pub(crate) end_bytes: u64,
 }
 
 /// Reads a log's oldest chunks that are on disk, from the given position on; not all of them.
@@ -45,13 +46,27 @@ struct LogLedger {
     state: LogState,
     cursors: BTreeMap<Arc<str>, Seq>,
     /// Records of this group that no finished chunk holds yet.
-    staged: Option<(Seq, ChunkBuilder)>,
+    staged: Option<ChunkBuilder>,
     changed: bool,
 }
 
 impl Ledger {
-    /// Takes over a log as it was found on disk.
-    pub(crate) fn restore(
+    /// The state of all logs as it is stored.
+    pub(crate) fn read(view: &View, catalog: &Catalog) -> Result<Ledger, ReadError> {
+        let mut ledger = Ledger::default();
+        for (name, named) in catalog.iter() {
+            let Kind::Log(options) = named.kind else { continue };
+            let state = view.get(&named.space.log_state_key())?;
+            let state = state.map(|stored| codec::decode::<LogState>(&stored, 0)).transpose();
+            let state = state.map_err(system_error)?.unwrap_or_default();
+            let cursors = read_cursors(view, named.space)?;
+            ledger.restore(named.space, name.into(), options, state, cursors);
+        }
+        Ok(ledger)
+    }
+
+    /// Takes over a log as it was found.
+    fn restore(
         &mut self,
         log: Space,
         name: Arc<str>,
@@ -101,7 +116,8 @@ impl Ledger {
         for (space, log) in &mut self.logs {
             log.finish_chunk(*space, &mut self.writes);
             if std::mem::take(&mut log.changed) {
-                self.writes.push(Write::Put(space.log_state_key(), log.state.encode()));
+                self.writes
+                    .push(Write::Put(space.log_state_key().into(), log.state.encode().into()));
             }
         }
         std::mem::take(&mut self.writes)
@@ -181,15 +197,17 @@ impl Ledger {
         }
         let after = log.state.first;
         if after > before {
-            self.writes.push(Write::DeleteRange(space.chunk_key(before), space.chunk_key(after)));
+            // Chunks lie under their last record: what holds `after` stays.
+            let (from, to) = (space.chunk_key(before), space.chunk_key(after));
+            self.writes.push(Write::DeleteRange(from.into(), to.into()));
         }
         Ok(())
     }
 
     fn stage(&mut self, op: Op, oldest: OldestChunks<'_>) -> Result<(), WriteError> {
         match op {
-            Op::Put { key, value } => self.writes.push(Write::Put(key, value)),
-            Op::Delete { key } => self.writes.push(Write::Delete(key)),
+            Op::Put { key, value } => self.writes.push(Write::Put(key.into(), value.into())),
+            Op::Delete { key } => self.writes.push(Write::Delete(key.into())),
             Op::Append { log: space, entry, time } => {
                 let log = self.logs.get_mut(&space).expect("registered, as its handle shows");
                 log.append(space, &entry, time, &mut self.writes);
@@ -202,12 +220,12 @@ impl Ledger {
                 }
             }
             Op::RemoveCursor { log, cursor } => {
-                self.writes.push(Write::Delete(log.cursor_key(&cursor)));
+                self.writes.push(Write::Delete(log.cursor_key(&cursor).into()));
                 self.log(log).cursors.remove(&cursor);
             }
             Op::Clear { space } => {
                 let (from, to) = (space.prefix().to_vec(), space.next().prefix().to_vec());
-                self.writes.push(Write::DeleteRange(from, to));
+                self.writes.push(Write::DeleteRange(from.into(), to.into()));
             }
             Op::Trim { log, before } => {
                 self.drop_chunks(log, oldest, |_, chunk| chunk.records.end <= before)?;
@@ -225,17 +243,18 @@ impl Ledger {
 
     fn move_cursor(&mut self, log: Space, cursor: Arc<str>, to: Seq) {
         let value = codec::encode(&to, 0).expect("a number always encodes");
-        self.writes.push(Write::Put(log.cursor_key(&cursor), value));
+        self.writes.push(Write::Put(log.cursor_key(&cursor).into(), value.into()));
         self.log(log).cursors.insert(cursor, to);
     }
 }
 
 impl LogLedger {
     fn append(&mut self, space: Space, entry: &Entry, time: Time, writes: &mut Vec<Write>) {
-        let next = self.state.next;
-        let (_, chunk) = self.staged.get_or_insert_with(|| (next, ChunkBuilder::new()));
+        let chunk = self.staged.get_or_insert_with(ChunkBuilder::new);
         chunk.push(entry, time);
-        self.state.next = next.next();
+        self.state.next = self.state.next.next();
+        self.state.bytes += stored_bytes(entry);
+        self.state.appended_bytes += stored_bytes(entry);
         self.changed = true;
         if chunk.len_bytes() >= CHUNK_BYTES {
             self.finish_chunk(space, writes);
@@ -243,18 +262,18 @@ impl LogLedger {
     }
 
     fn finish_chunk(&mut self, space: Space, writes: &mut Vec<Write>) {
-        if let Some((first, chunk)) = self.staged.take() {
-            let bytes = chunk.finish();
-            self.state.bytes += bytes.len() as u64;
-            writes.push(Write::Put(space.chunk_key(first), bytes));
+        if let Some(chunk) = self.staged.take() {
+            let last = Seq::new(self.state.next.get() - 1);
+            let chunk = chunk.finish(self.state.appended_bytes);
+            writes.push(Write::Put(space.chunk_key(last).into(), chunk.into()));
         }
     }
 
     fn drop_chunk(&mut self, chunk: &StoredChunk) {
         let unread_from = self.cursors.values().min().copied().unwrap_or(chunk.records.end);
-        let unread_from = unread_from.max(chunk.records.start);
+        let unread_from = unread_from.max(self.state.first);
         self.state.first = chunk.records.end;
-        self.state.bytes = self.state.bytes.saturating_sub(chunk.bytes);
+        self.state.bytes = self.state.appended_bytes.saturating_sub(chunk.end_bytes);
         self.state.dropped += chunk.records.end.since(unread_from);
         self.changed = true;
     }
@@ -266,15 +285,33 @@ struct Append {
     bytes: u64,
 }
 
-/// What a batch appends to each log. Bytes are without the varints and the chunk's front.
+fn read_cursors(view: &View, log: Space) -> Result<BTreeMap<Arc<str>, Seq>, ReadError> {
+    let prefix = log.cursor_key("");
+    let mut cursors = BTreeMap::new();
+    for entry in entries_below(view, &prefix)? {
+        let (key, stored) = entry?;
+        let name = String::from_utf8_lossy(&key[prefix.len()..]);
+        cursors.insert(name.into(), codec::decode(&stored, 0).map_err(system_error)?);
+    }
+    Ok(cursors)
+}
+
+/// What a batch appends to each log.
 fn appends_of(ops: &[Op]) -> BTreeMap<Space, Append> {
     let mut appends = BTreeMap::<Space, Append>::new();
     for op in ops {
         if let Op::Append { log, entry, .. } = op {
             let append = appends.entry(*log).or_default();
             append.records += 1;
-            append.bytes += entry.payload_bytes() as u64;
+            append.bytes += stored_bytes(entry);
         }
     }
     appends
+}
+
+/// What an entry counts for in its log, however it comes to lie on disk.
+fn stored_bytes(entry: &Entry) -> u64 {
+    /// About what the lengths, the time and the chunk's front take.
+    const RECORD_BYTES: u64 = 8;
+    entry.payload_bytes() as u64 + RECORD_BYTES
 }

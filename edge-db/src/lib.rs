@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod batch;
+mod builder;
 mod catalog;
 mod claim;
 mod codec;
@@ -8,23 +9,32 @@ mod committer;
 mod cursor;
 mod db;
 mod error;
+mod journal;
 mod key;
 mod keyspace;
 mod ledger;
 mod log;
+mod memory;
 mod queue;
+mod revision;
 mod seq;
 mod snapshot;
 mod space;
 mod stats;
 mod store;
 mod table;
+mod tree;
+mod varint;
+mod view;
 mod watch;
 
+pub mod disk;
+
 pub use batch::{Batch, Receipt};
+pub use builder::DbBuilder;
 pub use claim::Claim;
 pub use cursor::Cursor;
-pub use db::{Db, DbBuilder};
+pub use db::Db;
 pub use error::{
     DecodeError, EncodeError, OpenError, ReadError, ShutdownError, StoreError, WriteError,
 };

@@ -1,11 +1,14 @@
 //! Append-only records under a name: what crosses from one part to the next.
 
 pub(crate) mod chunk;
+pub(crate) mod coalesce;
 mod options;
 mod record;
 
 use std::ops::{Bound, Range};
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 pub use options::{LogOptions, LogState, WhenFull};
 pub use record::{Entry, Headers, Record};
@@ -13,9 +16,13 @@ pub use record::{Entry, Headers, Record};
 use crate::codec;
 use crate::error::{ReadError, WriteError};
 use crate::space::{Space, without_space};
-use crate::store::View;
+use crate::view::View;
 use crate::watch::{Signal, Watch};
 use crate::{Cursor, Db, Seq, Snapshot};
+
+/// A chunk grows no further than this: reading one record reads no more, and with its key it just
+/// fits into 64 KiB of the tree, which pages in powers of two.
+pub(crate) const CHUNK_BYTES: usize = 60 * 1024;
 
 /// One read takes no more than about this much, so that a backlog costs no memory.
 const READ_BYTES: usize = 4 * 1024 * 1024;
@@ -95,7 +102,7 @@ impl Log {
     /// # Errors
     /// When the file cannot be read.
     pub fn state(&self) -> Result<LogState, ReadError> {
-        self.state_in(&self.db.view()?)
+        self.decode_state(self.db.shared().store.get(&self.space.log_state_key())?)
     }
 
     /// The cursor of this name. A new one stands at the oldest record that is kept, and is
@@ -125,7 +132,10 @@ impl Log {
     }
 
     pub(crate) fn state_in(&self, view: &View) -> Result<LogState, ReadError> {
-        let stored = view.get(&self.space.log_state_key())?;
+        self.decode_state(view.get(&self.space.log_state_key())?)
+    }
+
+    fn decode_state(&self, stored: Option<Bytes>) -> Result<LogState, ReadError> {
         let state = stored.map(|stored| codec::decode(&stored, 0)).transpose();
         Ok(state.map_err(|source| self.value_error(source))?.unwrap_or_default())
     }
@@ -149,13 +159,13 @@ impl Log {
         max_records: usize,
         records: &mut Vec<Record>,
     ) -> Result<(), ReadError> {
-        let start = self.chunk_holding(view, from)?;
-        let end = self.space.next().prefix();
+        let (start, end) = (self.space.chunk_key(from), self.space.next().prefix());
         let mut bytes = 0;
         for entry in view.range(Bound::Included(&start), Bound::Excluded(&end))? {
             let (key, stored) = entry?;
-            let first = self.chunk_first(&key)?;
-            chunk::read(&stored, first, from, max_records - records.len(), records)
+            let last = chunk_last(&key);
+            let last = last.ok_or_else(|| ReadError::Key { name: self.name.to_string() })?;
+            chunk::read(&stored, last, from, max_records - records.len(), records)
                 .map_err(|source| self.value_error(source))?;
             bytes += stored.len();
             if records.len() >= max_records || bytes >= READ_BYTES {
@@ -165,21 +175,15 @@ impl Log {
         Ok(())
     }
 
-    /// The key of the chunk that `from` lies in.
-    fn chunk_holding(&self, view: &View, from: Seq) -> Result<Vec<u8>, ReadError> {
-        let (start, from) = (self.space.prefix(), self.space.chunk_key(from));
-        Ok(view.last_key(&start, &from)?.map_or(from, Vec::from))
-    }
-
-    fn chunk_first(&self, key: &[u8]) -> Result<Seq, ReadError> {
-        let first = <[u8; 8]>::try_from(without_space(key));
-        let first = first.map_err(|_| ReadError::Key { name: self.name.to_string() })?;
-        Ok(Seq::new(u64::from_be_bytes(first)))
-    }
-
     fn value_error(&self, source: codec::DecodeError) -> ReadError {
         ReadError::Value { name: self.name.to_string(), source }
     }
+}
+
+/// The position that a chunk is stored under.
+pub(crate) fn chunk_last(key: &[u8]) -> Option<Seq> {
+    let last = <[u8; 8]>::try_from(without_space(key)).ok()?;
+    Some(Seq::new(u64::from_be_bytes(last)))
 }
 
 /// Records of one read, in order.

@@ -41,6 +41,8 @@ struct State {
     bytes: usize,
     /// Batches that the committer has taken and not finished.
     committing: usize,
+    /// Whether the committer should look up without a batch.
+    poked: bool,
     /// Why nothing more comes in.
     refusing: Option<WriteError>,
     /// Whether what is in still goes to disk.
@@ -86,11 +88,12 @@ impl Queue {
         Ok(outcome)
     }
 
-    /// Waits for work and takes all of it, up to `most_bytes`; `None` once closed and drained.
+    /// Waits for work and takes all of it, up to `most_bytes`; nothing if it was poked, `None` once
+    /// closed and drained.
     pub(crate) fn take_group(&self, most_bytes: usize) -> Option<Vec<Pending>> {
         let mut state = self.state.lock();
         state.committing = 0;
-        while state.pending.is_empty() && state.refusing.is_none() {
+        while state.pending.is_empty() && state.refusing.is_none() && !state.poked {
             self.work.wait(&mut state);
         }
         if !state.draining {
@@ -107,9 +110,16 @@ impl Queue {
         }
         state.bytes -= group_bytes;
         state.committing = group.len();
+        let poked = std::mem::take(&mut state.poked) && state.refusing.is_none();
         drop(state);
         self.room.notify(usize::MAX);
-        (!group.is_empty()).then_some(group)
+        (!group.is_empty() || poked).then_some(group)
+    }
+
+    /// Lets the committer look up, without a batch: its next group may be empty.
+    pub(crate) fn poke(&self) {
+        self.state.lock().poked = true;
+        self.work.notify_all();
     }
 
     /// Refuses everything from now on; with `drain`, what is in the queue is still stored.

@@ -1,6 +1,6 @@
 //! The database at one moment.
 
-use crate::store::View;
+use crate::view::View;
 
 /// Everything as it was at one moment, over all tables, keyspaces, logs and cursors.
 ///

@@ -5,7 +5,8 @@
 //! | 0 catalog | name | what the name stands for |
 //! | 1 log state | log's space | first, next, bytes, dropped |
 //! | 2 cursors | log's space, cursor's name | position |
-//! | 16.. | as the owner says; in a Log the position of a chunk's first record | raw bytes, a value, a chunk |
+//! | 3 settled | none; in the tree only | the last commit that the tree has |
+//! | 16.. | as the owner says; in a Log the position of a chunk's last record | raw bytes, a value, a chunk |
 
 use crate::Seq;
 
@@ -19,6 +20,8 @@ impl Space {
     pub(crate) const CATALOG: Space = Space(0);
     const LOG_STATE: Space = Space(1);
     const CURSORS: Space = Space(2);
+    /// Its prefix is the one key.
+    pub(crate) const SETTLED: Space = Space(3);
     /// The first one that the catalog gives out.
     pub(crate) const FIRST: Space = Space(16);
 
@@ -35,9 +38,9 @@ impl Space {
         [&self.prefix(), key].concat()
     }
 
-    /// The key that the chunk beginning at `first` is stored under.
-    pub(crate) fn chunk_key(self, first: Seq) -> Vec<u8> {
-        self.key(&first.get().to_be_bytes())
+    /// The key that the chunk ending with the record at `last` is stored under.
+    pub(crate) fn chunk_key(self, last: Seq) -> Vec<u8> {
+        self.key(&last.get().to_be_bytes())
     }
 
     /// The key of this log's state.

@@ -4,14 +4,20 @@
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Transactions made durable; each is one sync.
+    /// Groups made durable; each is one sync.
     pub commits: u64,
     /// Batches in them. `batches / commits` is how well waiting writers share.
     pub batches: u64,
-    /// Bytes of keys and values that were given to the file.
+    /// Bytes of keys and values in them.
     pub written_bytes: u64,
+    /// Bytes that the journal occupies on disk, whatever of it is in use.
+    pub journal_bytes: u64,
     /// Bytes that the data file occupies on disk.
     pub file_bytes: u64,
+    /// Bytes in memory that have not settled yet.
+    pub memory_bytes: u64,
+    /// How often writers waited because both memory tables were full.
+    pub stalls: u64,
     /// Batches that wait for the disk.
     pub queued_batches: usize,
     /// Their bytes.

@@ -12,7 +12,7 @@ use crate::error::{ReadError, StoreError};
 use crate::key::{Key, decode_whole};
 use crate::keyspace::{Keyspace, as_slice};
 use crate::space::{end_of_prefix, without_space};
-use crate::store::{self, View};
+use crate::view::{self, View};
 use crate::watch::Watch;
 
 /// An ordered map from keys to values. Writes go through a [`Batch`](crate::Batch).
@@ -101,7 +101,8 @@ impl<K: Key, V: DeserializeOwned> Table<K, V> {
     /// # Errors
     /// When the file cannot be read, or the value is of another type or version.
     pub fn get(&self, key: &K) -> Result<Option<V>, ReadError> {
-        self.get_in(&self.keyspace.db().view()?, key)
+        let stored = self.keyspace.db().shared().store.get(&self.stored_key(key))?;
+        stored.map(|stored| self.value(&stored)).transpose()
     }
 
     /// All keys and values, in the order of the keys.
@@ -151,7 +152,7 @@ impl<K: Key, V: DeserializeOwned> Table<K, V> {
 
 /// Keys and values of a [`Table`] in the order of the keys, from either end.
 pub struct Rows<K, V> {
-    range: store::Range,
+    range: view::Range,
     table: Table<K, V>,
 }
 

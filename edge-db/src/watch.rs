@@ -29,29 +29,27 @@ impl Signals {
         Arc::clone(self.by_prefix.lock().entry(prefix).or_default())
     }
 
-    /// Wakes everybody whom these writes concern, once.
-    pub(crate) fn wake(&self, writes: &[Write]) {
+    /// The signals of everybody whom these writes concern, mostly once each.
+    pub(crate) fn touched(&self, writes: &[Write]) -> Vec<Arc<Signal>> {
         let by_prefix = self.by_prefix.lock();
+        let mut touched = Vec::new();
         let mut last = &[][..];
         for write in writes {
             let (Write::Put(key, _) | Write::Delete(key) | Write::DeleteRange(key, _)) = write;
             let Some(space) = key.get(..4) else { continue };
-            if let Some(signal) = by_prefix.get(key) {
-                signal.wake();
-            }
+            touched.extend(by_prefix.get(key.as_ref()).map(Arc::clone));
             // Neighbouring writes mostly go to one space, which need not wake twice for them.
-            if space != last
-                && let Some(signal) = by_prefix.get(space)
-            {
-                signal.wake();
+            if space != last {
+                touched.extend(by_prefix.get(space).map(Arc::clone));
             }
             last = space;
         }
+        touched
     }
 }
 
 impl Signal {
-    fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.version.fetch_add(1, Ordering::Release);
         self.event.notify(usize::MAX);
     }

@@ -1,12 +1,13 @@
 //! Batches over a table, a log and cursors do what plain collections would, whatever the order,
-//! over reopening, trimming and refused batches. The model is a `BTreeMap` and a `Vec`.
+//! over settling, reopening, trimming and refused batches; snapshots that stay open go on showing
+//! what they showed. The model is a `BTreeMap` and a `Vec`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use edge_db::{Db, Entry, Log, Seq, WriteError};
+use edge_db::{Db, Entry, Log, Seq, Snapshot, WriteError};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -17,13 +18,17 @@ enum Step {
     Append(Vec<u8>),
     Advance(u8),
     Trim(u8),
+    Clear,
 }
 
 #[derive(Debug, Clone)]
 enum Action {
     Commit(Vec<Step>),
+    Checkpoint,
     Reopen,
+    Snapshot,
     ReadFrom(u8, usize),
+    ReadRange(u8, u8),
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -33,10 +38,14 @@ fn action() -> impl Strategy<Value = Action> {
         4 => vec(any::<u8>(), 0..20).prop_map(Step::Append),
         1 => any::<u8>().prop_map(Step::Advance),
         1 => any::<u8>().prop_map(Step::Trim),
+        1 => Just(Step::Clear),
     ];
     prop_oneof![
         6 => vec(step, 1..8).prop_map(Action::Commit),
+        2 => Just(Action::Checkpoint),
         1 => Just(Action::Reopen),
+        1 => Just(Action::Snapshot),
+        2 => (0u8..16, 0u8..16).prop_map(|(from, to)| Action::ReadRange(from, to)),
         2 => (any::<u8>(), 0usize..30).prop_map(|(from, most)| Action::ReadFrom(from, most)),
     ]
 }
@@ -62,6 +71,7 @@ impl Model {
                 Step::Advance(to) if u64::from(*to) > end => return false,
                 Step::Advance(to) => next.cursor = u64::from(*to),
                 Step::Trim(_) => {}
+                Step::Clear => next.table.clear(),
             }
         }
         *self = next;
@@ -81,6 +91,7 @@ fn commit(db: &Db, steps: &[Step]) -> Result<(), WriteError> {
             Step::Append(value) => batch.append(&log, Entry::new(value.clone())),
             Step::Advance(to) => batch.advance(&cursor, Seq::new(u64::from(*to))),
             Step::Trim(before) => batch.trim(&log, Seq::new(u64::from(*before))),
+            Step::Clear => batch.clear_table(&table),
         }
     }
     batch.commit().map(drop)
@@ -121,28 +132,75 @@ fn check_read(log: &Log, model: &Model, from: Seq, most: usize) {
     }
 }
 
+/// A range of the table from both ends at once, taking turns as `from` says.
+fn check_range(db: &Db, model: &Model, from: u8, to: u8) {
+    let table = db.table::<u8, u32>("table").unwrap();
+    let (low, high) = (from.min(to), from.max(to));
+    let mut rows = table.range(low..high).unwrap();
+    let (mut front, mut back) = (Vec::new(), Vec::new());
+    for turn in 0usize.. {
+        let at_front = (turn * usize::from(from | 1)).is_multiple_of(3);
+        let row = if at_front { rows.next() } else { rows.next_back() };
+        let Some(row) = row else { break };
+        (if at_front { &mut front } else { &mut back }).push(row.unwrap());
+    }
+    front.extend(back.into_iter().rev());
+    let expected: Vec<_> =
+        model.table.range(low..high).map(|(key, value)| (*key, *value)).collect();
+    assert_eq!(front, expected);
+    for key in low..high {
+        assert_eq!(table.get(&key).unwrap().as_ref(), model.table.get(&key));
+    }
+}
+
+fn check_snapshot(db: &Db, snapshot: &Snapshot, model: &Model) {
+    let table = db.table::<u8, u32>("table").unwrap();
+    let rows: Vec<_> = snapshot.iter(&table).unwrap().map(Result::unwrap).collect();
+    assert_eq!(rows, model.table.clone().into_iter().collect::<Vec<_>>());
+    let log = db.log("log").unwrap();
+    let bounds = snapshot.bounds(&log).unwrap();
+    assert_eq!(bounds.end.get(), model.log.len() as u64);
+    let records = snapshot.read(&log, bounds.start, usize::MAX).unwrap();
+    let values: Vec<_> = records.iter().map(|record| record.value().to_vec()).collect();
+    let first = usize::try_from(bounds.start.get()).unwrap();
+    assert_eq!(values, model.log[first..]);
+    assert_eq!(snapshot.position(&log.cursor("reader").unwrap()).unwrap().get(), model.cursor);
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn database_behaves_as_the_model(actions in vec(action(), 1..25)) {
+    fn database_behaves_as_the_model(actions in vec(action(), 1..40)) {
         let dir = tempfile::tempdir().unwrap();
-        let mut db = Db::open(dir.path()).unwrap();
+        // Small enough that it settles without being asked to.
+        let builder = || Db::builder().memory_bytes(0).journal_bytes(0);
+        let mut db = builder().open(dir.path()).unwrap();
         let mut model = Model::default();
+        // The log and its cursor are there before the first snapshot.
+        commit(&db, &[]).unwrap();
+        let mut snapshots = Vec::new();
         for action in &actions {
             match action {
                 Action::Commit(steps) => {
                     let stored = commit(&db, steps);
                     prop_assert_eq!(stored.is_ok(), model.commit(steps), "{:?}", stored);
                 }
+                Action::Checkpoint => db.checkpoint().unwrap(),
                 Action::Reopen => {
+                    snapshots.clear();
                     db.shutdown(Duration::from_secs(60)).unwrap();
-                    db = Db::open(dir.path()).unwrap();
+                    db = builder().open(dir.path()).unwrap();
                 }
+                Action::Snapshot => snapshots.push((db.snapshot().unwrap(), model.clone())),
                 Action::ReadFrom(from, most) => {
                     let log = db.log("log").unwrap();
                     check_read(&log, &model, Seq::new(u64::from(*from)), *most);
                 }
+                Action::ReadRange(from, to) => check_range(&db, &model, *from, *to),
+            }
+            for (snapshot, model) in &snapshots {
+                check_snapshot(&db, snapshot, model);
             }
         }
         check(&db, &model);

@@ -33,7 +33,8 @@ impl LogOptions {
         LogOptions { max_bytes: 1 << 30, when_full: WhenFull::Refuse }
     }
 
-    /// The most bytes of chunks that the Log holds. One commit may overshoot it by its own size.
+    /// The most bytes of records that the Log holds: keys, headers, values, and 8 for each record.
+    /// One commit may overshoot it by its own size.
     pub fn max_bytes(mut self, bytes: u64) -> LogOptions {
         self.max_bytes = bytes;
         self
@@ -60,14 +61,16 @@ pub struct LogState {
     pub first: Seq,
     /// The position that the next record will get.
     pub next: Seq,
-    /// Bytes of all chunks that are kept.
+    /// Bytes of all records that are kept: keys, headers, values, and 8 for each record.
     pub bytes: u64,
+    /// Bytes of all records that were ever appended.
+    pub appended_bytes: u64,
     /// Records dropped at the limit before the slowest cursor had passed them, ever.
     pub dropped: u64,
 }
 
 impl LogState {
     pub(crate) fn encode(&self) -> Vec<u8> {
-        codec::encode(self, 0).expect("four numbers always encode")
+        codec::encode(self, 0).expect("numbers always encode")
     }
 }

@@ -1,0 +1,106 @@
+//! How a database is opened.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::Db;
+use crate::db::Opened;
+use crate::disk::{Disk, Folder};
+use crate::error::OpenError;
+use crate::store::{Limits, Store};
+
+/// Less memory than this is no working database.
+const LEAST_MEMORY_BYTES: usize = 64 * 1024;
+/// A journal is never smaller: two tables with one small segment each.
+const LEAST_JOURNAL_BYTES: u64 = 64 * 1024;
+
+/// How a [`Db`] is opened; from [`Db::builder`].
+#[derive(Debug, Clone)]
+#[must_use]
+pub struct DbBuilder {
+    memory_bytes: usize,
+    journal_bytes: u64,
+    queue_bytes: usize,
+    checkpoint_age: Duration,
+    check_on_open: bool,
+}
+
+impl Default for DbBuilder {
+    fn default() -> DbBuilder {
+        DbBuilder {
+            memory_bytes: 16 << 20,
+            journal_bytes: 32 << 20,
+            queue_bytes: 16 << 20,
+            checkpoint_age: Duration::from_secs(15 * 60),
+            check_on_open: true,
+        }
+    }
+}
+
+impl DbBuilder {
+    /// Memory for all that is cached or has not settled; 16 MiB without this call, 64 KiB at
+    /// least. Half is for pages of the data file, a quarter for each of the two memory tables: the
+    /// larger they are, the fewer bytes reach the device for each one that is put. One batch may
+    /// overshoot it by its own size.
+    pub fn memory_bytes(mut self, bytes: usize) -> DbBuilder {
+        self.memory_bytes = bytes.max(LEAST_MEMORY_BYTES);
+        self
+    }
+
+    /// How long the journal may grow; 32 MiB without this call, 64 KiB at least. Opening reads
+    /// all of it. One batch may overshoot it by its own size.
+    pub fn journal_bytes(mut self, bytes: u64) -> DbBuilder {
+        self.journal_bytes = bytes.max(LEAST_JOURNAL_BYTES);
+        self
+    }
+
+    /// Memory for batches that wait for the disk; 16 MiB without this call. Who comes to a full
+    /// queue waits.
+    pub fn queue_bytes(mut self, bytes: usize) -> DbBuilder {
+        self.queue_bytes = bytes;
+        self
+    }
+
+    /// When a database that is written to little settles what its journal holds; 15 minutes
+    /// without this call. It may take up to twice as long.
+    pub fn checkpoint_age(mut self, age: Duration) -> DbBuilder {
+        self.checkpoint_age = age;
+        self
+    }
+
+    /// Whether opening reads the whole data file and compares its checksums; it does without this
+    /// call. Without the check a damaged file may be noticed late, or make a read panic.
+    pub fn check_on_open(mut self, check: bool) -> DbBuilder {
+        self.check_on_open = check;
+        self
+    }
+
+    /// Opens the database in this folder; creates both if they are not there.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(self, dir: impl AsRef<Path>) -> Result<Db, OpenError> {
+        let dir = dir.as_ref();
+        let folder = Folder::new(dir);
+        let folder = folder
+            .map_err(|source| OpenError::Folder { place: dir.display().to_string(), source })?;
+        self.open_on(Arc::new(folder))
+    }
+
+    /// Opens the database on this storage; creates it there if it is empty.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_on(self, disk: Arc<dyn Disk>) -> Result<Db, OpenError> {
+        let limits = Limits {
+            cache_bytes: self.memory_bytes / 2,
+            table_bytes: self.memory_bytes / 4,
+            journal_bytes: self.journal_bytes,
+            table_age: self.checkpoint_age,
+        };
+        let place = disk.place();
+        let (store, journal, tree) = Store::open(disk, limits, self.check_on_open)?;
+        Db::start(Opened { store, journal, tree, place, queue_bytes: self.queue_bytes })
+    }
+}

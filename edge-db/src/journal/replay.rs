@@ -1,0 +1,234 @@
+//! Reading the journal at open: what of it has not settled yet, and whether all of that is there.
+//!
+//! Nothing is written. The one record that was not synced when the power went may be torn: it
+//! ends the journal. A bad record that later ones show to have been durable is damage.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::record::{self, ALIGN, HEADER_BYTES, Kind};
+use super::segment::{self, Header, HeaderError, PREFIX, Segment, UNBORN, seed};
+use crate::disk::{Disk, DiskFile};
+use crate::revision::Revision;
+use crate::store::Write;
+
+/// What is wrong with the journal.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Damage {
+    #[error("{file} cannot be read")]
+    Io { file: String, source: io::Error },
+    #[error("{file} has no header of a journal segment")]
+    Header { file: String },
+    #[error("{file} has journal format {found}, this build knows {}", segment::FORMAT)]
+    Format { file: String, found: u32 },
+    #[error("{file} has {len} bytes, its header says {expected}")]
+    Length { file: String, len: u64, expected: u64 },
+    #[error("{file} and {other} are the same segment")]
+    Twice { file: String, other: String },
+    #[error("{file} is damaged at offset {offset}: commit {revision} should be there")]
+    Record { file: String, offset: u64, revision: Revision },
+    #[error("the journal ends before commit {settled}, which the data file has")]
+    Missing { settled: Revision },
+}
+
+/// What was found.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    found: Vec<Found>,
+    last: Revision,
+}
+
+#[derive(Debug)]
+struct Found {
+    name: String,
+    file: Arc<dyn DiskFile>,
+    header: Header,
+    /// The revision of the first record; `None` without one.
+    first: Option<Revision>,
+    last: Revision,
+}
+
+impl Replay {
+    /// The last revision of the database.
+    pub(crate) fn last(&self) -> Revision {
+        self.last
+    }
+
+    pub(super) fn segments(&self) -> impl Iterator<Item = Segment> {
+        self.found.iter().map(|found| {
+            Segment::found(found.name.clone(), Arc::clone(&found.file), found.header, found.last)
+        })
+    }
+
+    pub(super) fn next_number(&self) -> u64 {
+        self.found.last().map_or(1, |found| found.header.number + 1)
+    }
+}
+
+/// Hands every group behind `settled` to `apply`, in order.
+pub(crate) fn replay(
+    disk: &dyn Disk,
+    settled: Revision,
+    mut apply: impl FnMut(Revision, Vec<Write>),
+) -> Result<Replay, Damage> {
+    let mut found = find(disk)?;
+    if found.is_empty() && settled > Revision::ZERO {
+        return Err(Damage::Missing { settled });
+    }
+    let mut expected = None;
+    for place in 0..found.len() {
+        let (segment, later) = found[place..].split_first_mut().expect("place is below the length");
+        // The first record of a later segment says where this one ends: behind it only what a
+        // failed write left.
+        let end = later.iter().filter_map(|later| later.first).min();
+        if end.is_some_and(|end| end <= settled.next()) {
+            continue;
+        }
+        let walk = Walk { segment, settled, end };
+        expected = walk.run(expected, &mut apply)?;
+    }
+    let last = expected.map_or(settled, |next: Revision| Revision::new(next.get() - 1));
+    Ok(Replay { found, last: last.max(settled) })
+}
+
+/// All segments by number; what was not complete when the power went is removed.
+fn find(disk: &dyn Disk) -> Result<Vec<Found>, Damage> {
+    let failed = |file: &str| {
+        let file = file.to_owned();
+        move |source| Damage::Io { file, source }
+    };
+    let mut found: Vec<Found> = Vec::new();
+    for name in disk.names().map_err(failed("the folder"))? {
+        if !name.starts_with(PREFIX) {
+            continue;
+        }
+        if name.ends_with(UNBORN) {
+            drop(disk.remove(&name));
+            continue;
+        }
+        let file = disk.open(&name).map_err(failed(&name))?;
+        let mut bytes = [0; 64];
+        let header = match file.read(0, &mut bytes).map(|()| segment::decode(&bytes)) {
+            Ok(Ok(header)) => header,
+            Ok(Err(HeaderError::Format(found))) => {
+                return Err(Damage::Format { file: name, found });
+            }
+            Ok(Err(HeaderError::Damaged)) => return Err(Damage::Header { file: name }),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                return Err(Damage::Header { file: name });
+            }
+            Err(error) => return Err(failed(&name)(error)),
+        };
+        let first = first_revision(&*file, header).map_err(failed(&name))?;
+        found.push(Found { name, file, header, first, last: Revision::ZERO });
+    }
+    found.sort_by_key(|found| found.header.number);
+    for pair in found.windows(2) {
+        if pair[0].header.number == pair[1].header.number {
+            let [file, other] = [&pair[0], &pair[1]].map(|found| found.name.clone());
+            return Err(Damage::Twice { file, other });
+        }
+    }
+    Ok(found)
+}
+
+fn first_revision(file: &dyn DiskFile, header: Header) -> io::Result<Option<Revision>> {
+    let len = file.len()?.min(header.len);
+    let offset = segment::HEADER_BYTES;
+    if len < offset + HEADER_BYTES as u64 {
+        return Ok(None);
+    }
+    let mut head = [0; HEADER_BYTES];
+    file.read(offset, &mut head)?;
+    let payload = u64::from(u32::from_le_bytes(head[8..12].try_into().expect("4 bytes")));
+    let whole = (HEADER_BYTES as u64 + payload).next_multiple_of(ALIGN as u64);
+    let Ok(size) = usize::try_from(whole) else { return Ok(None) };
+    if whole > len - offset {
+        return Ok(None);
+    }
+    let mut bytes = vec![0; size];
+    file.read(offset, &mut bytes)?;
+    let record = record::open(&bytes, seed(header.number, offset));
+    Ok(record.filter(|(head, _)| head.kind == Kind::Group).map(|(head, _)| head.revision))
+}
+
+/// The way through one segment.
+struct Walk<'a> {
+    segment: &'a mut Found,
+    settled: Revision,
+    /// Where a later segment goes on.
+    end: Option<Revision>,
+}
+
+impl Walk<'_> {
+    /// Gives the revision that is expected next.
+    fn run(
+        self,
+        mut expected: Option<Revision>,
+        apply: &mut impl FnMut(Revision, Vec<Write>),
+    ) -> Result<Option<Revision>, Damage> {
+        let bytes = self.read()?;
+        let number = self.segment.header.number;
+        let mut offset = segment::HEADER_BYTES;
+        loop {
+            let at = usize::try_from(offset).expect("the segment is in memory");
+            let next = expected.unwrap_or(self.settled.next());
+            let group = match record::open(&bytes[at..], seed(number, offset)) {
+                Some((head, end)) if head.kind == Kind::Group => Some((head, end)),
+                _ => None,
+            };
+            let Some((head, end)) = group.filter(|(head, _)| self.is_before_end(head.revision))
+            else {
+                return self.ended(&bytes, at, next).map(|()| expected);
+            };
+            if head.revision > next || expected.is_some_and(|next| head.revision != next) {
+                return Err(self.damaged(offset, next));
+            }
+            let whole = at + end.next_multiple_of(ALIGN);
+            if head.revision > self.settled {
+                // Copied, so that memory holds no more of the segment than what is still needed.
+                let payload = Bytes::copy_from_slice(&bytes[at + HEADER_BYTES..at + end]);
+                let writes = record::writes(&payload).ok_or_else(|| self.damaged(offset, next))?;
+                apply(head.revision, writes);
+            }
+            self.segment.last = head.revision;
+            expected = Some(head.revision.next());
+            offset = whole as u64;
+        }
+    }
+
+    fn read(&self) -> Result<Vec<u8>, Damage> {
+        let file = || self.segment.name.clone();
+        let failed = |source| Damage::Io { file: file(), source };
+        let expected = self.segment.header.len;
+        let len = self.segment.file.len().map_err(failed)?;
+        if len != expected {
+            return Err(Damage::Length { file: file(), len, expected });
+        }
+        let mut bytes = vec![0; usize::try_from(len).map_err(|e| failed(io::Error::other(e)))?];
+        self.segment.file.read(0, &mut bytes).map_err(failed)?;
+        Ok(bytes)
+    }
+
+    fn is_before_end(&self, revision: Revision) -> bool {
+        self.end.is_none_or(|end| revision < end)
+    }
+
+    /// At `at` is no record that counts: fine if `next` was never durable there.
+    fn ended(&self, bytes: &[u8], at: usize, next: Revision) -> Result<(), Damage> {
+        let damaged = match self.end {
+            Some(end) => end > next,
+            None => (at..bytes.len()).step_by(ALIGN).any(|later| {
+                let seed = seed(self.segment.header.number, later as u64);
+                record::open(&bytes[later..], seed).is_some_and(|(head, _)| head.durable >= next)
+            }),
+        };
+        if damaged { Err(self.damaged(at as u64, next)) } else { Ok(()) }
+    }
+
+    fn damaged(&self, offset: u64, revision: Revision) -> Damage {
+        Damage::Record { file: self.segment.name.clone(), offset, revision }
+    }
+}

@@ -1,0 +1,255 @@
+//! From memory into the tree, beside the commits.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::{Base, Layers, Store};
+use crate::error::StoreError;
+use crate::memory::MemoryTable;
+use crate::revision::Revision;
+use crate::tree::Tree;
+
+/// Between two attempts to settle on a disk that refuses: writes go on within 100 ms of its
+/// recovery, and a broken disk is not asked all the time.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// Where settling stands.
+#[derive(Debug)]
+pub(super) struct Settling {
+    state: Mutex<State>,
+    /// Told when a table has settled, or could not, or is there to be settled.
+    changed: Condvar,
+    /// Whether somebody wants the active table frozen before it is full.
+    wanted: AtomicBool,
+    settled: AtomicU64,
+    /// How often the committer waited because both tables were full.
+    stalls: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Everything in the frozen table is at most this old.
+    frozen: Option<Revision>,
+    /// Why the last attempt failed.
+    failed: Option<StoreError>,
+    stop: bool,
+    stopped: bool,
+}
+
+impl Settling {
+    pub(super) fn new(settled: Revision) -> Settling {
+        Settling {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            wanted: AtomicBool::new(false),
+            settled: AtomicU64::new(settled.get()),
+            stalls: AtomicU64::new(0),
+        }
+    }
+}
+
+/// For the committer.
+impl Store {
+    /// Whether the active table should be frozen. `journal_bytes` were written since the last one
+    /// was.
+    pub(crate) fn wants_freeze(&self, journal_bytes: u64) -> bool {
+        let Ok(layers) = self.layers() else { return false };
+        let bytes = layers.active.bytes();
+        let full =
+            bytes >= self.limits.table_bytes || journal_bytes >= self.limits.journal_bytes / 2;
+        full || (self.is_checkpoint_wanted()
+            && layers.frozen.is_none()
+            && !layers.active.is_empty())
+    }
+
+    /// Freezes the active table. Waits while the other one still settles; an error if that does
+    /// not get on.
+    pub(crate) fn freeze(&self) -> Result<(), StoreError> {
+        let mut state = self.settling.state.lock();
+        let mut waited = false;
+        while state.frozen.is_some() {
+            if let Some(error) = &state.failed {
+                return Err(error.clone());
+            }
+            if state.stop {
+                return Err(StoreError::new("settle", "database is closing"));
+            }
+            if !std::mem::replace(&mut waited, true) {
+                self.settling.stalls.fetch_add(1, Ordering::Relaxed);
+            }
+            self.settling.changed.wait(&mut state);
+        }
+        self.settling.wanted.store(false, Ordering::Relaxed);
+        let mut layers = self.layers.write();
+        if let Some(now) = layers.as_ref().filter(|now| !now.active.is_empty()) {
+            *layers = Some(Arc::new(Layers {
+                active: Arc::new(MemoryTable::default()),
+                frozen: Some(Arc::clone(&now.active)),
+                base: Arc::clone(&now.base),
+            }));
+            state.frozen = Some(self.visible());
+        }
+        drop(layers);
+        drop(state);
+        self.settling.changed.notify_all();
+        Ok(())
+    }
+
+    /// Everything up to here is in the tree.
+    pub(crate) fn settled(&self) -> Revision {
+        Revision::new(self.settling.settled.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn is_checkpoint_wanted(&self) -> bool {
+        self.settling.wanted.load(Ordering::Relaxed)
+    }
+
+    /// How often commits waited because both tables were full.
+    pub(crate) fn stalls(&self) -> u64 {
+        self.settling.stalls.load(Ordering::Relaxed)
+    }
+}
+
+/// For everybody else.
+impl Store {
+    /// Waits until everything up to `revision` is in the tree. `poke` tells the committer to look
+    /// whether something is wanted.
+    pub(crate) fn checkpoint(&self, revision: Revision, poke: impl Fn()) -> Result<(), StoreError> {
+        let mut state = self.settling.state.lock();
+        while self.settled() < revision {
+            if let Some(error) = &state.failed {
+                return Err(error.clone());
+            }
+            if state.stop {
+                return Err(StoreError::new("settle", "database is closing"));
+            }
+            self.settling.wanted.store(true, Ordering::Relaxed);
+            poke();
+            self.settling.changed.wait(&mut state);
+        }
+        Ok(())
+    }
+
+    /// Ends the settling thread, once it has done what it is at.
+    pub(crate) fn stop(&self) {
+        self.settling.state.lock().stop = true;
+        self.settling.changed.notify_all();
+    }
+
+    /// Waits until the settling thread is gone, then closes the file for all new reads; false if
+    /// it was not gone in time.
+    pub(crate) fn close(&self, deadline: Duration) -> bool {
+        let mut state = self.settling.state.lock();
+        state.stop = true;
+        self.settling.changed.notify_all();
+        let wait = |state: &mut State| !state.stopped;
+        if self.settling.changed.wait_while_for(&mut state, wait, deadline).timed_out() {
+            return false;
+        }
+        drop(self.layers.write().take());
+        true
+    }
+}
+
+/// What the settling thread owns.
+#[derive(Debug)]
+struct Settler<'a> {
+    store: &'a Store,
+    tree: Tree,
+    /// Set by an error, after which redb refuses to write until the file is opened again.
+    is_broken: bool,
+    /// What was read from before the file was opened again.
+    before: Weak<Base>,
+}
+
+/// What the settling thread does. `poke` tells the committer that a table may be frozen.
+pub(crate) fn settle_until_stopped(store: &Store, tree: Tree, poke: impl Fn()) {
+    let settling = &store.settling;
+    let mut settler = Settler { store, tree, is_broken: false, before: Weak::new() };
+    let mut state = settling.state.lock();
+    while !state.stop {
+        let Some(revision) = state.frozen else {
+            let age = settling.changed.wait_for(&mut state, store.limits.table_age);
+            if age.timed_out() && state.frozen.is_none() {
+                settling.wanted.store(true, Ordering::Relaxed);
+                poke();
+            }
+            continue;
+        };
+        drop(state);
+        let result = settler.settle(revision);
+        state = settling.state.lock();
+        match result {
+            Ok(()) => {
+                state.failed = None;
+                state.frozen = None;
+                settling.settled.store(revision.get(), Ordering::Release);
+                settling.changed.notify_all();
+                if store.is_checkpoint_wanted() {
+                    poke();
+                }
+            }
+            Err(error) => {
+                state.failed = Some(error);
+                settling.changed.notify_all();
+                settling.changed.wait_for(&mut state, RETRY);
+            }
+        }
+    }
+    drop(state);
+    drop(settler);
+    settling.state.lock().stopped = true;
+    settling.changed.notify_all();
+}
+
+impl Settler<'_> {
+    fn settle(&mut self, revision: Revision) -> Result<(), StoreError> {
+        let closed = |_| StoreError::new("settle", "database is closed");
+        if self.is_broken {
+            self.reopen()?;
+        }
+        if self.before.strong_count() > 0 {
+            return Err(StoreError::new(
+                "settle",
+                "a snapshot from before the error is still open",
+            ));
+        }
+        let layers = self.store.layers().map_err(closed)?;
+        if let Some(table) = &layers.frozen {
+            self.is_broken = true;
+            self.tree.settle(table, revision)?;
+            self.is_broken = false;
+        }
+        drop(layers);
+        self.replace_base(true)
+    }
+
+    /// Opens the file again. Nothing is written until the last view of the old one is gone, for
+    /// pages that only it needs count as free now.
+    fn reopen(&mut self) -> Result<(), StoreError> {
+        if self.before.strong_count() == 0 {
+            let layers = self.store.layers();
+            let layers = layers.map_err(|_| StoreError::new("settle", "database is closed"))?;
+            self.before = Arc::downgrade(&layers.base);
+        }
+        self.tree.reopen()?;
+        self.replace_base(false)?;
+        self.is_broken = false;
+        Ok(())
+    }
+
+    /// Lets reads go to the tree as it is now, past the frozen table if that is in it.
+    fn replace_base(&self, has_settled: bool) -> Result<(), StoreError> {
+        let tree = self.tree.view()?;
+        let mut layers = self.store.layers.write();
+        if let Some(now) = layers.as_ref() {
+            let base = Arc::new(Base { tree, lock: Arc::clone(&now.base.lock) });
+            let frozen = if has_settled { None } else { now.frozen.clone() };
+            *layers = Some(Arc::new(Layers { active: Arc::clone(&now.active), frozen, base }));
+        }
+        Ok(())
+    }
+}
