@@ -40,8 +40,8 @@ impl Default for DbBuilder {
 
 impl DbBuilder {
     /// Memory for all that is cached or has not settled; 16 MiB without this call, 64 KiB at
-    /// least. Half is for pages of the data file, a quarter for each of the two memory tables: the
-    /// larger they are, the fewer bytes reach the device for each one that is put. One batch may
+    /// least. A quarter is for pages of the data file, the rest for two memory tables: the larger
+    /// they are, the fewer bytes reach the device for each one that is put. One batch may
     /// overshoot it by its own size.
     pub fn memory_bytes(mut self, bytes: usize) -> DbBuilder {
         self.memory_bytes = bytes.max(LEAST_MEMORY_BYTES);
@@ -94,8 +94,8 @@ impl DbBuilder {
     /// See [`OpenError`].
     pub fn open_on(self, disk: Arc<dyn Disk>) -> Result<Db, OpenError> {
         let limits = Limits {
-            cache_bytes: self.memory_bytes / 2,
-            table_bytes: self.memory_bytes / 4,
+            cache_bytes: self.memory_bytes / 4,
+            table_bytes: self.memory_bytes / 8 * 3,
             journal_bytes: self.journal_bytes,
             table_age: self.checkpoint_age,
         };
