@@ -33,7 +33,7 @@ impl Default for DbBuilder {
             journal_bytes: 32 << 20,
             queue_bytes: 16 << 20,
             checkpoint_age: Duration::from_secs(15 * 60),
-            check_on_open: true,
+            check_on_open: false,
         }
     }
 }
@@ -69,8 +69,8 @@ impl DbBuilder {
         self
     }
 
-    /// Whether opening reads the whole data file and compares its checksums; it does without this
-    /// call. Without the check a damaged file may be noticed late, or make a read panic.
+    /// Whether opening reads the whole data file and compares its checksums; it does not without
+    /// this call: every block is compared when it is read.
     pub fn check_on_open(mut self, check: bool) -> DbBuilder {
         self.check_on_open = check;
         self

@@ -4,6 +4,7 @@
 //! of batches, and used again once everything in them has settled. `docs/format.md` draws the
 //! bytes. Only the committer writes here.
 
+mod mark;
 pub(crate) mod record;
 mod replay;
 mod segment;
@@ -16,7 +17,8 @@ pub(crate) use replay::{Replay, replay};
 
 use crate::disk::Disk;
 use crate::revision::Revision;
-use record::{Kind, Record};
+use mark::Mark;
+use record::Record;
 use segment::Segment;
 
 /// The first segment: an empty database stays small.
@@ -38,7 +40,7 @@ pub(crate) struct Journal {
     grown_to: u64,
     /// The last revision that a sync has covered.
     durable: Revision,
-    /// What was written and not yet synced, to be written again if the sync fails.
+    mark: Mark,
     largest_bytes: u64,
 }
 
@@ -48,6 +50,7 @@ impl Journal {
     pub(crate) fn new(disk: Arc<dyn Disk>, found: &Replay, limit_bytes: u64) -> Journal {
         let largest_bytes = (limit_bytes / 8).clamp(4096, LARGEST_BYTES);
         Journal {
+            mark: Mark::open(&*disk),
             disk,
             current: None,
             retired: found.segments().collect(),
@@ -89,7 +92,7 @@ impl Journal {
             self.rotate(bytes, settled)?;
         }
         let segment = self.current.as_mut().expect("rotated above if there was none");
-        let head = Record { kind: Kind::Group, revision, durable: self.durable };
+        let head = Record { revision, durable: self.durable };
         record::seal(record, head, segment.seed());
         segment.file().write(segment.tail(), record)?;
         segment.advance(bytes, revision);
@@ -100,16 +103,14 @@ impl Journal {
         let segment = self.current.as_mut().expect("written to before it is synced");
         segment.file().sync()?;
         self.durable = revision;
-        // Tells a record that was damaged later from one that a power cut tore. It reaches the
-        // disk with the next record; the commit does not depend on it.
-        drop(segment.write_mark(Record { kind: Kind::Mark, revision, durable: revision }));
+        self.mark.write(revision);
         Ok(())
     }
 
     /// Takes a free segment, or a new one twice as long as the last.
     fn rotate(&mut self, record_bytes: u64, settled: Revision) -> io::Result<()> {
         self.release(settled);
-        let least = record_bytes + segment::HEADER_BYTES + record::HEADER_BYTES as u64;
+        let least = record_bytes + segment::HEADER_BYTES;
         let wanted =
             (self.grown_to * 2).clamp(FIRST_BYTES.min(self.largest_bytes), self.largest_bytes);
         let wanted = wanted.max(least.next_multiple_of(4096));

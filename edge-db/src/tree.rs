@@ -4,7 +4,7 @@
 //! format may change between majors. One tree holds everything, for each further tree costs
 //! 12 KB of device writes in a transaction.
 
-mod backend;
+mod pages;
 
 use std::cell::RefCell;
 use std::ops::Bound;
@@ -12,10 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use redb::{
-    Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase, TableDefinition,
-    TableError,
-};
+use redb::{Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
 use crate::disk::Disk;
 use crate::error::StoreError;
@@ -23,18 +20,22 @@ use crate::log::coalesce::Coalescer;
 use crate::memory::MemoryTable;
 use crate::revision::Revision;
 use crate::space::Space;
-use backend::Backend;
+use pages::{Health, Pages};
 
 const TREE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("edge-db");
 
-/// The file on the disk.
+/// The file on the disk, and what it is called while it is being created.
 pub(crate) const FILE: &str = "data.redb";
+const UNBORN: &str = "data.redb.new";
+/// Checksums of its blocks.
+const SUMS: &str = "data.sums";
 
 #[derive(Debug)]
 pub(crate) struct Tree {
-    database: Database,
+    database: Arc<Database>,
     disk: Arc<dyn Disk>,
     cache_bytes: usize,
+    health: Arc<Health>,
 }
 
 impl Tree {
@@ -44,14 +45,17 @@ impl Tree {
         cache_bytes: usize,
         check: bool,
     ) -> Result<Tree, StoreError> {
-        let database = open(&*disk, cache_bytes, check)?;
-        Ok(Tree { database, disk, cache_bytes })
+        let health = Arc::default();
+        let database = open(&*disk, cache_bytes, check, &health)?;
+        Ok(Tree { database: Arc::new(database), disk, cache_bytes, health })
     }
 
     /// Opens the file again after an error: redb refuses writes until then. Views of the old one
     /// still read, but must be gone before anything is written.
     pub(crate) fn reopen(&mut self) -> Result<(), StoreError> {
-        self.database = open(&*self.disk, self.cache_bytes, false)?;
+        let health = Arc::default();
+        self.database = Arc::new(open(&*self.disk, self.cache_bytes, false, &health)?);
+        self.health = health;
         Ok(())
     }
 
@@ -60,7 +64,11 @@ impl Tree {
         let fail = |error: redb::Error| StoreError::new("read", error);
         let transaction = self.database.begin_read().map_err(|e| fail(e.into()))?;
         let table = transaction.open_table(TREE).map_err(|e| fail(e.into()))?;
-        Ok(TreeView { table })
+        Ok(TreeView {
+            table,
+            _database: Arc::clone(&self.database),
+            health: Arc::clone(&self.health),
+        })
     }
 
     /// Writes a memory table into the tree, and that everything up to `revision` is there now;
@@ -68,6 +76,9 @@ impl Tree {
     pub(crate) fn settle(&self, table: &MemoryTable, revision: Revision) -> Result<(), StoreError> {
         guarded("settle", || {
             let fail = |error: redb::Error| StoreError::new("settle", error);
+            let is_written = || {
+                self.health.check().map_err(|error| StoreError::new("settle", SharedError(error)))
+            };
             let mut transaction = self.database.begin_write().map_err(|e| fail(e.into()))?;
             // Without this a crash makes the next open walk all of the file.
             transaction.set_quick_repair(true);
@@ -81,7 +92,8 @@ impl Tree {
                         Some(value) => tree.insert(key, value),
                         None => tree.remove(key),
                     };
-                    done.map(drop).map_err(|e| fail(e.into()))
+                    done.map(drop).map_err(|e| fail(e.into()))?;
+                    is_written()
                 };
                 let erase = |from: &[u8], to: &[u8]| {
                     let done = tree.borrow_mut().retain_in(from..to, |_, _| false);
@@ -93,45 +105,59 @@ impl Tree {
                 // A crash before the commit leaves the tree as it was, and the journal with it.
                 write(&Space::SETTLED.prefix(), Some(&revision.get().to_be_bytes()))?;
             }
-            transaction.commit().map_err(|e| fail(e.into()))
+            transaction.commit().map_err(|e| fail(e.into()))?;
+            is_written()
         })
     }
 }
 
-fn open(disk: &dyn Disk, cache_bytes: usize, check: bool) -> Result<Database, StoreError> {
-    guarded("open", || {
-        let fail = |error: redb::Error| StoreError::new("open", error);
+/// An I/O error that several are told of.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct SharedError(Arc<std::io::Error>);
+
+fn open(
+    disk: &dyn Disk,
+    cache_bytes: usize,
+    check: bool,
+    health: &Arc<Health>,
+) -> Result<Database, StoreError> {
+    let opened = guarded("open", || {
         let io = |error| StoreError::new("open", error);
-        let (file, is_new) = match disk.open(FILE) {
-            Ok(file) => (file, false),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                (disk.create(FILE).map_err(io)?, true)
-            }
-            Err(error) => return Err(io(error)),
+        let open = |data, sums| {
+            let pages = Pages::open(data, sums, Arc::clone(health)).map_err(io)?;
+            let database = Database::builder()
+                .set_cache_size(cache_bytes)
+                .set_check_integrity_on_open(check)
+                .create_with_backend(pages);
+            database.map_err(|error: DatabaseError| StoreError::new("open", error))
         };
-        let database = Database::builder()
-            .set_cache_size(cache_bytes)
-            .set_check_integrity_on_open(check)
-            .create_with_backend(Backend::new(file))
-            .map_err(|error: DatabaseError| fail(error.into()))?;
-        create_tree(&database)?;
-        if is_new {
-            // Without this a power cut could lose the name of a file whose content is safe.
-            disk.sync_names().map_err(io)?;
+        match disk.open(FILE) {
+            Ok(data) => open(data, disk.open(SUMS).map_err(io)?),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let sums = disk.create(SUMS).map_err(io)?;
+                disk.sync_names().map_err(io)?;
+                let database = open(disk.create(UNBORN).map_err(io)?, sums)?;
+                create_tree(&database)?;
+                health.check().map_err(|error| StoreError::new("open", SharedError(error)))?;
+                // A crash before this leaves no data file, one after it a complete one.
+                disk.rename(UNBORN, FILE).map_err(io)?;
+                disk.sync_names().map_err(io)?;
+                Ok(database)
+            }
+            Err(error) => Err(io(error)),
         }
-        Ok(database)
-    })
+    });
+    opened.map_err(|error| named(error, health))
+}
+
+/// What the storage found says more than what redb makes of it.
+fn named(error: StoreError, health: &Health) -> StoreError {
+    health.damage().map_or(error, |damage| StoreError::new("read", damage))
 }
 
 fn create_tree(database: &Database) -> Result<(), StoreError> {
     let fail = |error: redb::Error| StoreError::new("open", error);
-    let reading = database.begin_read().map_err(|e| fail(e.into()))?;
-    match reading.open_table(TREE) {
-        Ok(_) => return Ok(()),
-        Err(TableError::TableDoesNotExist(_)) => {}
-        Err(error) => return Err(fail(error.into())),
-    }
-    drop(reading);
     let mut transaction = database.begin_write().map_err(|e| fail(e.into()))?;
     transaction.set_quick_repair(true);
     transaction.open_table(TREE).map_err(|e| fail(e.into()))?;
@@ -150,11 +176,14 @@ fn guarded<T>(
 /// The tree at one moment.
 pub(crate) struct TreeView {
     table: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    /// redb reads no more once this is dropped.
+    _database: Arc<Database>,
+    health: Arc<Health>,
 }
 
 impl TreeView {
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let found = self.table.get(key).map_err(|e| StoreError::new("read", e))?;
+        let found = self.table.get(key).map_err(|error| self.error(error))?;
         Ok(found.map(|value| Bytes::copy_from_slice(value.value())))
     }
 
@@ -165,7 +194,12 @@ impl TreeView {
         to: Bound<&[u8]>,
     ) -> Result<TreeRange, StoreError> {
         let inner = self.table.range_owned::<&[u8]>((from, to));
-        Ok(TreeRange { inner: inner.map_err(|e| StoreError::new("read", e))? })
+        let inner = inner.map_err(|error| self.error(error))?;
+        Ok(TreeRange { inner, health: Arc::clone(&self.health) })
+    }
+
+    fn error(&self, error: redb::StorageError) -> StoreError {
+        named(StoreError::new("read", error), &self.health)
     }
 
     /// Up to which revision everything is in the tree.
@@ -204,23 +238,31 @@ impl TreeEntry {
 /// Entries of a [`TreeView`].
 pub(crate) struct TreeRange {
     inner: redb::OwnedRange<&'static [u8], &'static [u8]>,
+    health: Arc<Health>,
 }
 
+impl TreeRange {
+    fn entry(&self, entry: Result<(Guard, Guard), redb::StorageError>) -> Entry {
+        let (key, value) =
+            entry.map_err(|error| named(StoreError::new("read", error), &self.health))?;
+        Ok(TreeEntry { key, value })
+    }
+}
+
+type Entry = Result<TreeEntry, StoreError>;
+
 impl Iterator for TreeRange {
-    type Item = Result<TreeEntry, StoreError>;
+    type Item = Entry;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.inner.next().map(entry)
+        let entry = self.inner.next()?;
+        Some(self.entry(entry))
     }
 }
 
 impl DoubleEndedIterator for TreeRange {
     fn next_back(&mut self) -> Option<Self::Item> {
-        self.inner.next_back().map(entry)
+        let entry = self.inner.next_back()?;
+        Some(self.entry(entry))
     }
-}
-
-fn entry(entry: Result<(Guard, Guard), redb::StorageError>) -> Result<TreeEntry, StoreError> {
-    let (key, value) = entry.map_err(|e| StoreError::new("read", e))?;
-    Ok(TreeEntry { key, value })
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!  0  8  checksum: XXH3-64 of everything behind it, seeded by segment and offset
 //!  8  4  length of the payload, before padding
-//! 12  4  kind: 1 group, 2 mark
+//! 12  4  1
 //! 16  8  revision
 //! 24  8  the last revision that was durable when this was written
 //! 32     payload, then zeros up to a multiple of 8
@@ -24,18 +24,12 @@ pub(crate) const HEADER_BYTES: usize = 32;
 /// Records begin at multiples of this.
 pub(super) const ALIGN: usize = 8;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// What one group of batches wrote.
-    Group = 1,
-    /// Says that everything before it was durable; the next record takes its place.
-    Mark = 2,
-}
+/// What stands for a group of batches, so that zeros are never a record.
+const GROUP: u32 = 1;
 
 /// What the header of a record says, but for its length and checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Record {
-    pub(crate) kind: Kind,
     pub(crate) revision: Revision,
     pub(crate) durable: Revision,
 }
@@ -93,7 +87,7 @@ pub(super) fn pad(record: &mut Vec<u8>) {
 
 /// Fills in the header of a padded record.
 pub(super) fn seal(record: &mut [u8], head: Record, seed: u64) {
-    record[12..16].copy_from_slice(&(head.kind as u32).to_le_bytes());
+    record[12..16].copy_from_slice(&GROUP.to_le_bytes());
     record[16..24].copy_from_slice(&head.revision.get().to_le_bytes());
     record[24..32].copy_from_slice(&head.durable.get().to_le_bytes());
     let checksum = XxHash3_64::oneshot_with_seed(seed, &record[8..]);
@@ -105,18 +99,16 @@ pub(super) fn open(bytes: &[u8], seed: u64) -> Option<(Record, usize)> {
     let header = bytes.get(..HEADER_BYTES)?;
     let word = |at: usize| header[at..].first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
     let half = |at: usize| header[at..].first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
-    let kind = match half(12)? {
-        1 => Kind::Group,
-        2 => Kind::Mark,
-        _ => return None,
-    };
+    if half(12)? != GROUP {
+        return None;
+    }
     let end = HEADER_BYTES.checked_add(usize::try_from(half(8)?).ok()?)?;
     let whole = bytes.get(8..end.checked_next_multiple_of(ALIGN)?)?;
     if XxHash3_64::oneshot_with_seed(seed, whole) != word(0)? {
         return None;
     }
     let [revision, durable] = [word(16)?, word(24)?].map(Revision::new);
-    Some((Record { kind, revision, durable }, end))
+    Some((Record { revision, durable }, end))
 }
 
 #[cfg(test)]
@@ -128,7 +120,7 @@ mod tests {
         writes.iter().for_each(|write| put_write(&mut record, write));
         pad(&mut record);
         let [revision, durable] = [Revision::new(7), Revision::new(6)];
-        seal(&mut record, Record { kind: Kind::Group, revision, durable }, seed);
+        seal(&mut record, Record { revision, durable }, seed);
         record
     }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::record::{self, ALIGN, HEADER_BYTES, Kind};
+use super::mark::Mark;
+use super::record::{self, ALIGN, HEADER_BYTES};
 use super::segment::{self, Header, HeaderError, PREFIX, Segment, UNBORN, seed};
 use crate::disk::{Disk, DiskFile};
 use crate::revision::Revision;
@@ -29,8 +30,8 @@ pub(crate) enum Damage {
     Twice { file: String, other: String },
     #[error("{file} is damaged at offset {offset}: commit {revision} should be there")]
     Record { file: String, offset: u64, revision: Revision },
-    #[error("the journal ends before commit {settled}, which the data file has")]
-    Missing { settled: Revision },
+    #[error("the journal ends with commit {last}, commit {durable} was durable")]
+    Missing { last: Revision, durable: Revision },
 }
 
 /// What was found.
@@ -74,9 +75,7 @@ pub(crate) fn replay(
     mut apply: impl FnMut(Revision, Vec<Write>),
 ) -> Result<Replay, Damage> {
     let mut found = find(disk)?;
-    if found.is_empty() && settled > Revision::ZERO {
-        return Err(Damage::Missing { settled });
-    }
+    let durable = Mark::read(disk);
     let mut expected = None;
     for place in 0..found.len() {
         let (segment, later) = found[place..].split_first_mut().expect("place is below the length");
@@ -86,11 +85,16 @@ pub(crate) fn replay(
         if end.is_some_and(|end| end <= settled.next()) {
             continue;
         }
-        let walk = Walk { segment, settled, end };
+        let later = later.first().map(|later| later.name.as_str());
+        let walk = Walk { segment, settled, end, later, durable };
         expected = walk.run(expected, &mut apply)?;
     }
     let last = expected.map_or(settled, |next: Revision| Revision::new(next.get() - 1));
-    Ok(Replay { found, last: last.max(settled) })
+    let last = last.max(settled);
+    if last < durable {
+        return Err(Damage::Missing { last, durable });
+    }
+    Ok(Replay { found, last })
 }
 
 /// All segments by number; what was not complete when the power went is removed.
@@ -151,7 +155,7 @@ fn first_revision(file: &dyn DiskFile, header: Header) -> io::Result<Option<Revi
     let mut bytes = vec![0; size];
     file.read(offset, &mut bytes)?;
     let record = record::open(&bytes, seed(header.number, offset));
-    Ok(record.filter(|(head, _)| head.kind == Kind::Group).map(|(head, _)| head.revision))
+    Ok(record.map(|(head, _)| head.revision))
 }
 
 /// The way through one segment.
@@ -160,6 +164,10 @@ struct Walk<'a> {
     settled: Revision,
     /// Where a later segment goes on.
     end: Option<Revision>,
+    /// The segment after it.
+    later: Option<&'a str>,
+    /// What the mark says.
+    durable: Revision,
 }
 
 impl Walk<'_> {
@@ -175,10 +183,7 @@ impl Walk<'_> {
         loop {
             let at = usize::try_from(offset).expect("the segment is in memory");
             let next = expected.unwrap_or(self.settled.next());
-            let group = match record::open(&bytes[at..], seed(number, offset)) {
-                Some((head, end)) if head.kind == Kind::Group => Some((head, end)),
-                _ => None,
-            };
+            let group = bytes.get(at..).and_then(|rest| record::open(rest, seed(number, offset)));
             let Some((head, end)) = group.filter(|(head, _)| self.is_before_end(head.revision))
             else {
                 return self.ended(&bytes, at, next).map(|()| expected);
@@ -216,16 +221,29 @@ impl Walk<'_> {
         self.end.is_none_or(|end| revision < end)
     }
 
-    /// At `at` is no record that counts: fine if `next` was never durable there.
+    /// At `at` is no record that counts: fine if `next` was never durable.
     fn ended(&self, bytes: &[u8], at: usize, next: Revision) -> Result<(), Damage> {
-        let damaged = match self.end {
-            Some(end) => end > next,
-            None => (at..bytes.len()).step_by(ALIGN).any(|later| {
-                let seed = seed(self.segment.header.number, later as u64);
-                record::open(&bytes[later..], seed).is_some_and(|(head, _)| head.durable >= next)
-            }),
+        let here = || Err(self.damaged(at as u64, next));
+        if let Some(end) = self.end {
+            return if end > next { here() } else { Ok(()) };
+        }
+        let is_durable = |later: usize| {
+            let seed = seed(self.segment.header.number, later as u64);
+            record::open(&bytes[later..], seed).is_some_and(|(head, _)| head.durable >= next)
         };
-        if damaged { Err(self.damaged(at as u64, next)) } else { Ok(()) }
+        if (at..bytes.len()).step_by(ALIGN).any(is_durable) {
+            return here();
+        }
+        match self.later {
+            _ if self.durable < next => Ok(()),
+            // That one was begun because this one was full.
+            Some(later) => Err(Damage::Record {
+                file: later.to_owned(),
+                offset: segment::HEADER_BYTES,
+                revision: next,
+            }),
+            None => here(),
+        }
     }
 
     fn damaged(&self, offset: u64, revision: Revision) -> Damage {

@@ -15,7 +15,6 @@ use std::sync::Arc;
 
 use twox_hash::XxHash3_64;
 
-use super::record::{self, Record};
 use crate::disk::{Disk, DiskFile};
 use crate::revision::Revision;
 
@@ -104,9 +103,9 @@ impl Segment {
         self.last
     }
 
-    /// Bytes that a record may still have; a mark fits behind it.
+    /// Bytes that a record may still have.
     pub(super) fn room(&self) -> u64 {
-        self.len.saturating_sub(self.tail + record::HEADER_BYTES as u64)
+        self.len.saturating_sub(self.tail)
     }
 
     /// What the checksum of the next record begins with.
@@ -117,14 +116,6 @@ impl Segment {
     pub(super) fn advance(&mut self, bytes: u64, revision: Revision) {
         self.tail += bytes;
         self.last = revision;
-    }
-
-    /// Writes a mark at the tail, which stays where it is.
-    pub(super) fn write_mark(&self, mark: Record) -> io::Result<()> {
-        let mut bytes = record::begin(0);
-        record::pad(&mut bytes);
-        record::seal(&mut bytes, mark, self.seed());
-        self.file.write(self.tail, &bytes)
     }
 }
 
