@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const CRATES: [&str; 4] = ["edge-db", "edge-mq", "edge-stream", "edge-sync"];
 
 /// Modules that decide; the rest of their crate does what they say.
-const DECIDING: [&str; 30] = [
+const DECIDING: [&str; 32] = [
     "edge-db/src/batch.rs",
     "edge-db/src/catalog.rs",
     "edge-db/src/codec.rs",
@@ -21,7 +21,9 @@ const DECIDING: [&str; 30] = [
     "edge-db/src/log/chunk.rs",
     "edge-db/src/log/coalesce.rs",
     "edge-db/src/memory.rs",
+    "edge-db/src/resolve.rs",
     "edge-db/src/space.rs",
+    "edge-db/src/upkeep.rs",
     "edge-db/src/view.rs",
     "edge-mq/src/hub.rs",
     "edge-mq/src/packet.rs",

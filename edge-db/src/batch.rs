@@ -1,15 +1,18 @@
 //! One atomic change over tables, keyspaces, logs and cursors.
 
-use std::ops::Range;
+use std::fmt;
+use std::ops::{Range, RangeBounds};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{EncodeError, WriteError};
+use crate::error::{DecodeError, EncodeError, WriteError};
 use crate::log::LogOptions;
 use crate::queue::Commit;
 use crate::space::Space;
+use crate::upkeep::Hang;
 use crate::{Cursor, Db, Entry, Key, Keyspace, Log, Seq, Table, Time, codec};
 
 /// The longest key, in bytes.
@@ -52,18 +55,105 @@ pub struct Batch {
     refused: Option<WriteError>,
 }
 
-/// One operation, its keys complete with their space.
+/// Says whether a stored value is as expected.
+pub(crate) struct Test(
+    pub(crate) Box<dyn FnOnce(Option<Bytes>) -> Result<bool, DecodeError> + Send>,
+);
+
+/// Makes a new stored value of the old one; `None` is no value.
+pub(crate) struct Change(pub(crate) Box<ChangeFn>);
+
+type ChangeFn = dyn FnOnce(Option<Bytes>) -> Result<Option<Vec<u8>>, WriteError> + Send;
+
+impl fmt::Debug for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Test")
+    }
+}
+
+impl fmt::Debug for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Change")
+    }
+}
+
+/// One operation, its keys complete with their space. Those of the first group are resolved into
+/// the others in the commit's order.
 #[derive(Debug)]
 pub(crate) enum Op {
-    Put { key: Vec<u8>, value: Vec<u8> },
-    Delete { key: Vec<u8> },
-    Append { log: Space, entry: Entry, time: Time },
-    Advance { log: Space, cursor: Arc<str>, to: Seq },
-    RemoveCursor { log: Space, cursor: Arc<str> },
-    Clear { space: Space },
-    Trim { log: Space, before: Seq },
-    OpenLog { log: Space, name: Arc<str>, options: LogOptions },
-    OpenCursor { log: Space, cursor: Arc<str> },
+    Check {
+        table: Arc<str>,
+        key: Vec<u8>,
+        test: Test,
+    },
+    CheckRange {
+        table: Arc<str>,
+        from: Vec<u8>,
+        to: Vec<u8>,
+        digest: u64,
+    },
+    Update {
+        table: Arc<str>,
+        key: Vec<u8>,
+        change: Change,
+    },
+    /// Gives an index the entry of a row that was there before it.
+    IndexRow {
+        key: Vec<u8>,
+        index: Arc<str>,
+    },
+    /// Counts a table anew.
+    Recount {
+        space: Space,
+    },
+    /// What hangs on a table from now on; not stored.
+    Hang {
+        space: Space,
+        table: Arc<str>,
+        hang: Hang,
+    },
+
+    DeleteRange {
+        from: Vec<u8>,
+        to: Vec<u8>,
+    },
+    Put {
+        key: Vec<u8>,
+        value: Vec<u8>,
+    },
+    Delete {
+        key: Vec<u8>,
+    },
+    Append {
+        log: Space,
+        entry: Entry,
+        time: Time,
+    },
+    Advance {
+        log: Space,
+        cursor: Arc<str>,
+        to: Seq,
+    },
+    RemoveCursor {
+        log: Space,
+        cursor: Arc<str>,
+    },
+    Clear {
+        space: Space,
+    },
+    Trim {
+        log: Space,
+        before: Seq,
+    },
+    OpenLog {
+        log: Space,
+        name: Arc<str>,
+        options: LogOptions,
+    },
+    OpenCursor {
+        log: Space,
+        cursor: Arc<str>,
+    },
 }
 
 impl Batch {
@@ -81,8 +171,7 @@ impl Batch {
         key: &K,
         value: &V,
     ) -> Result<(), EncodeError> {
-        let value = codec::encode(value, table.schema_version())
-            .map_err(|error| EncodeError { reason: error.to_string() })?;
+        let value = table.encode(value)?;
         self.check_handle(table.keyspace().db());
         let key = table.stored_key(key);
         self.push(key.len() + value.len(), key.len(), Op::Put { key, value });
@@ -94,6 +183,83 @@ impl Batch {
         self.check_handle(table.keyspace().db());
         let key = table.stored_key(key);
         self.push(key.len(), key.len(), Op::Delete { key });
+    }
+
+    /// Removes all rows whose keys lie in `range`: at the cost of one where nothing hangs on the
+    /// table, else one by one.
+    pub fn remove_range<K: Key, V>(&mut self, table: &Table<K, V>, range: impl RangeBounds<K>) {
+        self.check_handle(table.keyspace().db());
+        let (from, to) = table.stored_range(&range);
+        self.push(from.len() + to.len(), from.len().max(to.len()), Op::DeleteRange { from, to });
+    }
+
+    /// Changes a value in the commit's order: `change` gets the value as all earlier commits left
+    /// it, and gives the one to store, or `None` to remove it. It runs on the committer thread,
+    /// while other commits wait: it must be quick, and must not call this database.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let db = edge_db::Db::open(dir.path())?;
+    /// let seen = db.table::<String, u64>("seen")?;
+    /// let mut batch = db.batch();
+    /// batch.update(&seen, &"lab".to_owned(), |count| Some(count.unwrap_or(0) + 1));
+    /// batch.commit()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn update<K, V>(
+        &mut self,
+        table: &Table<K, V>,
+        key: &K,
+        change: impl FnOnce(Option<V>) -> Option<V> + Send + 'static,
+    ) where
+        K: Key + 'static,
+        V: Serialize + DeserializeOwned + 'static,
+    {
+        self.check_handle(table.keyspace().db());
+        let key = table.stored_key(key);
+        let name = table.keyspace().shared_name();
+        let (bytes, table) = (key.len(), table.clone());
+        let change = Change(Box::new(move |stored| {
+            let named = || table.name().to_owned();
+            let old = stored.map(|stored| table.decode(&stored)).transpose();
+            let old = old.map_err(|source| WriteError::Value { table: named(), source })?;
+            let new = change(old.flatten()).map(|new| table.encode(&new)).transpose();
+            new.map_err(|source| WriteError::Encode { table: named(), source })
+        }));
+        self.push(2 * bytes, bytes, Op::Update { table: name, key, change });
+    }
+
+    /// Lets the batch be stored only if the key holds this value, or none, when its turn comes;
+    /// else the commit is refused with [`WriteError::Conflict`]. What the batch itself did to the
+    /// key before counts.
+    ///
+    /// # Errors
+    /// When serde cannot encode the value; the batch is as it was.
+    pub fn expect<K, V>(
+        &mut self,
+        table: &Table<K, V>,
+        key: &K,
+        value: Option<&V>,
+    ) -> Result<(), EncodeError>
+    where
+        K: Key + 'static,
+        V: Serialize + DeserializeOwned + 'static,
+    {
+        self.check_handle(table.keyspace().db());
+        let expected = value.map(|value| table.encode_plain(value)).transpose()?;
+        let key = table.stored_key(key);
+        let name = table.keyspace().shared_name();
+        let bytes = key.len() + expected.as_ref().map_or(0, Vec::len);
+        let table = table.clone();
+        let test = Test(Box::new(move |stored| {
+            // Compared as this handle would store it, so that an older version of it counts.
+            let found = stored.map(|stored| table.decode(&stored)).transpose()?.flatten();
+            let found = found.map(|found| table.encode_plain(&found)).transpose();
+            Ok(found.is_ok_and(|found| found == expected))
+        }));
+        let key_bytes = key.len();
+        self.push(bytes, key_bytes, Op::Check { table: name, key, test });
+        Ok(())
     }
 
     /// Stores bytes under a key, in place of earlier ones.
@@ -151,6 +317,18 @@ impl Batch {
     pub fn trim(&mut self, log: &Log, before: Seq) {
         self.check_handle(log.db());
         self.push(0, 0, Op::Trim { log: log.space(), before });
+    }
+
+    pub(crate) fn push_system(&mut self, op: Op) {
+        self.push(0, 0, op);
+    }
+
+    /// Puts conditions in front of everything else.
+    pub(crate) fn check_first(&mut self, checks: impl Iterator<Item = Op>) {
+        let mut ops: Vec<Op> = checks.collect();
+        self.bytes += ops.len() * OPERATION_BYTES;
+        ops.append(&mut self.ops);
+        self.ops = ops;
     }
 
     pub(crate) fn open_log(&mut self, log: Space, name: Arc<str>, options: LogOptions) {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,6 +10,7 @@ use crate::codec;
 use crate::error::{DecodeError, OpenError, ReadError};
 use crate::log::LogOptions;
 use crate::space::{Space, end_of_prefix, without_space};
+use crate::upkeep::{Hang, IndexUpkeep, Upkeeps};
 use crate::view::{self, View};
 
 const MAX_NAME_BYTES: usize = 255;
@@ -23,6 +25,22 @@ pub(crate) enum Kind {
     /// With the encoding of its keys.
     Table(String),
     Log(LogOptions),
+    /// Of a table, with the encoding of its own keys.
+    Index {
+        table: Space,
+        is_unique: bool,
+        key: String,
+        is_ready: bool,
+    },
+    /// The table's rows are counted.
+    Count {
+        table: Space,
+    },
+    /// The table's changes go into this log.
+    Capture {
+        table: Space,
+        log: Space,
+    },
 }
 
 impl Kind {
@@ -31,12 +49,22 @@ impl Kind {
             Kind::Keyspace => "a keyspace".to_owned(),
             Kind::Table(key) => format!("a table with keys of kind {key}"),
             Kind::Log(_) => "a log".to_owned(),
+            Kind::Index { is_unique, key, .. } => {
+                let unique = if *is_unique { "a unique" } else { "an" };
+                format!("{unique} index with keys of kind {key}")
+            }
+            Kind::Count { .. } => "a count".to_owned(),
+            Kind::Capture { .. } => "a change log".to_owned(),
         }
     }
 
     fn is_same(&self, other: &Kind) -> bool {
         match (self, other) {
-            (Kind::Log(_), Kind::Log(_)) => true,
+            (Kind::Log(_), Kind::Log(_)) | (Kind::Capture { .. }, Kind::Capture { .. }) => true,
+            (
+                Kind::Index { is_unique, key, .. },
+                Kind::Index { is_unique: other_unique, key: other_key, .. },
+            ) => is_unique == other_unique && key == other_key,
             _ => self == other,
         }
     }
@@ -99,6 +127,33 @@ impl Catalog {
             }),
             None => Ok(Found::New(Named { space: self.next, kind })),
         }
+    }
+
+    /// What hangs on tables; indexes without the code that keeps them.
+    pub(crate) fn upkeeps(&self) -> Upkeeps {
+        let mut upkeeps = Upkeeps::default();
+        for (name, named) in &self.names {
+            let mut parts = name.split('\0');
+            let table: Arc<str> = parts.next().unwrap_or_default().into();
+            let index = parts.next_back().unwrap_or_default().into();
+            match named.kind {
+                Kind::Index { table: space, is_unique, .. } => {
+                    let index =
+                        IndexUpkeep { name: index, space: named.space, is_unique, extract: None };
+                    upkeeps.hang(space, table, Hang::Index(index));
+                }
+                Kind::Count { table: space } => upkeeps.hang(space, table, Hang::Count),
+                Kind::Capture { table: space, log } => {
+                    upkeeps.hang(space, table, Hang::Capture(log));
+                }
+                _ => {}
+            }
+        }
+        upkeeps
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) -> Option<Named> {
+        self.names.remove(name)
     }
 
     /// Notes a name that has been stored.

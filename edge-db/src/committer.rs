@@ -5,17 +5,21 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::Seq;
-use crate::batch::Receipt;
+use crate::batch::{Op, Receipt};
 use crate::catalog::Catalog;
 use crate::db::Shared;
 use crate::error::{ReadError, StoreError, WriteError};
 use crate::journal::{Journal, record};
 use crate::ledger::{Ledger, StoredChunk};
 use crate::log::{chunk, chunk_last};
+use crate::memory::MemoryTable;
 use crate::queue::{Outcome, Pending};
+use crate::resolve::{Resolver, is_plain};
+use crate::revision::Revision;
 use crate::space::Space;
 use crate::store::{Store, Write};
+use crate::upkeep::Upkeeps;
+use crate::{Seq, Time};
 
 /// A group is one record; larger ones make the first waiter wait for the last one's bytes.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
@@ -29,13 +33,19 @@ pub(crate) struct Committer {
     shared: Arc<Shared>,
     journal: Journal,
     ledger: Ledger,
+    upkeeps: Upkeeps,
     /// Bytes in the journal since the active table was begun.
     journaled: u64,
 }
 
 impl Committer {
-    pub(crate) fn new(shared: Arc<Shared>, journal: Journal, ledger: Ledger) -> Committer {
-        Committer { shared, journal, ledger, journaled: 0 }
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        journal: Journal,
+        ledger: Ledger,
+        upkeeps: Upkeeps,
+    ) -> Committer {
+        Committer { shared, journal, ledger, upkeeps, journaled: 0 }
     }
 
     /// Runs until the queue is closed, and drained where that was asked for.
@@ -76,10 +86,10 @@ impl Committer {
     fn commit(&mut self, group: Vec<Pending>) -> Result<(), StoreError> {
         let mut waiters = Vec::with_capacity(group.len());
         let mut failed = None;
+        let mut staged = Staged::default();
         for pending in group {
-            let mut oldest = |log, from| oldest_chunks(&self.shared.store, log, from);
             let outcome = match &failed {
-                None => self.ledger.admit(pending.ops, &mut oldest),
+                None => self.admit(pending.ops, &mut staged),
                 Some(error) => Err(WriteError::Store(StoreError::clone(error))),
             };
             if let Err(WriteError::Store(error)) = &outcome {
@@ -98,6 +108,29 @@ impl Committer {
             drop(done.send(told(outcome, &result)));
         }
         result
+    }
+
+    /// Stages one batch behind those of its group.
+    fn admit(&mut self, mut ops: Vec<Op>, staged: &mut Staged) -> Outcome {
+        self.take_hangs(&mut ops);
+        let store = &self.shared.store;
+        let ops = if is_plain(&ops, &self.upkeeps) {
+            ops
+        } else {
+            staged.catch_up(self.ledger.staged());
+            Resolver::new(store, &self.upkeeps, &staged.table, Time::now()).resolve(ops)?
+        };
+        let mut oldest = |log, from| oldest_chunks(store, log, from);
+        self.ledger.admit(ops, &mut oldest)
+    }
+
+    /// From here on these tables are kept as their handles say.
+    fn take_hangs(&mut self, ops: &mut Vec<Op>) {
+        for op in ops.extract_if(.., |op| matches!(op, Op::Hang { .. })) {
+            if let Op::Hang { space, table, hang } = op {
+                self.upkeeps.hang(space, table, hang);
+            }
+        }
     }
 
     /// Makes a group durable, then visible, then known.
@@ -135,6 +168,22 @@ impl Committer {
             other => WriteError::Store(StoreError::new("read", other)),
         })?;
         Ok(())
+    }
+}
+
+/// What the group has staged, as a table to look into.
+#[derive(Debug, Default)]
+struct Staged {
+    table: Arc<MemoryTable>,
+    /// How many writes are in it.
+    writes: usize,
+}
+
+impl Staged {
+    fn catch_up(&mut self, writes: &[Write]) {
+        let [zero, one] = [Revision::ZERO, Revision::ZERO.next()];
+        self.table.apply(writes[self.writes..].to_vec(), one, zero);
+        self.writes = writes.len();
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::batch::Batch;
+use crate::batch::{Batch, Op};
 use crate::builder::DbBuilder;
 use crate::catalog::{Catalog, FORMAT_KEY, Found, Kind, Named, system_error};
 use crate::claim::Claims;
@@ -88,7 +88,7 @@ impl Db {
     /// # Errors
     /// When the name is something else, or could not be stored.
     pub fn keyspace(&self, name: &str) -> Result<Keyspace, OpenError> {
-        let named = self.named(name, Kind::Keyspace)?;
+        let named = self.user_named(name, Kind::Keyspace)?;
         Ok(Keyspace::new(self.clone(), named.space, name.into()))
     }
 
@@ -97,7 +97,7 @@ impl Db {
     /// # Errors
     /// When the name is something else or has other keys, or could not be stored.
     pub fn table<K: Key, V>(&self, name: &str) -> Result<Table<K, V>, OpenError> {
-        let named = self.named(name, Kind::Table(K::kind().into_owned()))?;
+        let named = self.user_named(name, Kind::Table(K::kind().into_owned()))?;
         Ok(Table::new(Keyspace::new(self.clone(), named.space, name.into())))
     }
 
@@ -107,7 +107,7 @@ impl Db {
     /// # Errors
     /// When the name is something else, or could not be stored.
     pub fn log(&self, name: &str) -> Result<Log, OpenError> {
-        let named = self.named(name, Kind::Log(LogOptions::new()))?;
+        let named = self.user_named(name, Kind::Log(LogOptions::new()))?;
         Ok(Log::new(self.clone(), named.space, name.into()))
     }
 
@@ -117,7 +117,7 @@ impl Db {
     /// When the name is something else, or could not be stored.
     pub fn log_with(&self, name: &str, options: LogOptions) -> Result<Log, OpenError> {
         let wanted = Kind::Log(options);
-        let named = self.named(name, wanted.clone())?;
+        let named = self.user_named(name, wanted.clone())?;
         if named.kind != wanted {
             let named = Named { space: named.space, kind: wanted };
             self.store_name(name, &named)?;
@@ -221,6 +221,7 @@ impl Db {
         let is_new = check_format(&view)?;
         let catalog = Catalog::read(&view)?;
         let ledger = Ledger::read(&view, &catalog)?;
+        let upkeeps = catalog.upkeeps();
         drop(view);
         let shared = Arc::new(Shared {
             store,
@@ -235,7 +236,7 @@ impl Db {
         };
         // From here on dropping it ends the threads that were started.
         let db = Db { inner: Arc::new(inner) };
-        let committer = Committer::new(Arc::clone(&shared), journal, ledger);
+        let committer = Committer::new(Arc::clone(&shared), journal, ledger, upkeeps);
         let no_thread = |source| OpenError::Folder { place, source };
         spawn("edge-db-commit", move || committer.run())
             .and_then(|()| {
@@ -258,7 +259,15 @@ impl Db {
         Arc::ptr_eq(&self.inner, &other.inner)
     }
 
-    fn named(&self, name: &str, kind: Kind) -> Result<Named, OpenError> {
+    /// Names with a zero are the database's own.
+    fn user_named(&self, name: &str, kind: Kind) -> Result<Named, OpenError> {
+        if name.contains('\0') {
+            return Err(OpenError::Name { bytes: name.len() });
+        }
+        self.named(name, kind)
+    }
+
+    pub(crate) fn named(&self, name: &str, kind: Kind) -> Result<Named, OpenError> {
         // Held over the commit, so that two callers do not give one name two spaces.
         let mut catalog = self.inner.catalog.lock();
         match catalog.find(name, kind)? {
@@ -269,6 +278,34 @@ impl Db {
                 Ok(named)
             }
         }
+    }
+
+    /// Stores that a name is something else now.
+    pub(crate) fn rename_kind(
+        &self,
+        name: &str,
+        space: Space,
+        kind: Kind,
+    ) -> Result<(), WriteError> {
+        let mut catalog = self.inner.catalog.lock();
+        let named = Named { space, kind };
+        self.store_name(name, &named)?;
+        catalog.insert(name, named);
+        Ok(())
+    }
+
+    /// Removes a name and everything in its space.
+    pub(crate) fn remove_name(&self, name: &str) -> Result<(), WriteError> {
+        let mut catalog = self.inner.catalog.lock();
+        let Some(named) = catalog.remove(name) else { return Ok(()) };
+        let mut batch = self.batch();
+        batch.push_system(Op::Clear { space: named.space });
+        batch.push_system(Op::Delete { key: Space::CATALOG.key(name.as_bytes()) });
+        let removed = batch.commit().map(drop);
+        if removed.is_err() {
+            catalog.insert(name, named);
+        }
+        removed
     }
 
     fn store_name(&self, name: &str, named: &Named) -> Result<(), WriteError> {

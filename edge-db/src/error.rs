@@ -86,8 +86,8 @@ pub enum OpenError {
         /// What it was asked for as.
         wanted: String,
     },
-    /// A name is 1 to 255 bytes long.
-    #[error("a name has 1 to 255 bytes, this one has {bytes}")]
+    /// A name is 1 to 255 bytes long, none of them zero.
+    #[error("a name has 1 to 255 bytes, none of them zero; this one has {bytes}")]
     Name {
         /// How long the name is.
         bytes: usize,
@@ -165,6 +165,59 @@ pub enum WriteError {
         /// How long it may be.
         limit_bytes: usize,
     },
+    /// What a batch expected of a value is not so any more: somebody else was first. Read again
+    /// and decide anew.
+    #[error("`{table}` was changed by somebody else")]
+    Conflict {
+        /// The table or keyspace.
+        table: String,
+    },
+    /// Another row has this value of a unique index.
+    #[error("another row of `{table}` has the same value of the unique index `{index}`")]
+    NotUnique {
+        /// The table.
+        table: String,
+        /// Its index.
+        index: String,
+    },
+    /// A count is kept of the table, and expiry is no commit that could change it: its rows
+    /// cannot expire.
+    #[error("rows of `{table}` cannot expire: a count is kept of them")]
+    CountedExpires {
+        /// The table.
+        table: String,
+    },
+    /// A table has an index that was not opened since the database was: how it is kept is not
+    /// known. Open it, or remove it.
+    #[error("`{table}` has the index `{index}`: open it before writing to the table")]
+    IndexNotOpen {
+        /// The table.
+        table: String,
+        /// Its index.
+        index: String,
+    },
+    /// A value that the batch looks at, to change it or to keep an index, cannot be decoded.
+    #[error("could not decode a value of `{table}`")]
+    Value {
+        /// The table.
+        table: String,
+        /// What does not fit.
+        source: DecodeError,
+    },
+    /// A function given to an update or an index panicked.
+    #[error("a function that `{table}` was given panicked")]
+    Panicked {
+        /// The table.
+        table: String,
+    },
+    /// A changed value cannot be encoded.
+    #[error("could not encode a value of `{table}`")]
+    Encode {
+        /// The table.
+        table: String,
+        /// Why.
+        source: EncodeError,
+    },
     /// A handle in the batch came from another database.
     #[error("batch mixes handles of two databases")]
     ForeignHandle,
@@ -182,7 +235,13 @@ pub enum WriteError {
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("value cannot be encoded: {reason}")]
 pub struct EncodeError {
-    pub(crate) reason: String,
+    reason: String,
+}
+
+impl EncodeError {
+    pub(crate) fn new(error: impl fmt::Display) -> EncodeError {
+        EncodeError { reason: error.to_string() }
+    }
 }
 
 /// Why a shutdown was not complete at its deadline.

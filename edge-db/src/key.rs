@@ -6,7 +6,8 @@ use crate::{Seq, Time};
 
 /// A key of a [`Table`](crate::Table): its encoding sorts, byte by byte, as the values sort.
 ///
-/// Integers are big-endian with the sign bit turned, so they take their fixed width. Text and
+/// Integers are big-endian with the sign bit turned, so they take their fixed width; floats are
+/// turned so that they sort by `total_cmp`. Text and
 /// bytes are ended by `00 00`, with a `00` inside written as `00 FF`, so that they can stand
 /// before other parts of a tuple. The encoding is part of the file format: it never changes for a
 /// given [`Key::kind`].
@@ -69,6 +70,29 @@ macro_rules! signed_key {
 
 unsigned_key!(u8, u16, u32, u64, u128);
 signed_key!(i8 as u8, i16 as u16, i32 as u32, i64 as u64, i128 as u128);
+
+macro_rules! float_key {
+    ($($float:ty as $int:ty),*) => {$(
+        /// Sorts as [`total_cmp`](<$float>::total_cmp) does: -0.0 before 0.0, NaN at the ends.
+        impl Key for $float {
+            fn kind() -> Cow<'static, str> {
+                stringify!($float).into()
+            }
+            fn encode(&self, out: &mut Vec<u8>) {
+                let bits = self.to_bits().cast_signed();
+                // Larger magnitudes of negative numbers sort first.
+                (bits ^ ((bits >> (<$int>::BITS - 1)) & <$int>::MAX)).encode(out);
+            }
+            fn decode(bytes: &mut &[u8]) -> Option<Self> {
+                let turned = <$int>::decode(bytes)?;
+                let bits = turned ^ ((turned >> (<$int>::BITS - 1)) & <$int>::MAX);
+                Some(<$float>::from_bits(bits.cast_unsigned()))
+            }
+        }
+    )*};
+}
+
+float_key!(f32 as i32, f64 as i64);
 
 impl Key for bool {
     fn kind() -> Cow<'static, str> {
@@ -198,6 +222,14 @@ mod tests {
             b in any::<(String, i64, Vec<u8>, u16)>(),
         ) {
             prop_assert_eq!(encoded(&a).cmp(&encoded(&b)), a.cmp(&b));
+        }
+
+        #[test]
+        fn floats_sort_as_their_total_order(a in any::<f64>(), b in any::<f64>(), c in any::<f32>()) {
+            prop_assert_eq!(encoded(&a).cmp(&encoded(&b)), a.total_cmp(&b));
+            let back = decode_whole::<f64>(&encoded(&a)).map(f64::to_bits);
+            prop_assert_eq!(back, Some(a.to_bits()));
+            prop_assert_eq!(decode_whole::<f32>(&encoded(&c)).map(f32::to_bits), Some(c.to_bits()));
         }
 
         #[test]

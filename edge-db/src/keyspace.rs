@@ -110,6 +110,16 @@ impl Keyspace {
         Watch::new(&self.signal)
     }
 
+    /// Wakes when a key that begins with `prefix` was put or deleted; with a whole key, when that
+    /// was, or one that it is the front of.
+    pub fn watch_prefix(&self, prefix: impl AsRef<[u8]>) -> Watch {
+        Watch::new(&self.db.signal(self.space.key(prefix.as_ref())))
+    }
+
+    pub(crate) fn shared_name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
+    }
+
     pub(crate) fn db(&self) -> &Db {
         &self.db
     }

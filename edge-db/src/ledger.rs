@@ -123,6 +123,11 @@ impl Ledger {
         std::mem::take(&mut self.writes)
     }
 
+    /// What was staged in this group, but for chunks that are still being filled.
+    pub(crate) fn staged(&self) -> &[Write] {
+        &self.writes
+    }
+
     fn log(&mut self, log: Space) -> &mut LogLedger {
         self.logs.get_mut(&log).expect("a log is registered before its handle is given out")
     }
@@ -223,6 +228,15 @@ impl Ledger {
                 self.writes.push(Write::Delete(log.cursor_key(&cursor).into()));
                 self.log(log).cursors.remove(&cursor);
             }
+            Op::DeleteRange { from, to } => {
+                self.writes.push(Write::DeleteRange(from.into(), to.into()));
+            }
+            Op::Check { .. }
+            | Op::CheckRange { .. }
+            | Op::Update { .. }
+            | Op::IndexRow { .. }
+            | Op::Recount { .. }
+            | Op::Hang { .. } => unreachable!("resolved before"),
             Op::Clear { space } => {
                 let (from, to) = (space.prefix().to_vec(), space.next().prefix().to_vec());
                 self.writes.push(Write::DeleteRange(from.into(), to.into()));

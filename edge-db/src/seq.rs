@@ -90,6 +90,13 @@ impl Time {
         Time::from(SystemTime::now())
     }
 
+    /// This much later.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Time {
+        let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        Time(self.0.saturating_add(micros))
+    }
+
     /// The time that passed from `earlier` to here; zero if it is not earlier.
     pub fn since(self, earlier: Time) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

@@ -6,6 +6,7 @@
 //! | 1 log state | log's space | first, next, bytes, dropped |
 //! | 2 cursors | log's space, cursor's name | position |
 //! | 3 settled | none; in the tree only | the last commit that the tree has |
+//! | 4 counts | table's space | how many rows it has |
 //! | 16.. | as the owner says; in a Log the position of a chunk's last record | raw bytes, a value, a chunk |
 
 use crate::Seq;
@@ -22,6 +23,7 @@ impl Space {
     const CURSORS: Space = Space(2);
     /// Its prefix is the one key.
     pub(crate) const SETTLED: Space = Space(3);
+    const COUNTS: Space = Space(4);
     /// The first one that the catalog gives out.
     pub(crate) const FIRST: Space = Space(16);
 
@@ -31,6 +33,16 @@ impl Space {
 
     pub(crate) fn prefix(self) -> [u8; 4] {
         self.0.to_be_bytes()
+    }
+
+    /// The space that a complete key lies in.
+    pub(crate) fn of(key: &[u8]) -> Option<Space> {
+        key.first_chunk().map(|prefix| Space(u32::from_be_bytes(*prefix)))
+    }
+
+    /// The key of this table's count.
+    pub(crate) fn count_key(self) -> Vec<u8> {
+        Space::COUNTS.key(&self.prefix())
     }
 
     /// `key` in this space.

@@ -7,9 +7,10 @@
 
 mod settling;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
@@ -17,11 +18,13 @@ use parking_lot::{Mutex, RwLock};
 use settling::Settling;
 pub(crate) use settling::settle_until_stopped;
 
+use crate::Time;
 use crate::disk::{Disk, DiskLock, LockError};
 use crate::error::{OpenError, ReadError, StoreError};
 use crate::journal::{Journal, replay};
 use crate::memory::{Found, MemoryTable};
 use crate::revision::Revision;
+use crate::space::Space;
 use crate::tree::{FILE, Tree, TreeView};
 use crate::view::View;
 
@@ -55,7 +58,7 @@ pub(crate) struct Limits {
     /// For the journal in all.
     pub(crate) journal_bytes: u64,
     /// A table with something in it is frozen after about this.
-    pub(crate) table_age: std::time::Duration,
+    pub(crate) table_age: Duration,
 }
 
 #[derive(Debug)]
@@ -69,6 +72,15 @@ pub(crate) struct Store {
     /// How many views are open at each revision.
     readers: Mutex<BTreeMap<Revision, usize>>,
     settling: Settling,
+    /// Spaces with values that expire, and when they were last rid of those.
+    expiring: Mutex<HashMap<Space, Expiring>>,
+}
+
+/// How values of a space expire.
+#[derive(Debug, Clone, Copy)]
+struct Expiring {
+    age: Duration,
+    swept: Time,
 }
 
 /// What a read looks into, from top to bottom. Replaced whole.
@@ -121,6 +133,7 @@ impl Store {
             visible: AtomicU64::new(found.last().get()),
             readers: Mutex::default(),
             settling: Settling::new(settled),
+            expiring: Mutex::default(),
         };
         let journal = Journal::new(disk, &found, limits.journal_bytes);
         Ok((store, journal, tree))
@@ -164,6 +177,25 @@ impl Store {
                 readers.remove(&revision);
             }
         }
+    }
+
+    /// Says that values of this space expire after about this time.
+    pub(crate) fn expires(&self, space: Space, age: Duration) {
+        let mut expiring = self.expiring.lock();
+        let known = expiring.entry(space).or_insert(Expiring { age, swept: Time::now() });
+        known.age = known.age.min(age);
+    }
+
+    /// The spaces that are worth looking through for expired values now.
+    fn due_spaces(&self, now: Time) -> Vec<Space> {
+        let mut expiring = self.expiring.lock();
+        let due = |known: &Expiring| now.since(known.swept) >= known.age / 10;
+        let due = expiring.iter_mut().filter(|(_, known)| due(known));
+        due.map(|(space, known)| {
+            known.swept = now;
+            *space
+        })
+        .collect()
     }
 
     /// The last commit that reads see.

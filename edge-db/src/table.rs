@@ -2,18 +2,21 @@
 
 use std::marker::PhantomData;
 use std::ops::{Bound, RangeBounds};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::Snapshot;
-use crate::codec;
-use crate::error::{ReadError, StoreError};
+use crate::codec::{self, Codec, Stored};
+use crate::error::{DecodeError, EncodeError, ReadError, StoreError, WriteError};
 use crate::key::{Key, decode_whole};
-use crate::keyspace::{Keyspace, as_slice};
-use crate::space::{end_of_prefix, without_space};
+use crate::keyspace::Keyspace;
+use crate::space::{Space, end_of_prefix, without_space};
 use crate::view::{self, View};
 use crate::watch::Watch;
+use crate::{Snapshot, Time};
 
 /// An ordered map from keys to values. Writes go through a [`Batch`](crate::Batch).
 ///
@@ -37,16 +40,49 @@ use crate::watch::Watch;
 pub struct Table<K, V> {
     keyspace: Keyspace,
     schema_version: u8,
+    codec: Codec,
+    expire_after: Option<Duration>,
+    migrate: Option<Migrate<V>>,
     types: PhantomData<Types<K, V>>,
 }
 
 /// A table takes and gives keys and values, and holds none: it is `Send` and `Sync` for all types.
 type Types<K, V> = fn(K, V) -> (K, V);
 
+/// Makes a value of one that was stored under another schema version.
+type Migrate<V> = Arc<dyn Fn(OldValue<'_>) -> Result<V, DecodeError> + Send + Sync>;
+
+/// A value as another schema version stored it; given to [`Table::migrate`]'s function.
+#[derive(Debug, Clone, Copy)]
+pub struct OldValue<'a> {
+    stored: Stored<'a>,
+}
+
+impl OldValue<'_> {
+    /// The schema version that it was stored under.
+    pub fn version(&self) -> u8 {
+        self.stored.version
+    }
+
+    /// The value as the type that it had then.
+    ///
+    /// # Errors
+    /// When it is no such value.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        self.stored.decode()
+    }
+}
+
 impl<K, V> Clone for Table<K, V> {
     fn clone(&self) -> Self {
-        let keyspace = self.keyspace.clone();
-        Table { keyspace, schema_version: self.schema_version, types: PhantomData }
+        Table {
+            keyspace: self.keyspace.clone(),
+            schema_version: self.schema_version,
+            codec: self.codec,
+            expire_after: self.expire_after,
+            migrate: self.migrate.clone(),
+            types: PhantomData,
+        }
     }
 }
 
@@ -58,13 +94,62 @@ impl<K, V> std::fmt::Debug for Table<K, V> {
 
 impl<K, V> Table<K, V> {
     pub(crate) fn new(keyspace: Keyspace) -> Table<K, V> {
-        Table { keyspace, schema_version: 0, types: PhantomData }
+        Table {
+            keyspace,
+            schema_version: 0,
+            codec: Codec::Bincode,
+            expire_after: None,
+            migrate: None,
+            types: PhantomData,
+        }
     }
 
     /// Reads and writes values under this schema version; 0 without this call.
     #[must_use]
     pub fn version(mut self, schema_version: u8) -> Table<K, V> {
         self.schema_version = schema_version;
+        self
+    }
+
+    /// Reads values of other schema versions through this function. They stay as they are until
+    /// they are inserted again.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let db = edge_db::Db::open(dir.path())?;
+    /// let rooms = db.table::<String, (f64, Option<u32>)>("rooms")?.version(1).migrate(|old| {
+    ///     Ok((old.decode::<f64>()?, None))             // version 0 had no second field
+    /// });
+    /// # let _: Option<_> = rooms.get(&"lab".to_owned())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn migrate(
+        mut self,
+        migrate: impl Fn(OldValue<'_>) -> Result<V, DecodeError> + Send + Sync + 'static,
+    ) -> Table<K, V> {
+        self.migrate = Some(Arc::new(migrate));
+        self
+    }
+
+    /// Writes values by postcard instead of bincode; both are read.
+    #[cfg(feature = "postcard")]
+    #[must_use]
+    pub fn postcard(mut self) -> Table<K, V> {
+        self.codec = Codec::Postcard;
+        self
+    }
+
+    /// Values that this handle inserts count as gone after this time, by the machine's clock. They
+    /// leave the disk when the table next settles after a tenth of it, at the cost of nobody's
+    /// commit. An expiry is no change: change logs do not have it.
+    ///
+    /// Every process that opens the table says so again; without it values are inserted for ever,
+    /// and what has expired stays on disk, unseen.
+    #[must_use]
+    pub fn expire_after(mut self, age: Duration) -> Table<K, V> {
+        self.expire_after = Some(age);
+        self.keyspace.db().shared().store.expires(self.keyspace.space(), age);
         self
     }
 
@@ -78,12 +163,19 @@ impl<K, V> Table<K, V> {
         self.keyspace.watch()
     }
 
-    pub(crate) fn keyspace(&self) -> &Keyspace {
-        &self.keyspace
+    pub(crate) fn expires(&self) -> bool {
+        self.expire_after.is_some()
     }
 
-    pub(crate) fn schema_version(&self) -> u8 {
-        self.schema_version
+    /// Lets values of this space leave the disk as those of the table do.
+    pub(crate) fn share_expiry(&self, space: Space) {
+        if let Some(age) = self.expire_after {
+            self.keyspace.db().shared().store.expires(space, age);
+        }
+    }
+
+    pub(crate) fn keyspace(&self) -> &Keyspace {
+        &self.keyspace
     }
 }
 
@@ -92,6 +184,71 @@ impl<K: Key, V> Table<K, V> {
         let mut stored = self.keyspace.space().prefix().to_vec();
         key.encode(&mut stored);
         stored
+    }
+
+    /// The stored keys from the first (included) to the second (excluded).
+    pub(crate) fn stored_range(&self, range: &impl RangeBounds<K>) -> (Vec<u8>, Vec<u8>) {
+        let space = self.keyspace.space();
+        // The next possible key behind one: it with a zero.
+        let behind = |key: &K| [self.stored_key(key), vec![0]].concat();
+        let from = match range.start_bound() {
+            Bound::Included(key) => self.stored_key(key),
+            Bound::Excluded(key) => behind(key),
+            Bound::Unbounded => space.prefix().to_vec(),
+        };
+        let to = match range.end_bound() {
+            Bound::Included(key) => behind(key),
+            Bound::Excluded(key) => self.stored_key(key),
+            Bound::Unbounded => space.next().prefix().to_vec(),
+        };
+        (from, to)
+    }
+}
+
+impl<K, V: Serialize> Table<K, V> {
+    /// As it is stored, to expire as this handle says.
+    pub(crate) fn encode(&self, value: &V) -> Result<Vec<u8>, EncodeError> {
+        let expires = self.expire_after.map(|age| Time::now().plus(age));
+        self.encode_until(value, expires)
+    }
+
+    pub(crate) fn encode_until(
+        &self,
+        value: &V,
+        expires: Option<Time>,
+    ) -> Result<Vec<u8>, EncodeError> {
+        let mut stored = codec::header_until(self.codec, self.schema_version, expires);
+        codec::encode_into(value, self.codec, &mut stored)?;
+        Ok(stored)
+    }
+
+    /// As it would be stored for ever, to compare.
+    pub(crate) fn encode_plain(&self, value: &V) -> Result<Vec<u8>, EncodeError> {
+        self.encode_until(value, None)
+    }
+}
+
+impl<K, V: DeserializeOwned> Table<K, V> {
+    /// The value in stored bytes; `None` if it has expired.
+    pub(crate) fn decode(&self, stored: &[u8]) -> Result<Option<V>, DecodeError> {
+        let stored = Stored::parse(stored)?;
+        if stored.expires.is_some() && stored.is_expired(Time::now()) {
+            return Ok(None);
+        }
+        if stored.version == self.schema_version {
+            return stored.decode().map(Some);
+        }
+        match &self.migrate {
+            Some(migrate) => migrate(OldValue { stored }).map(Some),
+            None => Err(DecodeError::SchemaVersion {
+                found: stored.version,
+                expected: self.schema_version,
+            }),
+        }
+    }
+
+    pub(crate) fn value(&self, stored: &[u8]) -> Result<Option<V>, ReadError> {
+        self.decode(stored).map_err(|source| self.keyspace.value_error(source))
     }
 }
 
@@ -102,7 +259,15 @@ impl<K: Key, V: DeserializeOwned> Table<K, V> {
     /// When the file cannot be read, or the value is of another type or version.
     pub fn get(&self, key: &K) -> Result<Option<V>, ReadError> {
         let stored = self.keyspace.db().shared().store.get(&self.stored_key(key))?;
-        stored.map(|stored| self.value(&stored)).transpose()
+        Ok(stored.map(|stored| self.value(&stored)).transpose()?.flatten())
+    }
+
+    /// Whether there is a value under `key`.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or the value is of another type or version.
+    pub fn contains(&self, key: &K) -> Result<bool, ReadError> {
+        self.get(key).map(|value| value.is_some())
     }
 
     /// All keys and values, in the order of the keys.
@@ -113,7 +278,7 @@ impl<K: Key, V: DeserializeOwned> Table<K, V> {
         self.iter_in(&self.keyspace.db().view()?)
     }
 
-    /// The keys in `range` and their values, in order.
+    /// The keys in `range` and their values, in order; `.rev()` for the other order.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -121,32 +286,95 @@ impl<K: Key, V: DeserializeOwned> Table<K, V> {
         self.range_in(&self.keyspace.db().view()?, &range)
     }
 
-    fn get_in(&self, view: &View, key: &K) -> Result<Option<V>, ReadError> {
+    /// Wakes when this row was put or removed.
+    pub fn watch_key(&self, key: &K) -> Watch {
+        Watch::new(&self.keyspace.db().signal(self.stored_key(key)))
+    }
+
+    /// Wakes when a row was put or removed whose key begins with these parts of a tuple.
+    pub fn watch_prefix<P: Key>(&self, parts: &P) -> Watch {
+        let mut prefix = self.keyspace.space().prefix().to_vec();
+        parts.encode(&mut prefix);
+        Watch::new(&self.keyspace.db().signal(prefix))
+    }
+
+    /// The rows whose keys begin with these parts of a tuple, in order: with keys
+    /// `(String, u32)`, all of one string by `prefix(&text)`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn prefix<P: Key>(&self, parts: &P) -> Result<Rows<K, V>, ReadError> {
+        let mut from = self.keyspace.space().prefix().to_vec();
+        parts.encode(&mut from);
+        let to = end_of_prefix(&from);
+        let to = to.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let range = self.keyspace.db().view()?.range(Bound::Included(&from), to)?;
+        Ok(Rows { range, table: self.clone() })
+    }
+
+    /// The row with the least key.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or the row is of another type or version.
+    pub fn first(&self) -> Result<Option<(K, V)>, ReadError> {
+        self.iter()?.next().transpose()
+    }
+
+    /// The row with the greatest key.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or the row is of another type or version.
+    pub fn last(&self) -> Result<Option<(K, V)>, ReadError> {
+        self.iter()?.next_back().transpose()
+    }
+
+    pub(crate) fn get_in(&self, view: &View, key: &K) -> Result<Option<V>, ReadError> {
         let stored = view.get(&self.stored_key(key))?;
-        stored.map(|stored| self.value(&stored)).transpose()
+        Ok(stored.map(|stored| self.value(&stored)).transpose()?.flatten())
     }
 
     fn iter_in(&self, view: &View) -> Result<Rows<K, V>, ReadError> {
-        let prefix = self.keyspace.space().prefix();
-        let end = end_of_prefix(&prefix);
-        let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        Ok(Rows { range: view.range(Bound::Included(&prefix), end)?, table: self.clone() })
+        self.range_in(view, &(..))
     }
 
-    fn range_in(&self, view: &View, range: &impl RangeBounds<K>) -> Result<Rows<K, V>, ReadError> {
-        let encoded = |key: &K| {
-            let mut bytes = Vec::new();
-            key.encode(&mut bytes);
-            bytes
-        };
-        let bounds = (range.start_bound().map(encoded), range.end_bound().map(encoded));
-        let (start, end) = self.keyspace.bounds(&bounds);
-        Ok(Rows { range: view.range(as_slice(&start), as_slice(&end))?, table: self.clone() })
+    pub(crate) fn range_in(
+        &self,
+        view: &View,
+        range: &impl RangeBounds<K>,
+    ) -> Result<Rows<K, V>, ReadError> {
+        let (from, to) = self.stored_range(range);
+        let range = view.range(Bound::Included(&from), Bound::Excluded(&to))?;
+        Ok(Rows { range, table: self.clone() })
     }
+}
 
-    fn value(&self, stored: &[u8]) -> Result<V, ReadError> {
-        codec::decode(stored, self.schema_version)
-            .map_err(|source| self.keyspace.value_error(source))
+impl<K, V> Table<K, V>
+where
+    K: Key + 'static,
+    V: Serialize + DeserializeOwned + 'static,
+{
+    /// Stores `new` if the key holds `old`, `None` being no value; says whether it did. One commit.
+    ///
+    /// # Errors
+    /// When it could not be stored.
+    pub fn compare_and_set(
+        &self,
+        key: &K,
+        old: Option<&V>,
+        new: Option<&V>,
+    ) -> Result<bool, WriteError> {
+        let refused = |source| WriteError::Encode { table: self.name().to_owned(), source };
+        let mut batch = self.keyspace.db().batch();
+        batch.expect(self, key, old).map_err(refused)?;
+        match new {
+            Some(new) => batch.insert(self, key, new).map_err(refused)?,
+            None => batch.remove(self, key),
+        }
+        match batch.commit() {
+            Ok(_) => Ok(true),
+            Err(WriteError::Conflict { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -157,10 +385,19 @@ pub struct Rows<K, V> {
 }
 
 impl<K: Key, V: DeserializeOwned> Rows<K, V> {
-    fn row(&self, entry: Result<(Bytes, Bytes), StoreError>) -> Result<(K, V), ReadError> {
-        let (key, stored) = entry?;
-        let key = decode_whole(without_space(&key));
-        Ok((key.ok_or_else(|| self.table.keyspace.key_error())?, self.table.value(&stored)?))
+    pub(crate) fn new(range: view::Range, table: Table<K, V>) -> Rows<K, V> {
+        Rows { range, table }
+    }
+
+    /// `None` for a row that has expired.
+    fn row(&self, entry: Result<(Bytes, Bytes), StoreError>) -> Option<Result<(K, V), ReadError>> {
+        let row = || {
+            let (key, stored) = entry?;
+            let Some(value) = self.table.value(&stored)? else { return Ok(None) };
+            let key = decode_whole(without_space(&key));
+            Ok(Some((key.ok_or_else(|| self.table.keyspace.key_error())?, value)))
+        };
+        row().transpose()
     }
 }
 
@@ -168,15 +405,23 @@ impl<K: Key, V: DeserializeOwned> Iterator for Rows<K, V> {
     type Item = Result<(K, V), ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let entry = self.range.next()?;
-        Some(self.row(entry))
+        loop {
+            let entry = self.range.next()?;
+            if let Some(row) = self.row(entry) {
+                return Some(row);
+            }
+        }
     }
 }
 
 impl<K: Key, V: DeserializeOwned> DoubleEndedIterator for Rows<K, V> {
     fn next_back(&mut self) -> Option<Self::Item> {
-        let entry = self.range.next_back()?;
-        Some(self.row(entry))
+        loop {
+            let entry = self.range.next_back()?;
+            if let Some(row) = self.row(entry) {
+                return Some(row);
+            }
+        }
     }
 }
 

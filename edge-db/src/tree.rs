@@ -14,6 +14,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use redb::{Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
+use crate::Time;
+use crate::codec;
 use crate::disk::Disk;
 use crate::error::StoreError;
 use crate::log::coalesce::Coalescer;
@@ -72,8 +74,14 @@ impl Tree {
     }
 
     /// Writes a memory table into the tree, and that everything up to `revision` is there now;
-    /// durable when this returns.
-    pub(crate) fn settle(&self, table: &MemoryTable, revision: Revision) -> Result<(), StoreError> {
+    /// durable when this returns. Values of the `due` spaces that have expired `now` go.
+    pub(crate) fn settle(
+        &self,
+        table: &MemoryTable,
+        revision: Revision,
+        due: &[Space],
+        now: Time,
+    ) -> Result<(), StoreError> {
         guarded("settle", || {
             let fail = |error: redb::Error| StoreError::new("settle", error);
             let is_written = || {
@@ -102,6 +110,12 @@ impl Tree {
                 let mut coalescer = Coalescer::default();
                 table.settle(erase, |key, value| coalescer.push(key, value, write))?;
                 coalescer.flush(write)?;
+                for space in due {
+                    let (from, to) = (space.prefix(), space.next().prefix());
+                    let is_kept = |_: &[u8], stored: &[u8]| !codec::is_expired(stored, now);
+                    let done = tree.borrow_mut().retain_in(from.as_slice()..to.as_slice(), is_kept);
+                    done.map_err(|e| fail(e.into()))?;
+                }
                 // A crash before the commit leaves the tree as it was, and the journal with it.
                 write(&Space::SETTLED.prefix(), Some(&revision.get().to_be_bytes()))?;
             }

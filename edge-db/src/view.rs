@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use crate::error::StoreError;
-use crate::memory::Found;
+use crate::memory::{Found, MemoryTable};
 use crate::revision::Revision;
 use crate::store::{Layers, Store};
 use crate::tree::{TreeEntry, TreeRange};
@@ -53,6 +53,18 @@ impl View {
 
     /// The entries between the bounds, in the order of their keys, from either end.
     pub(crate) fn range(&self, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<Range, StoreError> {
+        self.range_below(&[], Revision::ZERO, from, to)
+    }
+
+    /// [`View::range`] with tables on top that are not committed yet, seen at `at`, the younger
+    /// first.
+    pub(crate) fn range_below(
+        &self,
+        above: &[Arc<MemoryTable>],
+        at: Revision,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+    ) -> Result<Range, StoreError> {
         let mut range = Range {
             sides: Vec::new(),
             tree: None,
@@ -64,8 +76,10 @@ impl View {
             return Ok(range);
         }
         let Open { layers, revision, .. } = &*self.open;
-        for table in [Some(&layers.active), layers.frozen.as_ref()].into_iter().flatten() {
-            let side = Side::new(Arc::clone(table), from, to, *revision);
+        let committed = [Some(&layers.active), layers.frozen.as_ref()].into_iter().flatten();
+        let tables = above.iter().map(|table| (table, at));
+        for (table, at) in tables.chain(committed.map(|table| (table, *revision))) {
+            let side = Side::new(Arc::clone(table), from, to, at);
             range.sides.extend((!side.is_empty()).then_some(side));
         }
         range.tree = Some(layers.base.tree.range(from, to)?);

@@ -1,6 +1,7 @@
 //! Wakes readers when something was committed, so that nobody polls.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,6 +11,9 @@ use parking_lot::Mutex;
 
 use crate::store::Write;
 
+/// What every key begins with, and so every front.
+const SPACE_BYTES: usize = 4;
+
 /// Counts the commits that touched one thing.
 #[derive(Debug, Default)]
 pub(crate) struct Signal {
@@ -17,16 +21,30 @@ pub(crate) struct Signal {
     event: Event,
 }
 
-/// The signals of all spaces and cursors that somebody holds a handle to.
+/// The signals of all spaces, keys and prefixes that somebody holds a handle to.
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
-    /// By the front of the keys that it is about: a space, or all of a cursor's key.
-    by_prefix: Mutex<HashMap<Vec<u8>, Arc<Signal>>>,
+    by_prefix: Mutex<ByPrefix>,
+}
+
+#[derive(Debug, Default)]
+struct ByPrefix {
+    /// By the front of the keys that each is about.
+    signals: BTreeMap<Vec<u8>, Arc<Signal>>,
+    /// How long fronts are.
+    lengths: BTreeSet<usize>,
+    /// With so many signals those go that nobody holds any more.
+    sweep_at: usize,
 }
 
 impl Signals {
     pub(crate) fn get(&self, prefix: Vec<u8>) -> Arc<Signal> {
-        Arc::clone(self.by_prefix.lock().entry(prefix).or_default())
+        let mut by_prefix = self.by_prefix.lock();
+        if by_prefix.signals.len() >= by_prefix.sweep_at {
+            by_prefix.sweep();
+        }
+        by_prefix.lengths.insert(prefix.len());
+        Arc::clone(by_prefix.signals.entry(prefix).or_default())
     }
 
     /// The signals of everybody whom these writes concern, mostly once each.
@@ -36,15 +54,35 @@ impl Signals {
         let mut last = &[][..];
         for write in writes {
             let (Write::Put(key, _) | Write::Delete(key) | Write::DeleteRange(key, _)) = write;
-            let Some(space) = key.get(..4) else { continue };
-            touched.extend(by_prefix.get(key.as_ref()).map(Arc::clone));
             // Neighbouring writes mostly go to one space, which need not wake twice for them.
-            if space != last {
-                touched.extend(by_prefix.get(space).map(Arc::clone));
+            let is_new_space = key.get(..SPACE_BYTES).is_some_and(|space| space != last);
+            for &length in &by_prefix.lengths {
+                let Some(front) = key.get(..length) else { break };
+                if length != SPACE_BYTES || is_new_space {
+                    touched.extend(by_prefix.signals.get(front).map(Arc::clone));
+                }
             }
-            last = space;
+            if let Write::DeleteRange(from, to) = write
+                && from < to
+            {
+                let within = by_prefix.signals.range::<[u8], _>((
+                    Bound::Excluded(from.as_ref()),
+                    Bound::Excluded(to.as_ref()),
+                ));
+                touched.extend(within.map(|(_, signal)| Arc::clone(signal)));
+            }
+            last = key.get(..SPACE_BYTES).unwrap_or_default();
         }
         touched
+    }
+}
+
+impl ByPrefix {
+    /// Watches of single keys come and go.
+    fn sweep(&mut self) {
+        self.signals.retain(|_, signal| Arc::strong_count(signal) > 1);
+        self.lengths = self.signals.keys().map(Vec::len).collect();
+        self.sweep_at = (self.signals.len() * 2).max(256);
     }
 }
 

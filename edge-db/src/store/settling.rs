@@ -7,6 +7,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::{Base, Layers, Store};
+use crate::Time;
 use crate::error::StoreError;
 use crate::memory::MemoryTable;
 use crate::revision::Revision;
@@ -220,7 +221,8 @@ impl Settler<'_> {
         let layers = self.store.layers().map_err(closed)?;
         if let Some(table) = &layers.frozen {
             self.is_broken = true;
-            self.tree.settle(table, revision)?;
+            let now = Time::now();
+            self.tree.settle(table, revision, &self.store.due_spaces(now), now)?;
             self.is_broken = false;
         }
         drop(layers);
