@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::{Range, RangeBounds};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -51,6 +52,7 @@ pub struct Batch {
     db: Db,
     pub(crate) ops: Vec<Op>,
     bytes: usize,
+    pub(crate) within: Option<Duration>,
     /// The first operation that cannot be stored, told at the commit.
     refused: Option<WriteError>,
 }
@@ -158,7 +160,7 @@ pub(crate) enum Op {
 
 impl Batch {
     pub(crate) fn new(db: Db) -> Batch {
-        Batch { db, ops: Vec::new(), bytes: 0, refused: None }
+        Batch { db, ops: Vec::new(), bytes: 0, within: None, refused: None }
     }
 
     /// Stores a value under its key, in place of an earlier one.
@@ -343,6 +345,18 @@ impl Batch {
         self.push(key.len() + value.len(), key.len(), Op::Put { key, value });
     }
 
+    /// Lets the batch be visible and acknowledged before it is durable, for at most this long: a
+    /// power cut may lose it until then, never only a part of it, and never one before it. Without
+    /// this call a batch is durable before anybody sees it.
+    ///
+    /// For telemetry on slow flash: however many batches come within that time share one sync. It
+    /// shares that of a durable batch, if one comes. A disk that refuses the sync makes later
+    /// commits fail, until it has taken what it owes.
+    pub fn within(mut self, delay: Duration) -> Batch {
+        self.within = Some(delay);
+        self
+    }
+
     /// Operations that were added.
     pub fn len(&self) -> usize {
         self.ops.len()
@@ -375,6 +389,16 @@ impl Batch {
     pub fn commit_async(self) -> Commit {
         let db = self.db.clone();
         Commit::begin(db.shared(), self)
+    }
+
+    /// [`Batch::commit_async`], if there is room in the queue; else gives the batch back. Never
+    /// waits, whatever the disk does.
+    ///
+    /// # Errors
+    /// The batch itself: try later, or do without.
+    pub fn try_commit(self) -> Result<Commit, Box<Batch>> {
+        let db = self.db.clone();
+        Commit::try_begin(db.shared(), self).map_err(Box::new)
     }
 
     /// What makes the batch impossible before anything is looked at.

@@ -4,6 +4,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use crate::batch::{Op, Receipt};
 use crate::catalog::Catalog;
@@ -24,6 +25,16 @@ use crate::{Seq, Time};
 /// A group is one record; larger ones make the first waiter wait for the last one's bytes.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
 
+/// So many bytes are synced before they must be: what a sync that fails leaves to be written again
+/// is in memory until then.
+const UNSYNCED_BYTES: usize = 1024 * 1024;
+
+/// No delay is longer, so that adding it to a time is safe.
+const LONGEST_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Between two attempts to sync what is owed.
+const RETRY: Duration = Duration::from_millis(50);
+
 /// Chunks looked at in one step while room is made.
 const OLDEST_CHUNKS: usize = 64;
 
@@ -34,8 +45,12 @@ pub(crate) struct Committer {
     journal: Journal,
     ledger: Ledger,
     upkeeps: Upkeeps,
+    /// Whether the ledger must be read again.
+    is_stale: bool,
     /// Bytes in the journal since the active table was begun.
     journaled: u64,
+    /// When what is visible must be durable.
+    sync_by: Option<Instant>,
 }
 
 impl Committer {
@@ -45,33 +60,46 @@ impl Committer {
         ledger: Ledger,
         upkeeps: Upkeeps,
     ) -> Committer {
-        Committer { shared, journal, ledger, upkeeps, journaled: 0 }
+        Committer { shared, journal, ledger, upkeeps, is_stale: false, journaled: 0, sync_by: None }
     }
 
     /// Runs until the queue is closed, and drained where that was asked for.
     pub(crate) fn run(mut self) {
         let shared = Arc::clone(&self.shared);
-        while let Some(group) = shared.queue.take_group(GROUP_BYTES) {
-            let room = self.make_room();
-            if group.is_empty() {
-                continue;
-            }
-            let result = match room {
-                Ok(()) => self.commit(group),
-                Err(error) => {
-                    tell_all(group, &WriteError::Store(error));
-                    Ok(())
-                }
-            };
-            // The ledger is ahead of what is stored.
-            if result.is_err()
-                && let Err(error) = self.read_ledger()
-            {
-                shared.queue.close(error, false);
+        while let Some(group) = shared.queue.take_group(GROUP_BYTES, self.sync_by) {
+            let ready = self.get_ready();
+            if let Err(error) = ready {
+                tell_all(group, &WriteError::Store(error));
+            } else if !group.is_empty() {
+                // After an error the ledger is ahead of what is stored.
+                self.is_stale = self.commit(group).is_err();
             }
         }
+        // What was only acknowledged as visible; there is nobody left to tell.
+        drop(self.sync());
         drop(self);
         shared.queue.stopped();
+    }
+
+    /// Does what is due before a group is taken on.
+    fn get_ready(&mut self) -> Result<(), StoreError> {
+        if self.is_stale {
+            self.ledger = self.read_ledger()?;
+            self.is_stale = false;
+        }
+        if self.sync_by.is_some_and(|by| by <= now()) {
+            self.sync()?;
+        }
+        self.make_room()
+    }
+
+    fn sync(&mut self) -> Result<(), StoreError> {
+        let synced = self.journal.sync(self.shared.store.settled());
+        self.sync_by = match &synced {
+            Ok(()) => None,
+            Err(_) => Some(now() + RETRY),
+        };
+        synced.map_err(|error| StoreError::new("sync", error))
     }
 
     /// Begins a fresh memory table where the active one is full.
@@ -87,6 +115,8 @@ impl Committer {
         let mut waiters = Vec::with_capacity(group.len());
         let mut failed = None;
         let mut staged = Staged::default();
+        // The group is as durable as its strictest batch asks for.
+        let within = group.iter().map(|pending| pending.within).min().flatten();
         for pending in group {
             let outcome = match &failed {
                 None => self.admit(pending.ops, &mut staged),
@@ -101,7 +131,7 @@ impl Committer {
         let result = match failed {
             Some(error) => Err(error),
             None if writes.is_empty() => Ok(()),
-            None => self.store(writes, waiters.len()),
+            None => self.store(writes, waiters.len(), within),
         };
         for (done, outcome) in waiters {
             // Nobody need wait for the outcome.
@@ -133,9 +163,14 @@ impl Committer {
         }
     }
 
-    /// Makes a group durable, then visible, then known.
-    fn store(&mut self, writes: Vec<Write>, batches: usize) -> Result<(), StoreError> {
-        let shared = &self.shared;
+    /// Makes a group durable, or sees to it that it will be; then visible, then known.
+    fn store(
+        &mut self,
+        writes: Vec<Write>,
+        batches: usize,
+        within: Option<Duration>,
+    ) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
         let bytes = writes.iter().map(Write::bytes).sum::<usize>();
         let mut record = record::begin(bytes + writes.len() * 8);
         writes.iter().for_each(|write| record::put_write(&mut record, write));
@@ -145,6 +180,18 @@ impl Committer {
         self.journal
             .append(record, revision, shared.store.settled())
             .map_err(|error| StoreError::new("write", error))?;
+        match within.filter(|_| self.journal.unsynced_bytes() < UNSYNCED_BYTES) {
+            None => {
+                if let Err(error) = self.sync() {
+                    self.journal.take_back();
+                    return Err(error);
+                }
+            }
+            Some(within) => {
+                let by = now() + within.min(LONGEST_DELAY);
+                self.sync_by = Some(self.sync_by.map_or(by, |earlier| earlier.min(by)));
+            }
+        }
         let touched = shared.signals.touched(&writes);
         let closed = |_| StoreError::new("write", "database is closed");
         shared.store.publish(writes, revision).map_err(closed)?;
@@ -157,18 +204,22 @@ impl Committer {
         Ok(())
     }
 
-    /// Takes up again what is stored, after a group that was not.
-    fn read_ledger(&mut self) -> Result<(), WriteError> {
+    /// The ledger of what is stored, after a group that was not.
+    fn read_ledger(&self) -> Result<Ledger, StoreError> {
         let read = || {
             let view = self.shared.store.view()?;
             Ledger::read(&view, &Catalog::read(&view)?)
         };
-        self.ledger = read().map_err(|error: ReadError| match error {
-            ReadError::Store(error) => WriteError::Store(error),
-            other => WriteError::Store(StoreError::new("read", other)),
-        })?;
-        Ok(())
+        read().map_err(|error: ReadError| match error {
+            ReadError::Store(error) => error,
+            other => StoreError::new("read", other),
+        })
     }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the committer is the shell around what decides")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 /// What the group has staged, as a table to look into.

@@ -40,6 +40,13 @@ pub(crate) struct Journal {
     grown_to: u64,
     /// The last revision that a sync has covered.
     durable: Revision,
+    /// Records that no sync has covered, oldest first.
+    unsynced: Vec<(Revision, Vec<u8>)>,
+    unsynced_bytes: usize,
+    /// Segments behind which the journal has gone on before a sync.
+    unsynced_segments: Vec<Segment>,
+    /// Whether they must be written again.
+    is_owing: bool,
     mark: Mark,
     largest_bytes: u64,
 }
@@ -58,52 +65,110 @@ impl Journal {
             next_number: found.next_number(),
             grown_to: 0,
             durable: found.last(),
+            unsynced: Vec::new(),
+            unsynced_bytes: 0,
+            unsynced_segments: Vec::new(),
+            is_owing: false,
             largest_bytes,
         }
     }
 
-    /// Makes a group durable: writes its record and syncs. `payload` is what
-    /// [`record::begin`] began. Segments that hold nothing younger than `settled` are used again.
+    /// Writes the record of a group, to be made durable by the next [`Journal::sync`]. `record` is
+    /// what [`record::begin`] began. Segments that hold nothing younger than `settled` are used
+    /// again.
     ///
-    /// After an error nothing of the group counts, though a power cut right after may bring it
-    /// back; the segment that failed is not written to again, for nobody knows what it holds.
+    /// After an error nothing of the group counts.
     pub(crate) fn append(
         &mut self,
-        mut payload: Vec<u8>,
+        mut record: Vec<u8>,
         revision: Revision,
         settled: Revision,
     ) -> io::Result<()> {
-        let result = self.write(&mut payload, revision, settled).and_then(|()| self.sync(revision));
-        if result.is_err() {
-            self.retired.extend(self.current.take());
+        record::pad(&mut record);
+        self.write_owed(settled)?;
+        self.make_room(record.len() as u64, settled)?;
+        let written = self.write(&mut record, revision);
+        if written.is_err() {
+            self.give_up_segment();
+            return written;
         }
-        result
-    }
-
-    fn write(
-        &mut self,
-        record: &mut Vec<u8>,
-        revision: Revision,
-        settled: Revision,
-    ) -> io::Result<()> {
-        record::pad(record);
-        let bytes = record.len() as u64;
-        if self.current.as_ref().is_none_or(|segment| segment.room() < bytes) {
-            self.rotate(bytes, settled)?;
-        }
-        let segment = self.current.as_mut().expect("rotated above if there was none");
-        let head = Record { revision, durable: self.durable };
-        record::seal(record, head, segment.seed());
-        segment.file().write(segment.tail(), record)?;
-        segment.advance(bytes, revision);
+        self.unsynced_bytes += record.len();
+        self.unsynced.push((revision, record));
         Ok(())
     }
 
-    fn sync(&mut self, revision: Revision) -> io::Result<()> {
-        let segment = self.current.as_mut().expect("written to before it is synced");
-        segment.file().sync()?;
-        self.durable = revision;
-        self.mark.write(revision);
+    /// Makes durable what was written. After an error nobody knows what is on the disk: the segment
+    /// is not written to again, and everything that was not durable is owed to a new one.
+    pub(crate) fn sync(&mut self, settled: Revision) -> io::Result<()> {
+        self.write_owed(settled)?;
+        let Some((last, _)) = self.unsynced.last() else { return Ok(()) };
+        let last = *last;
+        let mut segments = self.unsynced_segments.iter().chain(&self.current);
+        if let Err(error) = segments.try_for_each(|segment| segment.file().sync()) {
+            self.give_up_segment();
+            return Err(error);
+        }
+        self.durable = last;
+        self.unsynced_segments.clear();
+        self.unsynced.clear();
+        self.unsynced_bytes = 0;
+        self.mark.write(last);
+        Ok(())
+    }
+
+    /// Takes back the youngest record, which was written and not made durable: nothing of its group
+    /// counts, though a power cut right after may bring it back.
+    pub(crate) fn take_back(&mut self) {
+        if let Some((_, record)) = self.unsynced.pop() {
+            self.unsynced_bytes -= record.len();
+        }
+        self.give_up_segment();
+    }
+
+    /// Bytes that were written and are not durable.
+    pub(crate) fn unsynced_bytes(&self) -> usize {
+        self.unsynced_bytes
+    }
+
+    fn give_up_segment(&mut self) {
+        self.retired.extend(self.current.take());
+        self.unsynced_segments.clear();
+        self.is_owing = !self.unsynced.is_empty();
+    }
+
+    /// Writes again, into a new segment, what a failed sync left in doubt.
+    fn write_owed(&mut self, settled: Revision) -> io::Result<()> {
+        if !self.is_owing {
+            return Ok(());
+        }
+        let mut owed = std::mem::take(&mut self.unsynced);
+        let written = owed.iter_mut().try_for_each(|(revision, record)| {
+            self.make_room(record.len() as u64, settled)?;
+            self.write(record, *revision)
+        });
+        self.unsynced = owed;
+        if written.is_err() {
+            self.give_up_segment();
+            return written;
+        }
+        self.is_owing = false;
+        Ok(())
+    }
+
+    /// Sees to it that the current segment takes so many bytes.
+    fn make_room(&mut self, bytes: u64, settled: Revision) -> io::Result<()> {
+        if self.current.as_ref().is_none_or(|segment| segment.room() < bytes) {
+            self.rotate(bytes, settled)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, record: &mut [u8], revision: Revision) -> io::Result<()> {
+        let bytes = record.len() as u64;
+        let segment = self.current.as_mut().expect("room was made before");
+        record::seal(record, Record { revision, durable: self.durable }, segment.seed());
+        segment.file().write(segment.tail(), record)?;
+        segment.advance(bytes, revision);
         Ok(())
     }
 
@@ -128,7 +193,12 @@ impl Journal {
         };
         self.next_number += 1;
         self.grown_to = segment.len().min(self.largest_bytes);
-        self.retired.extend(self.current.replace(segment));
+        if let Some(full) = self.current.replace(segment) {
+            if !self.unsynced.is_empty() {
+                self.unsynced_segments.push(full.clone());
+            }
+            self.retired.push_back(full);
+        }
         Ok(())
     }
 

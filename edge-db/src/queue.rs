@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use event_listener::{Event, EventListener, Listener};
 use parking_lot::{Condvar, Mutex};
@@ -22,6 +22,8 @@ pub(crate) type Outcome = Result<Receipt, WriteError>;
 pub(crate) struct Pending {
     pub(crate) ops: Vec<Op>,
     pub(crate) bytes: usize,
+    /// How long it may be visible and not durable; `None`: not at all.
+    pub(crate) within: Option<Duration>,
     pub(crate) done: oneshot::Sender<Outcome>,
 }
 
@@ -82,19 +84,29 @@ impl Queue {
             return Err(batch);
         }
         state.bytes += bytes;
-        state.pending.push_back(Pending { ops: batch.ops, bytes, done });
+        state.pending.push_back(Pending { ops: batch.ops, bytes, within: batch.within, done });
         drop(state);
         self.work.notify_all();
         Ok(outcome)
     }
 
-    /// Waits for work and takes all of it, up to `most_bytes`; nothing if it was poked, `None` once
-    /// closed and drained.
-    pub(crate) fn take_group(&self, most_bytes: usize) -> Option<Vec<Pending>> {
+    /// Waits for work and takes all of it, up to `most_bytes`; nothing if it was poked or the
+    /// deadline has passed, `None` once closed and drained.
+    pub(crate) fn take_group(
+        &self,
+        most_bytes: usize,
+        deadline: Option<Instant>,
+    ) -> Option<Vec<Pending>> {
         let mut state = self.state.lock();
         state.committing = 0;
         while state.pending.is_empty() && state.refusing.is_none() && !state.poked {
-            self.work.wait(&mut state);
+            match deadline {
+                None => self.work.wait(&mut state),
+                Some(deadline) if self.work.wait_until(&mut state, deadline).timed_out() => {
+                    state.poked = true;
+                }
+                Some(_) => {}
+            }
         }
         if !state.draining {
             state.refuse_pending();
@@ -174,6 +186,12 @@ enum Step {
 }
 
 impl Commit {
+    /// The commit of a batch that is in the queue; the batch if there is no room for it.
+    pub(crate) fn try_begin(shared: &Arc<Shared>, batch: Batch) -> Result<Commit, Batch> {
+        let step = Step::Queued(shared.queue.push(batch)?);
+        Ok(Commit { shared: Arc::clone(shared), step })
+    }
+
     pub(crate) fn begin(shared: &Arc<Shared>, batch: Batch) -> Commit {
         let step = match shared.queue.push(batch) {
             Ok(outcome) => Step::Queued(outcome),
