@@ -9,10 +9,12 @@ mod process;
 
 use std::process::ExitCode;
 
+pub(crate) use peer::{SERVE, serve};
+
 use crate::mqtt::case::{CASES, Case};
 use crate::mqtt::load::Sample;
 use crate::mqtt::peer::Peer;
-use crate::options::{self, Options};
+use crate::options::{Options, Program};
 use crate::rounds::{interleave, median, ratio};
 use crate::table::{Table, figure, rate};
 use crate::{Result, mqtt::process::Broker};
@@ -21,17 +23,14 @@ const ABOUT: &str = "\
 edge-mq against other MQTT brokers: messages per second, broker CPU, memory, and what was lost.
 MQTT 3.1.1 over loopback, 64-byte payloads, brokers in processes of their own.";
 
-/// The program `mqtt`; started as `mqtt serve ..` it is one of the brokers.
-#[must_use]
-pub fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
-    if arguments.next().as_deref() == Some(peer::SERVE) {
-        return peer::serve(arguments);
-    }
-    options::main("mqtt", ABOUT, &CASES.map(|case| case.name), compare)
+/// The subcommand `mqtt`.
+pub(crate) fn main(parser: lexopt::Parser) -> ExitCode {
+    let cases = CASES.iter().map(|case| case.name).collect();
+    let program = Program { name: "mqtt", about: ABOUT, cases, seconds: 5, rounds: 5, quick: None };
+    program.main(parser, compare)
 }
 
-fn compare(options: &Options) -> Result<()> {
+fn compare(options: &Options) -> Result<ExitCode> {
     let mosquitto = Peer::mosquitto();
     let mut table = Table::new(&[
         "case",
@@ -57,7 +56,7 @@ fn compare(options: &Options) -> Result<()> {
         table.row(absent.map(str::to_owned));
     }
     print!("{table}");
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// A fresh broker for each run, so that its peak memory is that of this load.

@@ -1,5 +1,6 @@
-//! The command line that both programs share.
+//! The command line that both comparisons share.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,8 +17,12 @@ pub(crate) struct Options {
     pub(crate) rounds: usize,
     /// Only cases with this in their name.
     only: Option<String>,
-    /// Where stores lie while they are measured.
+    /// Where files lie while they are measured.
     pub(crate) dir: PathBuf,
+    /// Fewer rows and less time.
+    pub(crate) quick: bool,
+    /// Where each figure goes as a line of JSON.
+    pub(crate) json: Option<PathBuf>,
 }
 
 impl Options {
@@ -36,66 +41,129 @@ impl Options {
     }
 }
 
-const HELP: &str =
-    "  --seconds N   how long to measure each peer, in each case and round  [default: 5]
-  --rounds N    how often; medians are shown                           [default: 5]
-  --only NAME   only cases with NAME in their name
-  --dir DIR     where files lie while measured; must be on a real disk [default: the temp folder]
-  --help";
+/// One comparison, as its command line shows it.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) cases: Vec<&'static str>,
+    /// Without `--quick`.
+    pub(crate) seconds: u32,
+    pub(crate) rounds: u32,
+    /// The same with it; `None` where there is neither `--quick` nor `--json`.
+    pub(crate) quick: Option<(u32, u32)>,
+}
 
-/// Reads the command line of the program `name` and runs it: help, one clear line, or `run`.
-pub(crate) fn main(
-    name: &str,
-    about: &str,
-    cases: &[&str],
-    run: impl FnOnce(&Options) -> Result<()>,
-) -> ExitCode {
-    let options = match parse(cases) {
-        Ok(Some(options)) => options,
-        Ok(None) => {
-            println!("{about}\n\nUsage: {name} [OPTIONS]\n\n{HELP}\n\nCases: {}", cases.join(", "));
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => {
-            eprintln!("{name}: {error} (see --help)");
-            return ExitCode::from(2);
-        }
-    };
-    match run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+impl Program {
+    /// Reads the command line and runs: help, one clear line, or `run`.
+    pub(crate) fn main(
+        &self,
+        parser: lexopt::Parser,
+        run: impl FnOnce(&Options) -> Result<ExitCode>,
+    ) -> ExitCode {
+        let name = self.name;
+        let options = match self.parse(parser) {
+            Ok(Some(options)) => options,
+            Ok(None) => {
+                println!("{}", self.help());
+                return ExitCode::SUCCESS;
+            }
+            Err(error) => {
+                eprintln!("{name}: {error} (see --help)");
+                return ExitCode::from(2);
+            }
+        };
+        run(&options).unwrap_or_else(|error| {
             eprintln!("{name}: {error}");
             ExitCode::FAILURE
+        })
+    }
+
+    fn help(&self) -> String {
+        let Program { name, about, seconds, rounds, .. } = self;
+        let mut help = format!("{about}\n\nUsage: edge-compare {name} [OPTIONS]\n\n");
+        if let Some((seconds, rounds)) = self.quick {
+            help += &format!(
+                "  --quick       fewer rows; --seconds {seconds} and --rounds {rounds} unless given
+  --json FILE   also write each figure as a line of JSON\n",
+            );
         }
+        help += &format!(
+            "  --seconds N   how long to measure each peer, in each case and round  [default: {seconds}]
+  --rounds N    how often; medians are shown                           [default: {rounds}]
+  --only NAME   only cases with NAME in their name
+  --dir DIR     where files lie while measured; must be on a real disk [default: the temp folder]
+  --help\n\nCases: {}",
+            self.cases.join(", "),
+        );
+        help
+    }
+
+    fn parse(&self, mut parser: lexopt::Parser) -> Result<Option<Options>> {
+        let (mut seconds, mut rounds, mut quick) = (None, None, false);
+        let (mut only, mut json, mut dir) = (None, None, std::env::temp_dir());
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Long("seconds") => seconds = Some(whole("--seconds", &parser.value()?, 600)?),
+                Long("rounds") => rounds = Some(whole("--rounds", &parser.value()?, 100)?),
+                Long("only") => only = Some(parser.value()?.string()?),
+                Long("dir") => dir = parser.value()?.into(),
+                Long("quick") if self.quick.is_some() => quick = true,
+                Long("json") if self.quick.is_some() => json = Some(parser.value()?.into()),
+                Long("help") | Short('h') => return Ok(None),
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        if !dir.is_dir() {
+            return Err(format!("--dir {}: no such folder", dir.display()).into());
+        }
+        let defaults = self.quick.filter(|_| quick).unwrap_or((self.seconds, self.rounds));
+        let time = Duration::from_secs(seconds.unwrap_or(defaults.0).into());
+        let rounds = rounds.unwrap_or(defaults.1).try_into()?;
+        let options = Options { time, rounds, only, dir, quick, json };
+        options.check_names(&self.cases)?;
+        Ok(Some(options))
     }
 }
 
-fn parse(cases: &[&str]) -> Result<Option<Options>> {
-    let (mut seconds, mut rounds) = (5, 5);
-    let (mut only, mut dir) = (None, std::env::temp_dir());
-    let mut parser = lexopt::Parser::from_env();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("seconds") => seconds = whole("--seconds", parser.value()?, 600)?,
-            Long("rounds") => rounds = whole("--rounds", parser.value()?, 100)?,
-            Long("only") => only = Some(parser.value()?.string()?),
-            Long("dir") => dir = parser.value()?.into(),
-            Long("help") | Short('h') => return Ok(None),
-            other => return Err(other.unexpected().into()),
-        }
-    }
-    if !dir.is_dir() {
-        return Err(format!("--dir {}: no such folder", dir.display()).into());
-    }
-    let time = Duration::from_secs(u64::from(seconds));
-    let options = Options { time, rounds: rounds.try_into()?, only, dir };
-    options.check_names(cases)?;
-    Ok(Some(options))
-}
-
-fn whole(option: &str, value: std::ffi::OsString, most: u32) -> Result<u32> {
+fn whole(option: &str, value: &OsString, most: u32) -> Result<u32> {
     let number = value.to_str().and_then(|text| text.parse().ok());
     number.filter(|number| (1..=most).contains(number)).ok_or_else(|| {
         format!("{option} {}: use a whole number from 1 to {most}", value.display()).into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(quick: Option<(u32, u32)>, arguments: &[&str]) -> Result<Option<Options>> {
+        let cases = vec!["put-1", "put-16", "scan"];
+        let program =
+            Program { name: "test", about: "A test.", cases, seconds: 5, rounds: 4, quick };
+        program.parse(lexopt::Parser::from_args(arguments))
+    }
+
+    #[test]
+    fn quick_changes_what_was_not_given() {
+        let options = parse(Some((1, 2)), &["--quick", "--rounds", "9"]).unwrap().unwrap();
+        assert_eq!((options.time.as_secs(), options.rounds), (1, 9));
+        let options = parse(Some((1, 2)), &[]).unwrap().unwrap();
+        assert_eq!((options.time.as_secs(), options.rounds), (5, 4));
+    }
+
+    #[test]
+    fn only_takes_each_case_with_the_name() {
+        let options = parse(None, &["--only", "put"]).unwrap().unwrap();
+        assert!(options.wants("put-1") && options.wants("put-16") && !options.wants("scan"));
+        assert!(parse(None, &["--only", "nothing"]).is_err());
+    }
+
+    #[test]
+    fn what_a_comparison_does_not_know_is_refused() {
+        assert!(parse(None, &["--quick"]).is_err());
+        assert!(parse(None, &["--json", "x"]).is_err());
+        assert!(parse(None, &["--seconds", "0"]).is_err());
+        assert!(parse(None, &["--dir", "no/such/folder"]).is_err());
+    }
 }

@@ -13,6 +13,11 @@ impl Table {
         Table { rows: vec![header.iter().map(ToString::to_string).collect()] }
     }
 
+    /// Whether it has no row but its header.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.len() == 1
+    }
+
     pub(crate) fn row(&mut self, cells: impl Into<Vec<String>>) {
         self.rows.push(cells.into());
     }

@@ -7,12 +7,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+use lexopt::ValueExt;
 use rumqttd::{ConnectionSettings, RouterConfig, ServerSettings};
 
 use crate::Result;
 
 /// The hidden subcommand that makes this program one of the brokers.
-pub(super) const SERVE: &str = "serve";
+pub(crate) const SERVE: &str = "serve";
 
 #[derive(Debug, Clone)]
 pub(super) enum Peer {
@@ -77,14 +78,13 @@ fn mosquitto_config(address: SocketAddr) -> String {
 }
 
 /// Is a broker until standard input ends: `serve NAME ADDRESS DIR`.
-pub(super) fn serve(arguments: impl Iterator<Item = String>) -> ExitCode {
+pub(crate) fn serve(mut parser: lexopt::Parser) -> ExitCode {
     // Nobody else may start brokers that outlive the comparison.
     std::thread::spawn(|| {
         let read = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(i32::from(read.is_err()));
     });
-    let arguments: Vec<String> = arguments.collect();
-    match serve_named(&arguments) {
+    match serve_named(&mut parser) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("broker: {error}");
@@ -93,14 +93,12 @@ pub(super) fn serve(arguments: impl Iterator<Item = String>) -> ExitCode {
     }
 }
 
-fn serve_named(arguments: &[String]) -> Result<()> {
-    let [name, address, dir] = arguments else {
-        return Err(format!("{SERVE} takes a name, an address and a folder").into());
-    };
-    let address = address.parse()?;
+fn serve_named(parser: &mut lexopt::Parser) -> Result<()> {
+    let (name, address) = (parser.value()?.string()?, parser.value()?.parse()?);
+    let dir = PathBuf::from(parser.value()?);
     match name.as_str() {
         "edge-mq" => edge_mq(address, None),
-        "edge-mq, journaled" => edge_mq(address, Some(Path::new(dir))),
+        "edge-mq, journaled" => edge_mq(address, Some(&dir)),
         "rumqttd 0.20" => rumqttd(address),
         _ => Err(format!("no broker `{name}`").into()),
     }

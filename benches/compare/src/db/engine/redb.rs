@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
-use super::{CACHE_BYTES, Scanned, Store};
+use super::{CACHE_BYTES, Counters, Memory, Scanned, Store};
 use crate::Result;
-use crate::store::rows::Row;
+use crate::db::rows::Row;
 
 const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
 
@@ -16,12 +16,19 @@ pub(super) struct Redb {
 }
 
 impl Redb {
-    pub(super) fn create(dir: &Path) -> Result<Redb> {
+    pub(super) fn open(dir: &Path, memory: Memory) -> Result<Redb> {
         let path = dir.join("data.redb");
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
-        let transaction = database.begin_write()?;
-        transaction.open_table(ROWS)?;
-        transaction.commit()?;
+        let new = !path.exists();
+        let mut builder = Database::builder();
+        if memory == Memory::Equal {
+            builder.set_cache_size(CACHE_BYTES);
+        }
+        let database = builder.create(path)?;
+        if new {
+            let transaction = database.begin_write()?;
+            transaction.open_table(ROWS)?;
+            transaction.commit()?;
+        }
         Ok(Redb { database: Arc::new(database) })
     }
 }
@@ -62,7 +69,7 @@ impl Store for Redb {
         Ok(scanned)
     }
 
-    fn close(self: Box<Self>) -> Result<()> {
-        Ok(())
+    fn close(self: Box<Self>) -> Result<Counters> {
+        Ok(Counters::default())
     }
 }

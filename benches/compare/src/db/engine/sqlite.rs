@@ -5,42 +5,46 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use super::{CACHE_BYTES, Scanned, Store};
+use super::{CACHE_BYTES, Counters, Memory, Scanned, Store};
 use crate::Result;
-use crate::store::rows::Row;
+use crate::db::rows::Row;
 
 /// How long a writer waits for the others. SQLite polls, so some wait for seconds.
 const BUSY: Duration = Duration::from_secs(60);
 
 pub(super) struct Sqlite {
     path: PathBuf,
+    memory: Memory,
     connection: Connection,
 }
 
 impl Sqlite {
-    pub(super) fn create(dir: &Path) -> Result<Sqlite> {
-        let store = Sqlite::connect(dir.join("data.sqlite"))?;
+    pub(super) fn open(dir: &Path, memory: Memory) -> Result<Sqlite> {
+        let store = Sqlite::connect(dir.join("data.sqlite"), memory)?;
         store.connection.execute_batch(
-            "CREATE TABLE rows (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+            "CREATE TABLE IF NOT EXISTS rows (key BLOB PRIMARY KEY, value BLOB NOT NULL)
+             WITHOUT ROWID",
         )?;
         Ok(store)
     }
 
-    fn connect(path: PathBuf) -> Result<Sqlite> {
+    fn connect(path: PathBuf, memory: Memory) -> Result<Sqlite> {
         let connection = Connection::open(&path)?;
         connection.busy_timeout(BUSY)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        // Negative: KiB, not pages.
-        let cache = -i64::try_from(CACHE_BYTES / 1024)?;
-        connection.pragma_update(None, "cache_size", cache)?;
-        Ok(Sqlite { path, connection })
+        if memory == Memory::Equal {
+            // Negative: KiB, not pages.
+            let cache = -i64::try_from(CACHE_BYTES / 1024)?;
+            connection.pragma_update(None, "cache_size", cache)?;
+        }
+        Ok(Sqlite { path, memory, connection })
     }
 }
 
 impl Store for Sqlite {
     fn handle(&self) -> Result<Box<dyn Store>> {
-        Ok(Box::new(Sqlite::connect(self.path.clone())?))
+        Ok(Box::new(Sqlite::connect(self.path.clone(), self.memory)?))
     }
 
     fn put(&mut self, rows: &[Row]) -> Result<()> {
@@ -77,7 +81,9 @@ impl Store for Sqlite {
         Ok(scanned)
     }
 
-    fn close(self: Box<Self>) -> Result<()> {
-        self.connection.close().map_err(|(_, error)| error.into())
+    fn close(self: Box<Self>) -> Result<Counters> {
+        // The last connection brings the log into the file.
+        self.connection.close().map_err(|(_, error)| error)?;
+        Ok(Counters::default())
     }
 }

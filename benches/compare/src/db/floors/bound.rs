@@ -1,0 +1,91 @@
+//! A limit for one figure, fixed or by another figure of the same run.
+
+use super::Verdict;
+use crate::db::engine::Engine;
+use crate::db::figures::{Figure, Figures};
+
+/// What a figure must be.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+    /// So many times the other, in the median of the rounds.
+    AtLeastTimes(f64, Figure),
+    /// The same from above.
+    AtMostTimes(f64, Figure),
+    /// The fixed limit, or the other figure where that is more.
+    AtMostOrAs(f64, Figure),
+    /// Nothing measures it yet, so it does not hold.
+    NotYet(&'static str),
+}
+
+impl Bound {
+    /// What is needed, in words.
+    pub(super) fn says(self, ours: Figure, figures: &Figures) -> String {
+        let show = |value| ours.metric.show(value);
+        match self {
+            Bound::AtLeast(limit) => format!("at least {}", show(limit)),
+            Bound::AtMost(limit) => format!("at most {}", show(limit)),
+            Bound::AtLeastTimes(times, other) => format!("at least {times}x {}", name(other, ours)),
+            Bound::AtMostTimes(times, other) => {
+                format!("{} at most {times}x {}", ours.metric.label(), name(other, ours))
+            }
+            Bound::AtMostOrAs(limit, other) => {
+                let theirs = figures.value(other).map_or("time".to_owned(), show);
+                format!("at most {}, or the {theirs} of {}", show(limit), name(other, ours))
+            }
+            Bound::NotYet(what) => what.to_owned(),
+        }
+    }
+
+    pub(super) fn judge(self, ours: Figure, figures: &Figures) -> Verdict {
+        if matches!(self, Bound::NotYet(_)) {
+            return Verdict::Fails("not yet measured".to_owned());
+        }
+        let Some(value) = figures.value(ours) else {
+            return Verdict::Fails("not measured".to_owned());
+        };
+        let has = ours.metric.show(value);
+        match self {
+            Bound::AtLeast(limit) => verdict(value >= limit, has),
+            Bound::AtMost(limit) => verdict(value <= limit, has),
+            Bound::AtLeastTimes(times, other) => {
+                by(ours, other, figures, |ratio| ratio.is_finite() && ratio >= times)
+            }
+            Bound::AtMostTimes(times, other) => by(ours, other, figures, |ratio| ratio <= times),
+            // Without the other one, the fixed limit is all there is.
+            Bound::AtMostOrAs(limit, other) => {
+                let limit = figures.value(other).map_or(limit, |other| limit.max(other));
+                verdict(value <= limit, has)
+            }
+            Bound::NotYet(_) => Verdict::Fails(has),
+        }
+    }
+}
+
+/// Comparisons with NaN are false, so that a figure that is none does not hold.
+fn verdict(holds: bool, has: String) -> Verdict {
+    if holds { Verdict::Holds(has) } else { Verdict::Fails(has) }
+}
+
+fn by(ours: Figure, other: Figure, figures: &Figures, holds: impl Fn(f64) -> bool) -> Verdict {
+    if !figures.asked(other.work) {
+        return Verdict::NotInThisRun(format!("{} was not run", other.work.name()));
+    }
+    match figures.ratio(ours, other) {
+        Some(ratio) => verdict(holds(ratio), format!("{ratio:.2}x")),
+        None if !other.engine.is_built_in() => {
+            Verdict::NotInThisRun(format!("built without {}", other.engine.id()))
+        }
+        None => Verdict::Fails(format!("no figure of {}", name(other, ours))),
+    }
+}
+
+/// The other figure, beside ours: by its engine where the work is the same, else by its work.
+fn name(other: Figure, ours: Figure) -> String {
+    match other.engine {
+        Engine::EdgeDb => format!("its own {}", other.work.name()),
+        engine if other.work == ours.work => engine.name().to_owned(),
+        engine => format!("{}, {}", engine.name(), other.work.name()),
+    }
+}

@@ -1,0 +1,5 @@
+//! edge-db and edge-mq against their peers.
+
+fn main() -> std::process::ExitCode {
+    edge_compare::main()
+}
