@@ -200,6 +200,7 @@ impl Committer {
         counters.commits.fetch_add(1, Ordering::Relaxed);
         counters.batches.fetch_add(batches as u64, Ordering::Relaxed);
         counters.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        counters.journaled.store(self.journaled, Ordering::Relaxed);
         counters.journal_bytes.store(self.journal.bytes(), Ordering::Relaxed);
         Ok(())
     }

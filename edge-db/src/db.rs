@@ -67,6 +67,7 @@ pub(crate) struct Counters {
     pub(crate) batches: AtomicU64,
     pub(crate) bytes: AtomicU64,
     pub(crate) journal_bytes: AtomicU64,
+    pub(crate) journaled: AtomicU64,
 }
 
 impl Db {
@@ -161,12 +162,17 @@ impl Db {
     /// Numbers of this database since it was opened. Cheap.
     pub fn stats(&self) -> Stats {
         let shared = &self.inner.shared;
+        let (settlings, last_settling) = shared.store.settlings();
         let (queued_batches, queued_bytes) = shared.queue.depth();
         Stats {
             commits: shared.counters.commits.load(Ordering::Relaxed),
             batches: shared.counters.batches.load(Ordering::Relaxed),
             written_bytes: shared.counters.bytes.load(Ordering::Relaxed),
             journal_bytes: shared.counters.journal_bytes.load(Ordering::Relaxed),
+            device_bytes: shared.store.device_bytes(),
+            unsettled_journal_bytes: shared.counters.journaled.load(Ordering::Relaxed),
+            settlings,
+            last_settling,
             file_bytes: shared.store.file_bytes(),
             memory_bytes: shared.store.table_bytes(),
             stalls: shared.store.stalls(),

@@ -4,6 +4,7 @@
 //! [`DbBuilder::open_on`](crate::DbBuilder::open_on), puts a database on other storage, or makes
 //! storage fail on purpose: the crash tests of this crate cut the power at every write that way.
 
+pub(crate) mod counted;
 mod folder;
 
 use std::any::Any;

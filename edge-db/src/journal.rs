@@ -4,7 +4,7 @@
 //! of batches, and used again once everything in them has settled. `docs/format.md` draws the
 //! bytes. Only the committer writes here.
 
-mod mark;
+pub(crate) mod mark;
 pub(crate) mod record;
 mod replay;
 mod segment;

@@ -10,12 +10,22 @@ pub struct Stats {
     pub batches: u64,
     /// Bytes of keys and values in them.
     pub written_bytes: u64,
+    /// Bytes written to the device, settling included, in whole pages of 4 KiB.
+    /// `device_bytes / written_bytes` is the write amplification.
+    pub device_bytes: u64,
+    /// Bytes that went into the journal and have not settled, but for what settles just now: a new
+    /// memory table is begun at half of the journal's limit.
+    pub unsettled_journal_bytes: u64,
     /// Bytes that the journal occupies on disk, whatever of it is in use.
     pub journal_bytes: u64,
     /// Bytes that the data file occupies on disk.
     pub file_bytes: u64,
     /// Bytes in memory that have not settled yet.
     pub memory_bytes: u64,
+    /// Memory tables that have settled.
+    pub settlings: u64,
+    /// How long the last one took, beside the writers.
+    pub last_settling: std::time::Duration,
     /// How often writers waited because both memory tables were full.
     pub stalls: u64,
     /// Batches that wait for the disk.

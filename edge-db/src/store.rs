@@ -19,9 +19,10 @@ use settling::Settling;
 pub(crate) use settling::settle_until_stopped;
 
 use crate::Time;
+use crate::disk::counted::Counted;
 use crate::disk::{Disk, DiskLock, LockError};
 use crate::error::{OpenError, ReadError, StoreError};
-use crate::journal::{Journal, replay};
+use crate::journal::{Journal, mark, replay};
 use crate::memory::{Found, MemoryTable};
 use crate::revision::Revision;
 use crate::space::Space;
@@ -64,6 +65,8 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Store {
     disk: Arc<dyn Disk>,
+    /// Written since it was opened, in whole pages.
+    device_bytes: Arc<AtomicU64>,
     limits: Limits,
     /// `None` once closed.
     layers: RwLock<Option<Arc<Layers>>>,
@@ -106,6 +109,9 @@ impl Store {
         limits: Limits,
         check: bool,
     ) -> Result<(Store, Journal, Tree), OpenError> {
+        let device_bytes = Arc::default();
+        let disk: Arc<dyn Disk> =
+            Arc::new(Counted::new(disk, Arc::clone(&device_bytes), mark::FILE));
         let place = disk.place();
         let lock = match disk.lock() {
             Ok(lock) => Arc::new(lock),
@@ -124,6 +130,7 @@ impl Store {
         let base = Arc::new(Base { tree: view, lock });
         let store = Store {
             disk: Arc::clone(&disk),
+            device_bytes,
             limits,
             layers: RwLock::new(Some(Arc::new(Layers {
                 active: Arc::new(table),
@@ -216,6 +223,11 @@ impl Store {
         let readers = self.readers.lock();
         let visible = self.visible();
         readers.keys().next().map_or(visible, |oldest| visible.min(*oldest))
+    }
+
+    /// Bytes written to the device since it was opened, in whole pages.
+    pub(crate) fn device_bytes(&self) -> u64 {
+        self.device_bytes.load(Ordering::Relaxed)
     }
 
     /// Bytes in both memory tables.

@@ -125,6 +125,14 @@ impl Tree {
     }
 }
 
+/// Which file could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("{file}")]
+struct NamedError {
+    file: &'static str,
+    source: std::io::Error,
+}
+
 /// An I/O error that several are told of.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
@@ -147,7 +155,10 @@ fn open(
             database.map_err(|error: DatabaseError| StoreError::new("open", error))
         };
         match disk.open(FILE) {
-            Ok(data) => open(data, disk.open(SUMS).map_err(io)?),
+            Ok(data) => {
+                let sums = disk.open(SUMS).map_err(|source| NamedError { file: SUMS, source });
+                open(data, sums.map_err(|error| StoreError::new("open", error))?)
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 let sums = disk.create(SUMS).map_err(io)?;
                 disk.sync_names().map_err(io)?;

@@ -71,7 +71,10 @@ impl Edge {
 
     fn copy_db(&self, to: &str) {
         fs::create_dir(self.path(to)).unwrap();
-        fs::copy(self.path("db/data.redb"), self.path(to).join("data.redb")).unwrap();
+        for file in fs::read_dir(self.path("db")).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), self.path(to).join(file.file_name())).unwrap();
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use twox_hash::XxHash3_64;
 use crate::disk::{Disk, DiskFile};
 use crate::revision::Revision;
 
-pub(super) const FILE: &str = "durable";
+pub(crate) const FILE: &str = "durable";
 const BYTES: usize = 16;
 
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -28,6 +28,9 @@ pub(super) struct Settling {
     settled: AtomicU64,
     /// How often the committer waited because both tables were full.
     stalls: AtomicU64,
+    /// Tables that have settled, and how many microseconds the last one took.
+    settlings: AtomicU64,
+    last_micros: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +51,8 @@ impl Settling {
             wanted: AtomicBool::new(false),
             settled: AtomicU64::new(settled.get()),
             stalls: AtomicU64::new(0),
+            settlings: AtomicU64::new(0),
+            last_micros: AtomicU64::new(0),
         }
     }
 }
@@ -116,6 +121,12 @@ impl Store {
 
 /// For everybody else.
 impl Store {
+    /// How many tables have settled, and how long the last one took.
+    pub(crate) fn settlings(&self) -> (u64, Duration) {
+        let last = self.settling.last_micros.load(Ordering::Relaxed);
+        (self.settling.settlings.load(Ordering::Relaxed), Duration::from_micros(last))
+    }
+
     /// Waits until everything up to `revision` is in the tree. `poke` tells the committer to look
     /// whether something is wanted.
     pub(crate) fn checkpoint(&self, revision: Revision, poke: impl Fn()) -> Result<(), StoreError> {
@@ -181,12 +192,16 @@ pub(crate) fn settle_until_stopped(store: &Store, tree: Tree, poke: impl Fn()) {
             continue;
         };
         drop(state);
+        let begun = now();
         let result = settler.settle(revision);
+        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         state = settling.state.lock();
         match result {
             Ok(()) => {
                 state.failed = None;
                 state.frozen = None;
+                settling.last_micros.store(micros, Ordering::Relaxed);
+                settling.settlings.fetch_add(1, Ordering::Relaxed);
                 settling.settled.store(revision.get(), Ordering::Release);
                 settling.changed.notify_all();
                 if store.is_checkpoint_wanted() {
@@ -204,6 +219,11 @@ pub(crate) fn settle_until_stopped(store: &Store, tree: Tree, poke: impl Fn()) {
     drop(settler);
     settling.state.lock().stopped = true;
     settling.changed.notify_all();
+}
+
+#[allow(clippy::disallowed_methods, reason = "the settling thread is a shell, and only counts")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 impl Settler<'_> {

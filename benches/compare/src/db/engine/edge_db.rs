@@ -28,7 +28,7 @@ impl EdgeDb {
     pub(super) fn open(dir: &Path, memory: Memory) -> Result<EdgeDb> {
         let mut builder = Db::builder();
         if memory == Memory::Equal {
-            builder = builder.cache_bytes(CACHE_BYTES);
+            builder = builder.memory_bytes(CACHE_BYTES);
         }
         let db = builder.open(dir)?;
         let rows = db.keyspace("rows")?;

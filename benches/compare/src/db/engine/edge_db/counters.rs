@@ -2,10 +2,17 @@
 
 use edge_db::Stats;
 
-use crate::db::engine::Counters;
+use crate::db::engine::{CACHE_BYTES, Counters};
 
-/// What these statistics say. `None` is what edge-db does not count yet; floors that rest on it
-/// do not hold.
-pub(super) fn of(_stats: &Stats) -> Counters {
-    Counters { written_bytes: None, settlings: None, settling_waits: None, journal_used: None }
+/// What these statistics say.
+pub(super) fn of(stats: &Stats) -> Counters {
+    /// What one memory table may hold: it is begun anew before the journal's limit is reached.
+    const TABLE_BYTES: usize = CACHE_BYTES / 8 * 3;
+    Counters {
+        written_bytes: Some(stats.device_bytes),
+        settlings: Some(stats.settlings),
+        settling_waits: Some(stats.stalls),
+        // Counts are far below 2^52.
+        journal_used: Some(stats.memory_bytes as f64 / TABLE_BYTES as f64),
+    }
 }
