@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod backup;
 mod batch;
 mod builder;
 mod catalog;
@@ -34,6 +35,7 @@ mod watch;
 
 pub mod disk;
 
+pub use backup::{BackupError, BackupSummary, RestoreError, restore};
 pub use batch::{Batch, Receipt};
 pub use builder::DbBuilder;
 pub use claim::Claim;

@@ -19,6 +19,7 @@ use settling::Settling;
 pub(crate) use settling::settle_until_stopped;
 
 use crate::Time;
+use crate::backup::RESTORING;
 use crate::disk::counted::Counted;
 use crate::disk::{Disk, DiskLock, LockError};
 use crate::error::{OpenError, ReadError, StoreError};
@@ -119,6 +120,10 @@ impl Store {
             Err(LockError::Io(source)) => return Err(OpenError::Folder { place, source }),
         };
         let damaged = |source| OpenError::Damaged { place: place.clone(), source };
+        if disk.open(RESTORING).is_ok() {
+            let unfinished = "a restore into it was not completed: remove it and restore again";
+            return Err(damaged(StoreError::new("open", unfinished)));
+        }
         let tree = Tree::open(Arc::clone(&disk), limits.cache_bytes, check).map_err(damaged)?;
         let view = tree.view().map_err(damaged)?;
         let settled = view.settled().map_err(damaged)?;

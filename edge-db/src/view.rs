@@ -38,6 +38,10 @@ impl View {
         View { open: Arc::new(Open { store, layers, revision }) }
     }
 
+    pub(crate) fn revision(&self) -> Revision {
+        self.open.revision
+    }
+
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let Open { layers, revision, .. } = &*self.open;
         let tables = [Some(&layers.active), layers.frozen.as_ref()];

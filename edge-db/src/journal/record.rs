@@ -62,7 +62,7 @@ pub(crate) fn put_write(record: &mut Vec<u8>, write: &Write) {
 }
 
 /// The writes of a record's payload, sharing its bytes; `None` if it is not well-formed.
-pub(super) fn writes(payload: &Bytes) -> Option<Vec<Write>> {
+pub(crate) fn writes(payload: &Bytes) -> Option<Vec<Write>> {
     let mut rest = payload.as_ref();
     let mut writes = Vec::new();
     while let Some((&op, tail)) = rest.split_first() {
