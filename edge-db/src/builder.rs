@@ -20,6 +20,7 @@ const LEAST_JOURNAL_BYTES: u64 = 64 * 1024;
 #[must_use]
 pub struct DbBuilder {
     memory_bytes: usize,
+    table_bytes: Option<usize>,
     journal_bytes: u64,
     queue_bytes: usize,
     checkpoint_age: Duration,
@@ -30,6 +31,7 @@ impl Default for DbBuilder {
     fn default() -> DbBuilder {
         DbBuilder {
             memory_bytes: 16 << 20,
+            table_bytes: None,
             journal_bytes: 32 << 20,
             queue_bytes: 16 << 20,
             checkpoint_age: Duration::from_secs(15 * 60),
@@ -45,6 +47,13 @@ impl DbBuilder {
     /// overshoot it by its own size.
     pub fn memory_bytes(mut self, bytes: usize) -> DbBuilder {
         self.memory_bytes = bytes.max(LEAST_MEMORY_BYTES);
+        self
+    }
+
+    /// How much of [`DbBuilder::memory_bytes`] each of the two memory tables may take; three eighths
+    /// without this call, half at most. The rest is for pages of the data file.
+    pub fn table_bytes(mut self, bytes: usize) -> DbBuilder {
+        self.table_bytes = Some(bytes);
         self
     }
 
@@ -93,9 +102,11 @@ impl DbBuilder {
     /// # Errors
     /// See [`OpenError`].
     pub fn open_on(self, disk: Arc<dyn Disk>) -> Result<Db, OpenError> {
+        let table_bytes = self.table_bytes.unwrap_or(self.memory_bytes / 8 * 3);
+        let table_bytes = table_bytes.min(self.memory_bytes / 2);
         let limits = Limits {
-            cache_bytes: self.memory_bytes / 4,
-            table_bytes: self.memory_bytes / 8 * 3,
+            cache_bytes: self.memory_bytes - 2 * table_bytes,
+            table_bytes,
             journal_bytes: self.journal_bytes,
             table_age: self.checkpoint_age,
         };

@@ -60,6 +60,7 @@ impl Committer {
         ledger: Ledger,
         upkeeps: Upkeeps,
     ) -> Committer {
+        shared.counters.journal_bytes.store(journal.bytes(), Ordering::Relaxed);
         Committer { shared, journal, ledger, upkeeps, is_stale: false, journaled: 0, sync_by: None }
     }
 

@@ -215,6 +215,10 @@ impl Db {
         &self.inner.claims
     }
 
+    pub(crate) fn with_catalog<T>(&self, look: impl FnOnce(&Catalog) -> T) -> T {
+        look(&self.inner.catalog.lock())
+    }
+
     pub(crate) fn view(&self) -> Result<View, ReadError> {
         self.inner.shared.store.view()
     }

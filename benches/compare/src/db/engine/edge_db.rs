@@ -3,6 +3,7 @@
 mod counters;
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,9 @@ use crate::db::rows::Row;
 
 /// More than any run appends: nothing may be refused or dropped.
 const LOG_BYTES: u64 = 1 << 40;
+/// What each memory table may hold beside the cache that all stores have: less than the write
+/// buffers that RocksDB (two of 64 MiB) and fjall have by default.
+const TABLE_BYTES: usize = 24 << 20;
 /// Records of one read of the Log.
 const READ_RECORDS: usize = 1_000;
 
@@ -28,7 +32,7 @@ impl EdgeDb {
     pub(super) fn open(dir: &Path, memory: Memory) -> Result<EdgeDb> {
         let mut builder = Db::builder();
         if memory == Memory::Equal {
-            builder = builder.memory_bytes(CACHE_BYTES);
+            builder = builder.memory_bytes(CACHE_BYTES + 2 * TABLE_BYTES).table_bytes(TABLE_BYTES);
         }
         let db = builder.open(dir)?;
         let rows = db.keyspace("rows")?;
@@ -77,10 +81,11 @@ impl Store for EdgeDb {
 
     fn scan(&mut self) -> Result<Scanned> {
         let mut scanned = Scanned::default();
-        for entry in self.rows.iter()? {
-            let (key, value) = entry?;
-            scanned.add(&key, &value);
-        }
+        // Nothing is copied, as with redb's guards.
+        self.rows.visit::<&[u8]>(.., |key, value| {
+            scanned.add(key, value);
+            ControlFlow::Continue(())
+        })?;
         Ok(scanned)
     }
 

@@ -2,17 +2,16 @@
 
 use edge_db::Stats;
 
-use crate::db::engine::{CACHE_BYTES, Counters};
+use super::TABLE_BYTES;
+use crate::db::engine::Counters;
 
 /// What these statistics say.
 pub(super) fn of(stats: &Stats) -> Counters {
-    /// What one memory table may hold: it is begun anew before the journal's limit is reached.
-    const TABLE_BYTES: usize = CACHE_BYTES / 8 * 3;
     Counters {
         written_bytes: Some(stats.device_bytes),
         settlings: Some(stats.settlings),
         settling_waits: Some(stats.stalls),
-        // Counts are far below 2^52.
+        // A table is begun anew before the journal's limit is reached. Counts are far below 2^52.
         journal_used: Some(stats.memory_bytes as f64 / TABLE_BYTES as f64),
     }
 }
