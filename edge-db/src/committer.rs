@@ -70,6 +70,7 @@ impl Committer {
         while let Some(group) = shared.queue.take_group(GROUP_BYTES, self.sync_by) {
             let ready = self.get_ready();
             if let Err(error) = ready {
+                shared.store.refuse_checkpoint(error.clone());
                 tell_all(group, &WriteError::Store(error));
             } else if !group.is_empty() {
                 // After an error the ledger is ahead of what is stored.

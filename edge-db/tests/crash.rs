@@ -32,8 +32,7 @@ fn child_writes_until_it_is_ended() {
     for error in refused {
         assert!(matches!(error, WriteError::Store(_)), "{error}");
     }
-    // Writes are refused from now on, reads go on.
-    assert!(matches!(db.log("log").unwrap().append(Entry::new("x")), Err(WriteError::Store(_))));
+    // Reads go on.
     assert!(numbers(&db).unwrap().len() > 10);
     println!("refused");
 }

@@ -1,6 +1,7 @@
 //! Reading the journal at open: what of it has not settled yet, and whether all of that is there.
 //!
-//! Nothing is written. The one record that was not synced when the power went may be torn: it
+//! Nothing is written, but what a killed process left to the system's cache is synced, so that it
+//! is durable before anybody sees it. The one record that was not synced when the power went may be torn: it
 //! ends the journal. A bad record that later ones show to have been durable is damage.
 
 use std::io;
@@ -94,6 +95,11 @@ pub(crate) fn replay(
     if last < durable {
         return Err(Damage::Missing { last, durable });
     }
+    // A killed process may have left a record that the disk does not have yet.
+    for found in found.iter().filter(|found| found.last > settled) {
+        let failed = |source| Damage::Io { file: found.name.clone(), source };
+        found.file.sync().map_err(failed)?;
+    }
     Ok(Replay { found, last })
 }
 
@@ -103,6 +109,8 @@ fn find(disk: &dyn Disk) -> Result<Vec<Found>, Damage> {
         let file = file.to_owned();
         move |source| Damage::Io { file, source }
     };
+    // What a killed process has renamed or removed may come back otherwise.
+    disk.sync_names().map_err(failed("the folder"))?;
     let mut found: Vec<Found> = Vec::new();
     for name in disk.names().map_err(failed("the folder"))? {
         if !name.starts_with(PREFIX) {
@@ -186,6 +194,10 @@ impl Walk<'_> {
             let group = bytes.get(at..).and_then(|rest| record::open(rest, seed(number, offset)));
             let Some((head, end)) = group.filter(|(head, _)| self.is_before_end(head.revision))
             else {
+                if next <= self.settled {
+                    // Used again and written over, perhaps: nothing in it is needed.
+                    return Ok(None);
+                }
                 return self.ended(&bytes, at, next).map(|()| expected);
             };
             if head.revision > next || expected.is_some_and(|next| head.revision != next) {

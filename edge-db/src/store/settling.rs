@@ -39,6 +39,8 @@ struct State {
     frozen: Option<Revision>,
     /// Why the last attempt failed.
     failed: Option<StoreError>,
+    /// Why the committer could not freeze a table when it was asked to.
+    refused: Option<StoreError>,
     stop: bool,
     stopped: bool,
 }
@@ -131,8 +133,9 @@ impl Store {
     /// whether something is wanted.
     pub(crate) fn checkpoint(&self, revision: Revision, poke: impl Fn()) -> Result<(), StoreError> {
         let mut state = self.settling.state.lock();
+        state.refused = None;
         while self.settled() < revision {
-            if let Some(error) = &state.failed {
+            if let Some(error) = state.failed.as_ref().or(state.refused.as_ref()) {
                 return Err(error.clone());
             }
             if state.stop {
@@ -143,6 +146,12 @@ impl Store {
             self.settling.changed.wait(&mut state);
         }
         Ok(())
+    }
+
+    /// Tells those who wait for a checkpoint that the committer cannot.
+    pub(crate) fn refuse_checkpoint(&self, error: StoreError) {
+        self.settling.state.lock().refused = Some(error);
+        self.settling.changed.notify_all();
     }
 
     /// Ends the settling thread, once it has done what it is at.
