@@ -193,7 +193,10 @@ impl Db {
         shared.queue.close(WriteError::Closed, true);
         shared.queue.wait_stopped(deadline).map_err(|waiting| ShutdownError { waiting })?;
         // What is in the journal need not settle now; what settles is done with first.
-        if shared.store.close(deadline) { Ok(()) } else { Err(ShutdownError { waiting: 0 }) }
+        let closed = shared.store.close(deadline);
+        // Who waits for more to read has to hear that there will be none.
+        shared.signals.wake_all();
+        if closed { Ok(()) } else { Err(ShutdownError { waiting: 0 }) }
     }
 
     /// Settles everything that was committed before this call from the journal into the data

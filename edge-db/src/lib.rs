@@ -48,7 +48,7 @@ pub use error::{
 pub use index::{Index, IndexRows};
 pub use key::Key;
 pub use keyspace::{Entries, Keyspace};
-pub use log::{Entry, Headers, Log, LogOptions, LogState, Record, Records, WhenFull};
+pub use log::{Entry, Headers, Log, LogOptions, LogState, Record, Records, Tail, WhenFull};
 pub use names::{NameKind, RawRow, RawRows};
 pub use queue::Commit;
 pub use seq::{Seq, Time};

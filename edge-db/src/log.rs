@@ -4,6 +4,7 @@ pub(crate) mod chunk;
 pub(crate) mod coalesce;
 mod options;
 mod record;
+mod tail;
 
 use std::ops::{Bound, Range};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use bytes::Bytes;
 
 pub use options::{LogOptions, LogState, WhenFull};
 pub use record::{Entry, Headers, Record};
+pub use tail::Tail;
 
 use crate::codec;
 use crate::error::{ReadError, WriteError};
@@ -42,7 +44,7 @@ const READ_BYTES: usize = 4 * 1024 * 1024;
 /// loop {
 ///     let records = log.read(position, 1000)?;
 ///     if records.is_empty() {
-///         break;                              // at the end; log.watch() says when there is more
+///         break;                              // at the end; log.tail() waits for more
 ///     }
 ///     position = records.next();
 ///     for record in records {

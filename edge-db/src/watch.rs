@@ -47,6 +47,11 @@ impl Signals {
         Arc::clone(by_prefix.signals.entry(prefix).or_default())
     }
 
+    /// Wakes everybody, for there will be nothing more.
+    pub(crate) fn wake_all(&self) {
+        self.by_prefix.lock().signals.values().for_each(|signal| signal.wake());
+    }
+
     /// The signals of everybody whom these writes concern, mostly once each.
     pub(crate) fn touched(&self, writes: &[Write]) -> Vec<Arc<Signal>> {
         let by_prefix = self.by_prefix.lock();
