@@ -1,26 +1,24 @@
 //! The thread that makes batches durable: whatever waits becomes one record of the journal and
 //! one sync.
 
-use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::Time;
 use crate::batch::{Op, Receipt};
 use crate::catalog::Catalog;
 use crate::db::Shared;
 use crate::error::{ReadError, StoreError, WriteError};
 use crate::journal::{Journal, record};
-use crate::ledger::{Ledger, StoredChunk};
-use crate::log::{chunk, chunk_last};
+use crate::ledger::Ledger;
+use crate::log::oldest::oldest_chunks;
 use crate::memory::MemoryTable;
 use crate::queue::{Outcome, Pending};
 use crate::resolve::{Resolver, is_plain};
 use crate::revision::Revision;
-use crate::space::Space;
-use crate::store::{Store, Write};
+use crate::store::Write;
 use crate::upkeep::Upkeeps;
-use crate::{Seq, Time};
 
 /// A group is one record; larger ones make the first waiter wait for the last one's bytes.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
@@ -34,9 +32,6 @@ const LONGEST_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Between two attempts to sync what is owed.
 const RETRY: Duration = Duration::from_millis(50);
-
-/// Chunks looked at in one step while room is made.
-const OLDEST_CHUNKS: usize = 64;
 
 /// What the committer thread owns.
 #[derive(Debug)]
@@ -72,7 +67,7 @@ impl Committer {
             if let Err(error) = ready {
                 shared.store.refuse_checkpoint(error.clone());
                 tell_all(group, &WriteError::Store(error));
-            } else if !group.is_empty() {
+            } else {
                 // After an error the ledger is ahead of what is stored.
                 self.is_stale = self.commit(group).is_err();
             }
@@ -115,10 +110,11 @@ impl Committer {
 
     fn commit(&mut self, group: Vec<Pending>) -> Result<(), StoreError> {
         let mut waiters = Vec::with_capacity(group.len());
-        let mut failed = None;
         let mut staged = Staged::default();
         // The group is as durable as its strictest batch asks for.
         let within = group.iter().map(|pending| pending.within).min().flatten();
+        // Also when there is no batch: that is how logs that nobody writes to grow old.
+        let mut failed = self.begin().err();
         for pending in group {
             let outcome = match &failed {
                 None => self.admit(pending.ops, &mut staged),
@@ -140,6 +136,12 @@ impl Committer {
             drop(done.send(told(outcome, &result)));
         }
         result
+    }
+
+    /// Begins a group, with what grew old.
+    fn begin(&mut self) -> Result<(), StoreError> {
+        let store = &self.shared.store;
+        self.ledger.begin(Time::now(), &mut |log, from| oldest_chunks(store, log, from))
     }
 
     /// Stages one batch behind those of its group.
@@ -254,28 +256,4 @@ fn told(outcome: Outcome, group: &Result<(), StoreError>) -> Result<Receipt, Wri
         (Ok(_), Err(error)) => Err(WriteError::Store(error.clone())),
         (outcome, _) => outcome,
     }
-}
-
-fn oldest_chunks(
-    store: &Arc<Store>,
-    log: Space,
-    from: Seq,
-) -> Result<Vec<StoredChunk>, StoreError> {
-    let view = store.view().map_err(|error| match error {
-        ReadError::Store(error) => error,
-        other => StoreError::new("read", other),
-    })?;
-    let (start, end) = (log.chunk_key(from), log.next().prefix());
-    let range = view.range(Bound::Included(start.as_slice()), Bound::Excluded(end.as_slice()))?;
-    range
-        .take(OLDEST_CHUNKS)
-        .map(|entry| {
-            let (key, stored) = entry?;
-            let damaged = || StoreError::new("read", "a chunk's key is damaged");
-            let front = chunk::front(&stored).map_err(|error| StoreError::new("read", error))?;
-            let records = chunk_last(&key).and_then(|last| front.positions(last));
-            let records = records.ok_or_else(damaged)?;
-            Ok(StoredChunk { records, end_bytes: front.end_bytes })
-        })
-        .collect()
 }

@@ -1,53 +1,36 @@
 //! Decides what a group of batches writes: positions in logs, chunks, retention, cursors.
 //!
-//! No clock, no file, no thread: [`Ledger::admit`] takes a batch and either refuses it whole or
-//! stages its writes; [`Ledger::take_writes`] gives what the group writes in one transaction. If
-//! that fails the ledger is ahead of the disk and must not be used again.
+//! No clock, no file, no thread: [`Ledger::begin`] is told the time; [`Ledger::admit`] takes a
+//! batch and either refuses it whole or stages its writes; [`Ledger::take_writes`] gives what the
+//! group writes in one transaction. If that fails the ledger is ahead of the disk and must not be
+//! used again.
+
+mod account;
+mod retention;
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
 use std::sync::Arc;
 
 use crate::batch::{Op, Receipt};
 use crate::catalog::{Catalog, Kind, entries_below, system_error};
 use crate::codec;
-use crate::error::{ReadError, StoreError, WriteError};
-use crate::log::CHUNK_BYTES;
-use crate::log::chunk::ChunkBuilder;
-use crate::log::{LogOptions, LogState, WhenFull};
+use crate::error::{ReadError, WriteError};
+use crate::log::gap::Gaps;
+use crate::log::{LogState, WhenFull};
 use crate::space::Space;
 use crate::store::Write;
 use crate::view::View;
-use crate::{Entry, Seq, Time};
-
-/// A chunk as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StoredChunk {
-    pub(crate) records: Range<Seq>,
-    /// Bytes of all records that the log ever had, up to the end of this chunk.
-    pub(crate) end_bytes: u64,
-}
-
-/// Reads a log's oldest chunks that are on disk, from the given position on; not all of them.
-pub(crate) type OldestChunks<'a> =
-    &'a mut dyn FnMut(Space, Seq) -> Result<Vec<StoredChunk>, StoreError>;
+use crate::{Seq, Time};
+use account::{Account, stored_bytes};
+pub(crate) use account::{OldestChunks, StoredChunk};
 
 /// The state of all logs, and what the current group writes.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    logs: HashMap<Space, LogLedger>,
+    logs: HashMap<Space, Account>,
+    /// When the current group was begun.
+    now: Time,
     writes: Vec<Write>,
-}
-
-#[derive(Debug)]
-struct LogLedger {
-    name: Arc<str>,
-    options: LogOptions,
-    state: LogState,
-    cursors: BTreeMap<Arc<str>, Seq>,
-    /// Records of this group that no finished chunk holds yet.
-    staged: Option<ChunkBuilder>,
-    changed: bool,
 }
 
 impl Ledger {
@@ -58,24 +41,13 @@ impl Ledger {
             let Kind::Log(options) = named.kind else { continue };
             let state = view.get(&named.space.log_state_key())?;
             let state = state.map(|stored| codec::decode::<LogState>(&stored, 0)).transpose();
-            let state = state.map_err(system_error)?.unwrap_or_default();
-            let cursors = read_cursors(view, named.space)?;
-            ledger.restore(named.space, name.into(), options, state, cursors);
+            let mut log = Account::new(named.space, name.into(), options);
+            log.state = state.map_err(system_error)?.unwrap_or_default();
+            log.cursors = read_cursors(view, named.space)?;
+            log.gaps = Gaps::read(view, named.space)?;
+            ledger.logs.insert(named.space, log);
         }
         Ok(ledger)
-    }
-
-    /// Takes over a log as it was found.
-    fn restore(
-        &mut self,
-        log: Space,
-        name: Arc<str>,
-        options: LogOptions,
-        state: LogState,
-        cursors: BTreeMap<Arc<str>, Seq>,
-    ) {
-        let ledger = LogLedger { name, options, state, cursors, staged: None, changed: false };
-        self.logs.insert(log, ledger);
     }
 
     /// Stages a batch, or refuses it and stages nothing of it but the dropping of records that
@@ -114,7 +86,7 @@ impl Ledger {
     /// What the admitted batches write, in order; the ledger is ready for the next group.
     pub(crate) fn take_writes(&mut self) -> Vec<Write> {
         for (space, log) in &mut self.logs {
-            log.finish_chunk(*space, &mut self.writes);
+            log.finish_chunk(&mut self.writes);
             if std::mem::take(&mut log.changed) {
                 self.writes
                     .push(Write::Put(space.log_state_key().into(), log.state.encode().into()));
@@ -128,7 +100,7 @@ impl Ledger {
         &self.writes
     }
 
-    fn log(&mut self, log: Space) -> &mut LogLedger {
+    fn log(&mut self, log: Space) -> &mut Account {
         self.logs.get_mut(&log).expect("a log is registered before its handle is given out")
     }
 
@@ -150,72 +122,13 @@ impl Ledger {
         Ok(())
     }
 
-    /// Drops old records until `more` bytes fit, as the log's policy allows. A group that is
-    /// larger than the log may overshoot its limit by itself.
-    fn make_room(
-        &mut self,
-        space: Space,
-        more: u64,
-        oldest: OldestChunks<'_>,
-    ) -> Result<(), WriteError> {
-        let log = self.log(space);
-        let limit = log.options.max_bytes;
-        if log.state.bytes + more <= limit {
-            return Ok(());
-        }
-        let read_by_all = log.cursors.values().min().copied().unwrap_or(Seq::ZERO);
-        let drop_unread = log.options.when_full == WhenFull::DropOldest;
-        self.drop_chunks(space, oldest, |log, chunk| {
-            log.state.bytes + more > limit && (drop_unread || chunk.records.end <= read_by_all)
-        })?;
-        let log = self.log(space);
-        if log.state.bytes + more > limit && !drop_unread {
-            return Err(WriteError::LogFull {
-                log: log.name.to_string(),
-                used_bytes: log.state.bytes,
-                limit_bytes: limit,
-            });
-        }
-        Ok(())
-    }
-
-    /// Drops the oldest chunks for as long as `wanted` says so.
-    fn drop_chunks(
-        &mut self,
-        space: Space,
-        oldest: OldestChunks<'_>,
-        wanted: impl Fn(&LogLedger, &StoredChunk) -> bool,
-    ) -> Result<(), WriteError> {
-        let log = self.log(space);
-        let before = log.state.first;
-        'drop: loop {
-            let chunks = oldest(space, log.state.first)?;
-            if chunks.is_empty() {
-                break;
-            }
-            for chunk in &chunks {
-                if !wanted(log, chunk) {
-                    break 'drop;
-                }
-                log.drop_chunk(chunk);
-            }
-        }
-        let after = log.state.first;
-        if after > before {
-            // Chunks lie under their last record: what holds `after` stays.
-            let (from, to) = (space.chunk_key(before), space.chunk_key(after));
-            self.writes.push(Write::DeleteRange(from.into(), to.into()));
-        }
-        Ok(())
-    }
-
     fn stage(&mut self, op: Op, oldest: OldestChunks<'_>) -> Result<(), WriteError> {
         match op {
             Op::Put { key, value } => self.writes.push(Write::Put(key.into(), value.into())),
             Op::Delete { key } => self.writes.push(Write::Delete(key.into())),
             Op::Append { log: space, entry, time } => {
                 let log = self.logs.get_mut(&space).expect("registered, as its handle shows");
-                log.append(space, &entry, time, &mut self.writes);
+                log.append(&entry, time, &mut self.writes);
             }
             Op::Advance { log, cursor, to } => self.move_cursor(log, cursor, to),
             Op::OpenCursor { log, cursor } => {
@@ -241,14 +154,13 @@ impl Ledger {
                 let (from, to) = (space.prefix().to_vec(), space.next().prefix().to_vec());
                 self.writes.push(Write::DeleteRange(from.into(), to.into()));
             }
-            Op::Trim { log, before } => {
-                self.drop_chunks(log, oldest, |_, chunk| chunk.records.end <= before)?;
-            }
+            Op::Trim { log, before } => self.trim(log, before, oldest)?,
             Op::OpenLog { log, name, options } => match self.logs.get_mut(&log) {
                 Some(log) => log.options = options,
                 None => {
-                    self.restore(log, name, options, LogState::default(), BTreeMap::new());
-                    self.log(log).changed = true;
+                    let mut account = Account::new(log, name, options);
+                    account.changed = true;
+                    self.logs.insert(log, account);
                 }
             },
         }
@@ -259,37 +171,6 @@ impl Ledger {
         let value = codec::encode(&to, 0).expect("a number always encodes");
         self.writes.push(Write::Put(log.cursor_key(&cursor).into(), value.into()));
         self.log(log).cursors.insert(cursor, to);
-    }
-}
-
-impl LogLedger {
-    fn append(&mut self, space: Space, entry: &Entry, time: Time, writes: &mut Vec<Write>) {
-        let chunk = self.staged.get_or_insert_with(ChunkBuilder::new);
-        chunk.push(entry, time);
-        self.state.next = self.state.next.next();
-        self.state.bytes += stored_bytes(entry);
-        self.state.appended_bytes += stored_bytes(entry);
-        self.changed = true;
-        if chunk.len_bytes() >= CHUNK_BYTES {
-            self.finish_chunk(space, writes);
-        }
-    }
-
-    fn finish_chunk(&mut self, space: Space, writes: &mut Vec<Write>) {
-        if let Some(chunk) = self.staged.take() {
-            let last = Seq::new(self.state.next.get() - 1);
-            let chunk = chunk.finish(self.state.appended_bytes);
-            writes.push(Write::Put(space.chunk_key(last).into(), chunk.into()));
-        }
-    }
-
-    fn drop_chunk(&mut self, chunk: &StoredChunk) {
-        let unread_from = self.cursors.values().min().copied().unwrap_or(chunk.records.end);
-        let unread_from = unread_from.max(self.state.first);
-        self.state.first = chunk.records.end;
-        self.state.bytes = self.state.appended_bytes.saturating_sub(chunk.end_bytes);
-        self.state.dropped += chunk.records.end.since(unread_from);
-        self.changed = true;
     }
 }
 
@@ -323,9 +204,5 @@ fn appends_of(ops: &[Op]) -> BTreeMap<Space, Append> {
     appends
 }
 
-/// What an entry counts for in its log, however it comes to lie on disk.
-fn stored_bytes(entry: &Entry) -> u64 {
-    /// About what the lengths, the time and the chunk's front take.
-    const RECORD_BYTES: u64 = 8;
-    entry.payload_bytes() as u64 + RECORD_BYTES
-}
+#[cfg(test)]
+mod tests;

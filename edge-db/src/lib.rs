@@ -48,7 +48,9 @@ pub use error::{
 pub use index::{Index, IndexRows};
 pub use key::Key;
 pub use keyspace::{Entries, Keyspace};
-pub use log::{Entry, Headers, Log, LogOptions, LogState, Record, Records, Tail, WhenFull};
+pub use log::{
+    Entry, Gap, GapReason, Headers, Log, LogOptions, LogState, Record, Records, Tail, WhenFull,
+};
 pub use names::{NameKind, RawRow, RawRows};
 pub use queue::Commit;
 pub use seq::{Seq, Time};

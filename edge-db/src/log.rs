@@ -2,6 +2,8 @@
 
 pub(crate) mod chunk;
 pub(crate) mod coalesce;
+pub(crate) mod gap;
+pub(crate) mod oldest;
 mod options;
 mod record;
 mod tail;
@@ -11,6 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use gap::{Gap, GapReason};
 pub use options::{LogOptions, LogState, WhenFull};
 pub use record::{Entry, Headers, Record};
 pub use tail::Tail;

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | 0 catalog | name | what the name stands for |
 //! | 1 log state | log's space | first, next, bytes, dropped |
+//! | | log's space, 1, a gap's first position | the gap |
 //! | 2 cursors | log's space, cursor's name | position |
 //! | 3 settled | none; in the tree only | the last commit that the tree has |
 //! | 4 counts | table's space | how many rows it has |
@@ -58,6 +59,20 @@ impl Space {
     /// The key of this log's state.
     pub(crate) fn log_state_key(self) -> Vec<u8> {
         Space::LOG_STATE.key(&self.prefix())
+    }
+
+    /// The front of the keys that this log's gaps are stored under.
+    pub(crate) fn gaps_key(self) -> Vec<u8> {
+        let mut key = self.log_state_key();
+        key.push(1);
+        key
+    }
+
+    /// The key of this log's gap that begins at `first`.
+    pub(crate) fn gap_key(self, first: Seq) -> Vec<u8> {
+        let mut key = self.gaps_key();
+        key.extend_from_slice(&first.get().to_be_bytes());
+        key
     }
 
     /// The key of one of this log's cursors, or with an empty name the front of all of them.
