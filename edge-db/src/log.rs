@@ -5,10 +5,12 @@ pub(crate) mod coalesce;
 pub(crate) mod gap;
 pub(crate) mod oldest;
 mod options;
+mod reading;
 mod record;
+mod records;
 mod tail;
 
-use std::ops::{Bound, Range};
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +18,7 @@ use bytes::Bytes;
 pub use gap::{Gap, GapReason};
 pub use options::{LogOptions, LogState, WhenFull};
 pub use record::{Entry, Headers, Record};
+pub use records::Records;
 pub use tail::Tail;
 
 use crate::codec;
@@ -23,14 +26,11 @@ use crate::error::{ReadError, WriteError};
 use crate::space::{Space, without_space};
 use crate::view::View;
 use crate::watch::{Signal, Watch};
-use crate::{Cursor, Db, Seq, Snapshot};
+use crate::{Cursor, Db, Seq};
 
 /// A chunk grows no further than this: reading one record reads no more, and with its key it just
 /// fits into 64 KiB of the tree, which pages in powers of two.
 pub(crate) const CHUNK_BYTES: usize = 60 * 1024;
-
-/// One read takes no more than about this much, so that a backlog costs no memory.
-const READ_BYTES: usize = 4 * 1024 * 1024;
 
 /// An append-only sequence of records with dense positions.
 ///
@@ -86,14 +86,6 @@ impl Log {
         Ok(seqs.start)
     }
 
-    /// The records from `from` on, at most `max_records` and about 4 MiB of them. None at the end.
-    ///
-    /// # Errors
-    /// When the file cannot be read, or a record in it is damaged.
-    pub fn read(&self, from: Seq, max_records: usize) -> Result<Records, ReadError> {
-        self.read_in(&self.db.view()?, from, max_records)
-    }
-
     /// The oldest record that is kept, and the position that the next one will get.
     ///
     /// # Errors
@@ -145,41 +137,6 @@ impl Log {
         Ok(state.map_err(|source| self.value_error(source))?.unwrap_or_default())
     }
 
-    fn read_in(&self, view: &View, from: Seq, max_records: usize) -> Result<Records, ReadError> {
-        let state = self.state_in(view)?;
-        let missing = (from < state.first).then_some(from..state.first);
-        let from = from.max(state.first);
-        let mut records = Vec::new();
-        if from < state.next {
-            self.read_chunks(view, from, max_records, &mut records)?;
-        }
-        let next = records.last().map_or(from, |last: &Record| last.seq().next());
-        Ok(Records { records, next, missing })
-    }
-
-    fn read_chunks(
-        &self,
-        view: &View,
-        from: Seq,
-        max_records: usize,
-        records: &mut Vec<Record>,
-    ) -> Result<(), ReadError> {
-        let (start, end) = (self.space.chunk_key(from), self.space.next().prefix());
-        let mut bytes = 0;
-        for entry in view.range(Bound::Included(&start), Bound::Excluded(&end))? {
-            let (key, stored) = entry?;
-            let last = chunk_last(&key);
-            let last = last.ok_or_else(|| ReadError::Key { name: self.name.to_string() })?;
-            chunk::read(&stored, last, from, max_records - records.len(), records)
-                .map_err(|source| self.value_error(source))?;
-            bytes += stored.len();
-            if records.len() >= max_records || bytes >= READ_BYTES {
-                break;
-            }
-        }
-        Ok(())
-    }
-
     fn value_error(&self, source: codec::DecodeError) -> ReadError {
         ReadError::Value { name: self.name.to_string(), source }
     }
@@ -189,75 +146,4 @@ impl Log {
 pub(crate) fn chunk_last(key: &[u8]) -> Option<Seq> {
     let last = <[u8; 8]>::try_from(without_space(key)).ok()?;
     Some(Seq::new(u64::from_be_bytes(last)))
-}
-
-/// Records of one read, in order.
-#[derive(Debug, Clone)]
-pub struct Records {
-    records: Vec<Record>,
-    next: Seq,
-    missing: Option<Range<Seq>>,
-}
-
-impl Records {
-    /// Where to read on.
-    pub fn next(&self) -> Seq {
-        self.next
-    }
-
-    /// What was asked for and is no longer kept.
-    pub fn missing(&self) -> Option<Range<Seq>> {
-        self.missing.clone()
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.records.len()
-    }
-
-    /// Whether the end of the log was reached before.
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
-    }
-
-    /// The records in order.
-    pub fn iter(&self) -> std::slice::Iter<'_, Record> {
-        self.records.iter()
-    }
-}
-
-impl IntoIterator for Records {
-    type Item = Record;
-    type IntoIter = std::vec::IntoIter<Record>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.records.into_iter()
-    }
-}
-
-impl<'a> IntoIterator for &'a Records {
-    type Item = &'a Record;
-    type IntoIter = std::slice::Iter<'a, Record>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.records.iter()
-    }
-}
-
-impl Snapshot {
-    /// The records from `from` on at this moment, at most `max_records` and about 4 MiB of them.
-    ///
-    /// # Errors
-    /// When the file cannot be read, or a record in it is damaged.
-    pub fn read(&self, log: &Log, from: Seq, max_records: usize) -> Result<Records, ReadError> {
-        log.read_in(self.view(), from, max_records)
-    }
-
-    /// The oldest record kept at this moment, and the position of the next one.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub fn bounds(&self, log: &Log) -> Result<Range<Seq>, ReadError> {
-        log.state_in(self.view()).map(|state| state.first..state.next)
-    }
 }

@@ -177,6 +177,34 @@ fn receipt_tells_the_positions_in_each_log() {
 }
 
 #[test]
+fn records_are_read_backwards_over_chunks_and_what_was_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let log = db.log("readings").unwrap();
+    (0..10).for_each(|_| assert!(log.append(Entry::new("x")).is_ok()));
+    let before = db.snapshot().unwrap();
+    let mut batch = db.batch();
+    batch.trim(&log, Seq::new(3));
+    batch.commit().unwrap();
+    db.checkpoint().unwrap();
+    for (end, most, expected) in [
+        (10, 4, vec![9, 8, 7, 6]),
+        (6, 9, vec![5, 4, 3]),
+        (99, 1, vec![9]),
+        (3, 9, vec![]),
+        (0, 9, vec![]),
+        (9, 0, vec![]),
+    ] {
+        let records = log.read_back(Seq::new(end), most).unwrap();
+        let found: Vec<_> = records.iter().map(|record| record.seq().get()).collect();
+        assert_eq!(found, expected);
+        assert_eq!(records.next().get(), expected.last().copied().unwrap_or(end));
+        assert_eq!(records.missing(), None);
+    }
+    assert_eq!(before.read_back(&log, Seq::new(4), 9).unwrap().len(), 4);
+}
+
+#[test]
 fn many_readers_of_a_tail_see_every_record_once() {
     let dir = tempfile::tempdir().unwrap();
     let db = Db::open(dir.path()).unwrap();

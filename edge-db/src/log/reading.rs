@@ -1,0 +1,174 @@
+//! Reading a Log, from any position, in both directions.
+
+use std::ops::{Bound, Range};
+
+use bytes::Bytes;
+
+use super::{Log, LogState, Records, chunk, chunk_last};
+use crate::error::ReadError;
+use crate::view::View;
+use crate::{Record, Seq, Snapshot};
+
+/// One read takes no more than about this much, so that a backlog costs no memory.
+const READ_BYTES: usize = 4 * 1024 * 1024;
+
+impl Log {
+    /// The records from `from` on, at most `max_records` and about 4 MiB of them. None at the end.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a record in it is damaged.
+    pub fn read(&self, from: Seq, max_records: usize) -> Result<Records, ReadError> {
+        self.read_in(&self.db().view()?, from, max_records)
+    }
+
+    /// The records before `before`, newest first, at most `max_records` and about 4 MiB of them;
+    /// [`Records::next`] is what to give to the next call. None when the oldest that is kept has
+    /// been read; what is no longer kept is not called missing.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let db = edge_db::Db::open(dir.path())?;
+    /// # let log = db.log("readings")?;
+    /// for value in ["1", "2", "3"] {
+    ///     log.append(edge_db::Entry::new(value))?;
+    /// }
+    /// let last = log.read_back(log.bounds()?.end, 2)?;
+    /// assert_eq!(last.iter().map(|record| record.seq().get()).collect::<Vec<_>>(), [2, 1]);
+    /// assert_eq!(log.read_back(last.next(), 2)?.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a record in it is damaged.
+    pub fn read_back(&self, before: Seq, max_records: usize) -> Result<Records, ReadError> {
+        self.read_back_in(&self.db().view()?, before, max_records)
+    }
+
+    fn read_in(&self, view: &View, from: Seq, max_records: usize) -> Result<Records, ReadError> {
+        let state = self.state_in(view)?;
+        let missing = (from < state.first).then_some(from..state.first);
+        let from = from.max(state.first);
+        let mut records = Vec::new();
+        if from < state.next {
+            self.read_chunks(view, from, max_records, &mut records)?;
+        }
+        let next = records.last().map_or(from, |last: &Record| last.seq().next());
+        Ok(Records { records, next, missing })
+    }
+
+    fn read_chunks(
+        &self,
+        view: &View,
+        from: Seq,
+        max_records: usize,
+        records: &mut Vec<Record>,
+    ) -> Result<(), ReadError> {
+        let (start, end) = (self.space().chunk_key(from), self.space().next().prefix());
+        let mut bytes = 0;
+        for entry in view.range(Bound::Included(&start), Bound::Excluded(&end))? {
+            let (key, stored) = entry?;
+            bytes += self.read_chunk(&key, &stored, from, max_records - records.len(), records)?;
+            if records.len() >= max_records || bytes >= READ_BYTES {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_back_in(
+        &self,
+        view: &View,
+        before: Seq,
+        max_records: usize,
+    ) -> Result<Records, ReadError> {
+        let LogState { first, next, .. } = self.state_in(view)?;
+        let before = before.min(next);
+        let mut records = Records { records: Vec::new(), next: before, missing: None };
+        if before <= first || max_records == 0 {
+            return Ok(records);
+        }
+        // The chunk that holds the newest record wanted is stored under that one or a later one.
+        let newest = self.space().chunk_key(Seq::new(before.get() - 1));
+        let end = self.space().next().prefix();
+        let newest_chunk = view.range(Bound::Included(&newest), Bound::Excluded(&end))?.next();
+        let oldest = self.space().chunk_key(first);
+        let older = view.range(Bound::Included(&oldest), Bound::Excluded(&newest))?;
+        let mut bytes = 0;
+        for entry in newest_chunk.into_iter().chain(older.rev()) {
+            let (key, stored) = entry?;
+            bytes += self.read_chunk_back(&key, &stored, first, max_records, &mut records)?;
+            if records.len() >= max_records || bytes >= READ_BYTES {
+                break;
+            }
+        }
+        Ok(records)
+    }
+
+    /// Appends a chunk's records before `out.next`, newest first.
+    fn read_chunk_back(
+        &self,
+        key: &Bytes,
+        stored: &Bytes,
+        first: Seq,
+        max_records: usize,
+        out: &mut Records,
+    ) -> Result<usize, ReadError> {
+        let wanted = (max_records - out.len()) as u64;
+        let from = Seq::new(out.next.get().saturating_sub(wanted)).max(first);
+        let mut records = Vec::new();
+        let bytes = self.read_chunk(key, stored, from, usize::MAX, &mut records)?;
+        let before = out.next;
+        out.records.extend(records.into_iter().rev().filter(|record| record.seq() < before));
+        out.next = out.records.last().map_or(before, Record::seq);
+        Ok(bytes)
+    }
+
+    fn read_chunk(
+        &self,
+        key: &[u8],
+        stored: &Bytes,
+        from: Seq,
+        max_records: usize,
+        records: &mut Vec<Record>,
+    ) -> Result<usize, ReadError> {
+        let last = chunk_last(key).ok_or_else(|| self.key_error())?;
+        chunk::read(stored, last, from, max_records, records)
+            .map_err(|source| self.value_error(source))?;
+        Ok(stored.len())
+    }
+
+    fn key_error(&self) -> ReadError {
+        ReadError::Key { name: self.name().to_owned() }
+    }
+}
+
+impl Snapshot {
+    /// The records from `from` on at this moment, at most `max_records` and about 4 MiB of them.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a record in it is damaged.
+    pub fn read(&self, log: &Log, from: Seq, max_records: usize) -> Result<Records, ReadError> {
+        log.read_in(self.view(), from, max_records)
+    }
+
+    /// The records before `before` at this moment, newest first: [`Log::read_back`].
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a record in it is damaged.
+    pub fn read_back(
+        &self,
+        log: &Log,
+        before: Seq,
+        max_records: usize,
+    ) -> Result<Records, ReadError> {
+        log.read_back_in(self.view(), before, max_records)
+    }
+
+    /// The oldest record kept at this moment, and the position of the next one.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn bounds(&self, log: &Log) -> Result<Range<Seq>, ReadError> {
+        log.state_in(self.view()).map(|state| state.first..state.next)
+    }
+}
