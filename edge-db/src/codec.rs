@@ -148,6 +148,13 @@ pub enum DecodeError {
         /// The version that the table was opened with.
         expected: u8,
     },
+    /// A chunk of a Log is compressed, and this build cannot decompress it. Build edge-db with
+    /// that cargo feature.
+    #[error("chunk of a log is compressed, which this build leaves out: cargo feature `{feature}`")]
+    Compression {
+        /// The cargo feature that has it.
+        feature: &'static str,
+    },
 }
 
 /// A buffer that begins with the header.

@@ -117,6 +117,10 @@ impl Db {
     /// # Errors
     /// When the name is something else, or could not be stored.
     pub fn log_with(&self, name: &str, options: LogOptions) -> Result<Log, OpenError> {
+        if !options.compression.is_built_in() {
+            let feature = options.compression.feature();
+            return Err(OpenError::Compression { name: name.to_owned(), feature });
+        }
         let wanted = Kind::Log(options);
         let named = self.user_named(name, wanted.clone())?;
         if named.kind != wanted {

@@ -86,6 +86,15 @@ pub enum OpenError {
         /// What it was asked for as.
         wanted: String,
     },
+    /// The log is to be compressed in a way that this build cannot. Build edge-db with that cargo
+    /// feature.
+    #[error("log `{name}` cannot be compressed by this build: cargo feature `{feature}` is off")]
+    Compression {
+        /// The log that was asked for.
+        name: String,
+        /// The cargo feature that has it.
+        feature: &'static str,
+    },
     /// A name is 1 to 255 bytes long, none of them zero.
     #[error("a name has 1 to 255 bytes, none of them zero; this one has {bytes}")]
     Name {

@@ -156,7 +156,7 @@ impl Ledger {
             }
             Op::Trim { log, before } => self.trim(log, before, oldest)?,
             Op::OpenLog { log, name, options } => match self.logs.get_mut(&log) {
-                Some(log) => log.options = options,
+                Some(log) => log.change(options, &mut self.writes),
                 None => {
                     let mut account = Account::new(log, name, options);
                     account.changed = true;

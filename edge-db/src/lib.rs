@@ -49,7 +49,8 @@ pub use index::{Index, IndexRows};
 pub use key::Key;
 pub use keyspace::{Entries, Keyspace};
 pub use log::{
-    Entry, Gap, GapReason, Headers, Log, LogOptions, LogState, Record, Records, Tail, WhenFull,
+    Compression, Entry, Gap, GapReason, Headers, Log, LogOptions, LogState, Record, Records, Tail,
+    WhenFull,
 };
 pub use names::{NameKind, RawRow, RawRows};
 pub use queue::Commit;

@@ -2,6 +2,7 @@
 
 pub(crate) mod chunk;
 pub(crate) mod coalesce;
+mod compression;
 pub(crate) mod gap;
 pub(crate) mod oldest;
 mod options;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use compression::Compression;
 pub use gap::{Gap, GapReason};
 pub use options::{LogOptions, LogState, WhenFull};
 pub use record::{Entry, Headers, Record};

@@ -60,12 +60,20 @@ impl Account {
         }
     }
 
+    /// From here on it has these options; what is staged was begun as the ones before wanted it.
+    pub(super) fn change(&mut self, options: LogOptions, writes: &mut Vec<Write>) {
+        self.finish_chunk(writes);
+        self.options = options;
+    }
+
     pub(super) fn append(&mut self, entry: &Entry, time: Time, writes: &mut Vec<Write>) {
-        let chunk = self.staged.get_or_insert_with(ChunkBuilder::new);
+        let wanted = self.options.compression;
+        let chunk = self.staged.get_or_insert_with(|| ChunkBuilder::new(wanted));
         chunk.push(entry, time);
         self.state.next = self.state.next.next();
         self.state.bytes += stored_bytes(entry);
         self.state.appended_bytes += stored_bytes(entry);
+        self.state.newest = self.state.newest.max(Some(time));
         self.changed = true;
         if chunk.len_bytes() >= CHUNK_BYTES {
             self.finish_chunk(writes);
@@ -75,7 +83,8 @@ impl Account {
     pub(super) fn finish_chunk(&mut self, writes: &mut Vec<Write>) {
         if let Some(chunk) = self.staged.take() {
             let last = Seq::new(self.state.next.get() - 1);
-            let chunk = chunk.finish(self.state.appended_bytes);
+            let newest = self.state.newest.unwrap_or_default();
+            let chunk = chunk.finish(self.state.appended_bytes, newest);
             writes.push(Write::Put(self.space.chunk_key(last).into(), chunk.into()));
         }
     }

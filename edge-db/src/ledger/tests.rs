@@ -73,11 +73,9 @@ impl Fixture {
         let chunks = self.disk.range(Bytes::from(start)..end.into());
         let chunks: Vec<_> = chunks.map(|(key, chunk)| (key.clone(), chunk.clone())).collect();
         let Some((last, _)) = chunks.last().cloned() else { return };
-        let joined =
-            chunk::join(&chunks.iter().map(|(_, chunk)| chunk.clone()).collect::<Vec<_>>())
-                .unwrap();
+        let joined = chunk::join(chunks.iter().map(|(_, chunk)| chunk)).unwrap();
         chunks.iter().for_each(|(key, _)| drop(self.disk.remove(key)));
-        self.disk.insert(last, joined.into());
+        self.disk.insert(last, joined);
     }
 
     /// The database was opened again: nothing is known of chunks.

@@ -1,10 +1,14 @@
 //! How entries of one Log lie on disk, neighbours together.
 //!
 //! ```text
-//! 2 bytes   header (codec "chunk", version 0)
+//! 1 byte    codec "chunk"
+//! 1         packing: 1 parts as they are; 2, 3 the same, to be compressed by LZ4, zstd when they
+//!           settle; 4, 5 compressed by LZ4, zstd
 //! 4         number of records, little-endian, as all numbers here
 //! 8         bytes of all records that the log ever had, up to the end of this chunk
 //! 8 8       earliest and latest time, microseconds
+//! 8         latest time of all records that the log ever had, up to the end of this chunk
+//! 4         if compressed: length of the parts before
 //! then one part for each commit:
 //!   4       number of records in it
 //!   4       bytes of them
@@ -17,20 +21,24 @@
 //! ```
 //!
 //! A chunk is stored under the position of its last record. So chunks can become one whatever
-//! was dropped in front of them: the last one's key and count of bytes hold for all.
+//! was dropped in front of them: the last one's key and its sums up to its end hold for all.
 
-use std::ops::Range;
+mod front;
 
 use bytes::Bytes;
 
+use super::compression::Compression;
 use super::record::{Entry, Record};
 use crate::codec::{self, Codec, DecodeError};
 use crate::varint::{put_bytes, put_varint, take_bytes, take_varint};
 use crate::{Seq, Time};
+use front::{FRONT_BYTES, malformed, take_array};
+pub(crate) use front::{Front, Packing, front};
 
-const VERSION: u8 = 0;
-const FRONT_BYTES: usize = codec::HEADER_BYTES + 4 + 3 * 8;
 const PART_BYTES: usize = 4 + 4 + 8;
+
+/// Longer parts are not compressed, so that a damaged length is told before it costs memory.
+const PACKED_BYTES: usize = 1024 * 1024;
 
 /// A chunk with one part that is being filled.
 #[derive(Debug)]
@@ -41,14 +49,18 @@ pub(crate) struct ChunkBuilder {
     base: i64,
     earliest: i64,
     latest: i64,
+    packing: Packing,
 }
 
 impl ChunkBuilder {
-    pub(crate) fn new() -> ChunkBuilder {
-        let mut bytes = codec::header(Codec::Chunk, VERSION, 1024);
+    /// A chunk to be compressed like this once it settles.
+    pub(crate) fn new(wanted: Compression) -> ChunkBuilder {
+        let packing = Packing::Plain(wanted);
+        let mut bytes = codec::header(Codec::Chunk, packing.byte(), 1024);
         bytes.resize(FRONT_BYTES + PART_BYTES, 0);
         ChunkBuilder {
             bytes,
+            packing,
             headers: Vec::new(),
             count: 0,
             base: 0,
@@ -57,9 +69,9 @@ impl ChunkBuilder {
         }
     }
 
-    /// Appends an entry; `time` stands in where it has none.
+    /// Appends an entry, of this time.
     pub(crate) fn push(&mut self, entry: &Entry, time: Time) {
-        let time = entry.time.unwrap_or(time).micros();
+        let time = time.micros();
         if self.count == 0 {
             self.base = time;
         }
@@ -81,13 +93,15 @@ impl ChunkBuilder {
         self.bytes.len()
     }
 
-    /// The chunk as it is stored; the log has had `end_bytes` with it.
-    pub(crate) fn finish(mut self, end_bytes: u64) -> Vec<u8> {
+    /// The chunk as it is stored; the log has had `end_bytes` with it, and times up to `newest`.
+    pub(crate) fn finish(mut self, end_bytes: u64, newest: Time) -> Vec<u8> {
         let front = Front {
+            packing: self.packing,
             count: self.count,
             end_bytes,
             earliest: Time::from_micros(self.earliest),
             latest: Time::from_micros(self.latest),
+            newest,
         };
         front.put(&mut self.bytes);
         let records = self.bytes.len() - FRONT_BYTES - PART_BYTES;
@@ -100,68 +114,54 @@ impl ChunkBuilder {
     }
 }
 
-/// What stands in front of a chunk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Front {
-    pub(crate) count: u32,
-    pub(crate) end_bytes: u64,
-    pub(crate) earliest: Time,
-    pub(crate) latest: Time,
-}
-
-impl Front {
-    fn put(&self, chunk: &mut [u8]) {
-        let front = &mut chunk[codec::HEADER_BYTES..FRONT_BYTES];
-        front[..4].copy_from_slice(&self.count.to_le_bytes());
-        front[4..12].copy_from_slice(&self.end_bytes.to_le_bytes());
-        front[12..20].copy_from_slice(&self.earliest.micros().to_le_bytes());
-        front[20..].copy_from_slice(&self.latest.micros().to_le_bytes());
-    }
-
-    fn take(body: &mut &[u8]) -> Option<Front> {
-        Some(Front {
-            count: take_array(body).map(u32::from_le_bytes)?,
-            end_bytes: take_array(body).map(u64::from_le_bytes)?,
-            earliest: Time::from_micros(take_array(body).map(i64::from_le_bytes)?),
-            latest: Time::from_micros(take_array(body).map(i64::from_le_bytes)?),
-        })
-    }
-
-    /// The positions of the chunk's records, the last of which it is stored under.
-    pub(crate) fn positions(&self, last: Seq) -> Option<Range<Seq>> {
-        let end = last.get().checked_add(1)?;
-        let first = end.checked_sub(u64::from(self.count))?;
-        Some(Seq::new(first)..Seq::new(end))
-    }
-}
-
-/// What a stored chunk's front says.
-pub(crate) fn front(stored: &[u8]) -> Result<Front, DecodeError> {
-    let mut body = codec::body(stored, Codec::Chunk, VERSION)?;
-    Front::take(&mut body).ok_or_else(|| malformed("front"))
-}
-
-/// One chunk in place of several that follow one another; none of them may be empty-handed.
-pub(crate) fn join(chunks: &[Bytes]) -> Result<Vec<u8>, DecodeError> {
-    let bytes = chunks.iter().map(Bytes::len).sum();
-    let mut joined = codec::header(Codec::Chunk, VERSION, bytes);
-    joined.resize(FRONT_BYTES, 0);
+/// One chunk in place of several that follow one another and are not compressed, nor empty.
+pub(crate) fn join<'a>(chunks: impl IntoIterator<Item = &'a Bytes>) -> Result<Bytes, DecodeError> {
     let mut whole: Option<Front> = None;
+    let mut joined = Vec::new();
     for chunk in chunks {
         let front = front(chunk)?;
+        if whole.is_none() {
+            joined.extend_from_slice(&chunk[..FRONT_BYTES]);
+        }
         whole = Some(whole.map_or(front, |whole| Front {
             count: whole.count + front.count,
-            end_bytes: front.end_bytes,
             earliest: whole.earliest.min(front.earliest),
             latest: whole.latest.max(front.latest),
+            ..front
         }));
         joined.extend_from_slice(&chunk[FRONT_BYTES..]);
     }
     whole.ok_or_else(|| malformed("front"))?.put(&mut joined);
-    Ok(joined)
+    Ok(joined.into())
 }
 
-/// Appends to `out` the records of a stored chunk from `from` on, at most `most` of them.
+/// The chunk compressed as it wants to be; `None` if that does not make it smaller.
+pub(crate) fn pack(stored: &[u8]) -> Option<Vec<u8>> {
+    let front = front(stored).ok()?;
+    let Packing::Plain(wanted) = front.packing else { return None };
+    let parts = stored.get(FRONT_BYTES..).filter(|parts| parts.len() <= PACKED_BYTES)?;
+    let packed = wanted.pack(parts)?;
+    let mut chunk = Vec::with_capacity(FRONT_BYTES + 4 + packed.len());
+    chunk.extend_from_slice(&stored[..FRONT_BYTES]);
+    Front { packing: Packing::Packed(wanted), ..front }.put(&mut chunk);
+    chunk.extend_from_slice(&u32::try_from(parts.len()).ok()?.to_le_bytes());
+    chunk.extend_from_slice(&packed);
+    (chunk.len() < stored.len()).then_some(chunk)
+}
+
+/// The parts behind a front: those very bytes, or what they were before they were compressed.
+fn parts(stored: &Bytes, front: &Front) -> Result<Bytes, DecodeError> {
+    let body = stored.slice(FRONT_BYTES..);
+    let Packing::Packed(compression) = front.packing else { return Ok(body) };
+    let mut packed = body.as_ref();
+    let bytes = take_array(&mut packed).map(u32::from_le_bytes);
+    let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok());
+    let bytes = bytes.filter(|bytes| *bytes <= PACKED_BYTES).ok_or_else(|| malformed("length"))?;
+    Ok(compression.unpack(packed, bytes)?.into())
+}
+
+/// Appends to `out` the records of a stored chunk from `from` on, at most `most` of them; gives
+/// how many bytes they lie in, decompressed.
 ///
 /// The whole of a record is checked before it is handed out, headers included.
 pub(crate) fn read(
@@ -170,10 +170,10 @@ pub(crate) fn read(
     from: Seq,
     most: usize,
     out: &mut Vec<Record>,
-) -> Result<(), DecodeError> {
-    let body = codec::shared_body(stored, Codec::Chunk, VERSION)?;
+) -> Result<usize, DecodeError> {
+    let front = front(stored)?;
+    let body = parts(stored, &front)?;
     let mut rest = body.as_ref();
-    let front = Front::take(&mut rest).ok_or_else(|| malformed("front"))?;
     let positions = front.positions(last).ok_or_else(|| malformed("front"))?;
     let end = out.len().saturating_add(most);
     let mut seq = positions.start;
@@ -186,7 +186,7 @@ pub(crate) fn read(
         }
         while seq < behind {
             if out.len() == end {
-                return Ok(());
+                return Ok(body.len());
             }
             let parts = take_record(&mut records).ok_or_else(|| malformed("record"))?;
             if seq >= from {
@@ -204,7 +204,7 @@ pub(crate) fn read(
             return Err(malformed("part"));
         }
     }
-    if seq == positions.end { Ok(()) } else { Err(malformed("end")) }
+    if seq == positions.end { Ok(body.len()) } else { Err(malformed("end")) }
 }
 
 struct Part {
@@ -241,16 +241,6 @@ fn take_record<'a>(rest: &mut &'a [u8]) -> Option<Parts<'a>> {
     Some(Parts { time, key, headers, value })
 }
 
-fn malformed(part: &str) -> DecodeError {
-    DecodeError::Malformed(format!("chunk of a log is damaged in its {part}"))
-}
-
-fn take_array<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
-    let (head, tail) = rest.split_first_chunk::<N>()?;
-    *rest = tail;
-    Some(*head)
-}
-
 pub(super) fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
     std::str::from_utf8(take_bytes(rest)?).ok()
 }
@@ -264,86 +254,4 @@ fn unzigzag(number: u64) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::collection::vec;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// Time, key, headers, value.
-    type Row = (i64, Vec<u8>, Vec<(String, Vec<u8>)>, Vec<u8>);
-
-    fn entries() -> impl Strategy<Value = Vec<Row>> {
-        let headers = vec((".{0,5}", vec(any::<u8>(), 0..4)), 0..3);
-        vec((any::<i64>(), vec(any::<u8>(), 0..9), headers, vec(any::<u8>(), 0..200)), 1..20)
-    }
-
-    fn chunk_of(rows: &[Row]) -> Bytes {
-        let mut builder = ChunkBuilder::new();
-        for (time, key, headers, value) in rows {
-            let mut entry = Entry::new(value.clone()).key(key.clone()).at(Time::from_micros(*time));
-            for (name, value) in headers {
-                entry = entry.header(name.clone(), value.clone());
-            }
-            builder.push(&entry, Time::from_micros(0));
-        }
-        builder.finish(7).into()
-    }
-
-    fn last_of(rows: &[Row]) -> Seq {
-        Seq::new(rows.len() as u64 - 1)
-    }
-
-    proptest! {
-        /// Chunks of commits, each alone and all joined.
-        #[test]
-        fn records_come_back_from_any_position(
-            commits in vec(entries(), 1..4),
-            from in 0usize..60,
-            most in 0usize..60,
-        ) {
-            let rows = commits.concat();
-            let chunks: Vec<Bytes> = commits.iter().map(|rows| chunk_of(rows)).collect();
-            let stored = Bytes::from(join(&chunks).unwrap());
-            let first = Seq::new(100);
-            let last = Seq::new(99 + rows.len() as u64);
-            let mut records = Vec::new();
-            read(&stored, last, first.plus(from as u64), most, &mut records).unwrap();
-            let expected: Vec<_> = (100..).zip(&rows).skip(from).take(most).collect();
-            prop_assert_eq!(records.len(), expected.len());
-            for (record, (seq, (time, key, headers, value))) in records.iter().zip(expected) {
-                prop_assert_eq!(record.seq().get(), seq);
-                prop_assert_eq!(record.time().micros(), *time);
-                prop_assert_eq!(record.key(), key);
-                prop_assert_eq!(record.value(), value);
-                let found: Vec<_> =
-                    record.headers().map(|(n, v)| (n.to_owned(), v.to_vec())).collect();
-                prop_assert_eq!(&found, headers);
-            }
-            let front = front(&stored).unwrap();
-            prop_assert_eq!(front.positions(last), Some(first..last.next()));
-            prop_assert_eq!(front.end_bytes, 7);
-            let times = rows.iter().map(|row| Time::from_micros(row.0));
-            prop_assert_eq!(Some(front.earliest), times.clone().min());
-            prop_assert_eq!(Some(front.latest), times.max());
-        }
-
-        #[test]
-        fn damaged_chunks_never_panic(rows in entries(), at in any::<prop::sample::Index>(), bit in 0u8..8) {
-            let mut bytes = chunk_of(&rows).to_vec();
-            let at = at.index(bytes.len());
-            bytes[at] ^= 1 << bit;
-            let mut out = Vec::new();
-            let result = read(&bytes.into(), last_of(&rows), Seq::ZERO, usize::MAX, &mut out);
-            // A flipped bit may make another valid chunk; what counts is that it returns.
-            prop_assert!(result.is_err() || !out.is_empty());
-        }
-
-        #[test]
-        fn a_chunk_cut_short_is_an_error(rows in entries(), cut in any::<prop::sample::Index>()) {
-            let whole = chunk_of(&rows);
-            let cut = whole.slice(..cut.index(whole.len()));
-            prop_assert!(read(&cut, last_of(&rows), Seq::ZERO, usize::MAX, &mut Vec::new()).is_err());
-        }
-    }
-}
+mod tests;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Seq, codec};
+use super::Compression;
+use crate::{Seq, Time, codec};
 
 /// What a Log does when it has reached its limit and some cursor has not read its oldest records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +20,7 @@ pub enum WhenFull {
     DropOldest,
 }
 
-/// How much a Log holds and for how long, and what happens then.
+/// How much a Log holds and for how long, what happens then, and how it lies on disk.
 ///
 /// What every cursor has passed is kept as history as long as it fits, and dropped first.
 ///
@@ -40,12 +41,18 @@ pub struct LogOptions {
     pub(crate) max_bytes: u64,
     pub(crate) when_full: WhenFull,
     pub(crate) max_age: Option<Duration>,
+    pub(crate) compression: Compression,
 }
 
 impl LogOptions {
-    /// 1 GiB of any age, refused when full.
+    /// 1 GiB of any age, refused when full, not compressed.
     pub fn new() -> LogOptions {
-        LogOptions { max_bytes: 1 << 30, when_full: WhenFull::Refuse, max_age: None }
+        LogOptions {
+            max_bytes: 1 << 30,
+            when_full: WhenFull::Refuse,
+            max_age: None,
+            compression: Compression::None,
+        }
     }
 
     /// The most bytes of records that the Log holds: keys, headers, values, and 8 for each record.
@@ -77,6 +84,13 @@ impl LogOptions {
         self.max_age = Some(age);
         self
     }
+
+    /// How it lies in the data file; as it came without this call. A change holds for what is
+    /// appended from then on.
+    pub fn compression(mut self, compression: Compression) -> LogOptions {
+        self.compression = compression;
+        self
+    }
 }
 
 impl Default for LogOptions {
@@ -101,6 +115,8 @@ pub struct LogState {
     /// by [`Batch::trim`](crate::Batch::trim). [`Log::gaps`](crate::Log::gaps) says which. Where
     /// no cursor stood, nobody was to read what was dropped, and nothing is counted.
     pub dropped: u64,
+    /// The latest time that any record ever had.
+    pub newest: Option<Time>,
 }
 
 impl LogState {
