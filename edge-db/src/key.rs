@@ -73,7 +73,7 @@ signed_key!(i8 as u8, i16 as u16, i32 as u32, i64 as u64, i128 as u128);
 
 macro_rules! float_key {
     ($($float:ty as $int:ty),*) => {$(
-        /// Sorts as [`total_cmp`](<$float>::total_cmp) does: -0.0 before 0.0, NaN at the ends.
+        /// Sorts as `total_cmp` does: -0.0 before 0.0, NaN at the ends.
         impl Key for $float {
             fn kind() -> Cow<'static, str> {
                 stringify!($float).into()
