@@ -5,14 +5,14 @@
 //! checksums are in memory, 1 MiB for each GiB of data.
 //!
 //! After a write that the disk refused, redb answers no read any more that its cache does not hold.
-//! So it is not told: from then on nothing it writes reaches the disk, and whoever has it write
-//! asks [`Health`] whether it did, and opens the file again if not.
+//! So it is not told: from then on nothing it writes reaches the disk but stays in memory, and
+//! whoever has it write asks [`Health`] whether it did, and opens the file again if not.
 //!
 //! redb never overwrites a page that the last durable commit needs, but for block 0, which has
 //! checksums of its own: so a power cut between a block and its checksum concerns blocks only that
 //! nobody reads.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,6 +75,9 @@ pub(super) struct Pages {
     /// The length that redb wants the data to have.
     len: RwLock<u64>,
     known: RwLock<Known>,
+    /// What the disk refused, by block: redb reads what it wrote before it gives up. No more than
+    /// the rest of one settling, for no other is begun.
+    refused: RwLock<BTreeMap<usize, Vec<u8>>>,
     health: Arc<Health>,
 }
 
@@ -101,13 +104,47 @@ impl Pages {
             bytes.as_chunks().0.iter().map(|sum| u32::from_le_bytes(*sum)).collect();
         known.resize(blocks, 0);
         let known = Known { sums: known, changed: BTreeSet::new() };
-        Ok(Pages { data, sums, len: RwLock::new(len), known: RwLock::new(known), health })
+        Ok(Pages {
+            data,
+            sums,
+            len: RwLock::new(len),
+            known: RwLock::new(known),
+            refused: RwLock::default(),
+            health,
+        })
     }
 
     fn damaged(&self, block: usize) -> io::Error {
         let damage = DamagedBlock { offset: (block * BLOCK_BYTES) as u64 };
         self.health.damage.lock().get_or_insert(damage);
         io::Error::new(io::ErrorKind::InvalidData, damage)
+    }
+
+    /// Reads as if the disk had taken everything.
+    fn read_refused(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let refused = self.refused.read();
+        // The file may not have grown as far.
+        let there = self.data.len()?.saturating_sub(offset);
+        let there = usize::try_from(there).unwrap_or(usize::MAX).min(out.len());
+        self.data.read(offset, &mut out[..there])?;
+        out[there..].fill(0);
+        for (block, bytes) in (blocks(offset)?..).zip(out.chunks_mut(BLOCK_BYTES)) {
+            if let Some(written) = refused.get(&block) {
+                let both = written.len().min(bytes.len());
+                bytes[..both].copy_from_slice(&written[..both]);
+            }
+        }
+        Ok(())
+    }
+
+    fn keep_refused(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut refused = self.refused.write();
+        for (block, bytes) in (blocks(offset)?..).zip(data.chunks(BLOCK_BYTES)) {
+            let kept = refused.entry(block).or_default();
+            kept.resize(kept.len().max(bytes.len()), 0);
+            kept[..bytes.len()].copy_from_slice(bytes);
+        }
+        Ok(())
     }
 
     /// Writes changed checksums, neighbours at once.
@@ -142,7 +179,11 @@ impl StorageBackend for Pages {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.data.read(offset, out)?;
+        if self.health.check().is_ok() {
+            self.data.read(offset, out)?;
+        } else {
+            self.read_refused(offset, out)?;
+        }
         let first = blocks(offset)?;
         let known = self.known.read();
         for (block, bytes) in (first..).zip(out.chunks_exact(BLOCK_BYTES)) {
@@ -187,6 +228,9 @@ impl StorageBackend for Pages {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.health.attempt(|| self.data.write(offset, data));
+        if self.health.check().is_err() {
+            self.keep_refused(offset, data)?;
+        }
         let first = blocks(offset)?;
         let sums = (first..).zip(data.chunks_exact(BLOCK_BYTES));
         let sums: Vec<_> = sums.map(|(block, bytes)| (block, sum_of(block, bytes))).collect();
