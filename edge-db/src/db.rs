@@ -188,7 +188,8 @@ impl Db {
     /// Refuses further writes, makes durable what is in the queue, and closes the files. Calling
     /// it again does nothing. Blocks, at most for twice the deadline.
     ///
-    /// The folder can be opened again once snapshots and iterators are gone, too.
+    /// The folder can be opened again when this returns. Snapshots and iterators that are left may
+    /// answer, or say that the database is closed.
     ///
     /// # Errors
     /// When batches still waited at the deadline.

@@ -5,7 +5,8 @@ use crate::view::View;
 /// Everything as it was at one moment, over all tables, keyspaces, logs and cursors.
 ///
 /// Later commits do not change what it shows, and the space of what they replace is not used
-/// again while it lives. It keeps the file open, even over [`Db::shutdown`](crate::Db::shutdown).
+/// again while it lives. After [`Db::shutdown`](crate::Db::shutdown) it may answer or say that the
+/// database is closed; it never answers wrongly.
 #[derive(Debug)]
 #[must_use]
 pub struct Snapshot {

@@ -66,6 +66,8 @@ pub(crate) struct Limits {
 #[derive(Debug)]
 pub(crate) struct Store {
     disk: Arc<dyn Disk>,
+    /// `None` once closed.
+    lock: Mutex<Option<DiskLock>>,
     /// Written since it was opened, in whole pages.
     device_bytes: Arc<AtomicU64>,
     limits: Limits,
@@ -95,11 +97,10 @@ pub(crate) struct Layers {
     pub(crate) base: Arc<Base>,
 }
 
-/// The tree at one moment. The folder stays locked as long as somebody reads from it.
+/// The tree at one moment.
 #[derive(Debug)]
 pub(crate) struct Base {
     pub(crate) tree: TreeView,
-    lock: Arc<DiskLock>,
 }
 
 impl Store {
@@ -115,7 +116,7 @@ impl Store {
             Arc::new(Counted::new(disk, Arc::clone(&device_bytes), mark::FILE));
         let place = disk.place();
         let lock = match disk.lock() {
-            Ok(lock) => Arc::new(lock),
+            Ok(lock) => lock,
             Err(LockError::Held { holder }) => return Err(OpenError::InUse { place, holder }),
             Err(LockError::Io(source)) => return Err(OpenError::Folder { place, source }),
         };
@@ -132,9 +133,10 @@ impl Store {
             table.apply(writes, revision, revision);
         });
         let found = found.map_err(|error| damaged(StoreError::new("open", error)))?;
-        let base = Arc::new(Base { tree: view, lock });
+        let base = Arc::new(Base { tree: view });
         let store = Store {
             disk: Arc::clone(&disk),
+            lock: Mutex::new(Some(lock)),
             device_bytes,
             limits,
             layers: RwLock::new(Some(Arc::new(Layers {

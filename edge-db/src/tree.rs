@@ -178,7 +178,11 @@ fn open(
 
 /// What the storage found says more than what redb makes of it.
 fn named(error: StoreError, health: &Health) -> StoreError {
-    health.damage().map_or(error, |damage| StoreError::new("read", damage))
+    match health.damage() {
+        _ if health.is_closed() => StoreError::new("read", "database is closed"),
+        Some(damage) => StoreError::new("read", damage),
+        None => error,
+    }
 }
 
 fn create_tree(database: &Database) -> Result<(), StoreError> {
@@ -221,6 +225,11 @@ impl TreeView {
         let inner = self.table.range_owned::<&[u8]>((from, to));
         let inner = inner.map_err(|error| self.error(error))?;
         Ok(TreeRange { inner, health: Arc::clone(&self.health) })
+    }
+
+    /// Lets reads that find something else than they look for say why.
+    pub(crate) fn close(&self) {
+        self.health.close();
     }
 
     fn error(&self, error: redb::StorageError) -> StoreError {

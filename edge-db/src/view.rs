@@ -161,7 +161,18 @@ impl Range {
         }
     }
 
+    /// What comes next; nothing after an error.
     fn step(&mut self, end: End) -> Result<Step, StoreError> {
+        let step = self.merge(end);
+        if step.is_err() {
+            self.sides.clear();
+            self.tree = None;
+            self.held = [None, None];
+        }
+        step
+    }
+
+    fn merge(&mut self, end: End) -> Result<Step, StoreError> {
         if self.sides.is_empty() {
             // Settled data: nothing to merge.
             return Ok(self.take_tree(end)?.map_or(Step::End, Step::Tree));

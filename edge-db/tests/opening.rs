@@ -79,3 +79,45 @@ fn file_that_is_no_database_is_an_error() {
     let error = Db::open(dir.path().join("plain")).unwrap_err();
     assert!(matches!(error, OpenError::Folder { .. }), "{error}");
 }
+
+/// Somebody who still reads does not keep the folder from being opened, and is never told wrong.
+#[test]
+fn folder_opens_again_after_shutdown_whoever_still_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || Db::builder().memory_bytes(0).open(dir.path()).unwrap();
+    let fill = |db: &Db, value: u8| {
+        let table = db.table::<u32, Vec<u8>>("rows").unwrap();
+        for n in 0..200 {
+            let mut batch = db.batch();
+            batch.insert(&table, &n, &vec![value; 1000]).unwrap();
+            batch.commit().unwrap();
+        }
+        db.checkpoint().unwrap();
+        table
+    };
+    let db = open();
+    let table = fill(&db, 1);
+    let snapshot = db.snapshot().unwrap();
+    let mut rows = table.iter().unwrap();
+    assert!(rows.next().is_some());
+    db.shutdown(LONG).unwrap();
+
+    let again = open();
+    (2..6).for_each(|value| drop(fill(&again, value)));
+    let mut errors = 0;
+    let left = rows.map(|row| row.map(|(_, value)| value));
+    let asked = (0..200).map(|n| snapshot.get(&table, &n).map(Option::unwrap));
+    for answer in left.chain(asked) {
+        match answer {
+            Ok(value) => assert_eq!(value, vec![1; 1000]),
+            Err(error) => {
+                errors += 1;
+                let cause = std::error::Error::source(&error).unwrap();
+                let cause = cause.source().map_or(cause.to_string(), ToString::to_string);
+                assert_eq!(cause, "database is closed", "{error:?}");
+            }
+        }
+    }
+    assert!(errors > 0, "nothing was written over: the test sees nothing");
+    assert_eq!(again.table::<u32, Vec<u8>>("rows").unwrap().get(&7).unwrap(), Some(vec![5; 1000]));
+}

@@ -170,7 +170,11 @@ impl Store {
         if self.settling.changed.wait_while_for(&mut state, wait, deadline).timed_out() {
             return false;
         }
-        drop(self.layers.write().take());
+        if let Some(layers) = self.layers.write().take() {
+            // Somebody may still read from it, while others open the folder and write.
+            layers.base.tree.close();
+        }
+        drop(self.lock.lock().take());
         true
     }
 }
@@ -277,7 +281,7 @@ impl Settler<'_> {
         let tree = self.tree.view()?;
         let mut layers = self.store.layers.write();
         if let Some(now) = layers.as_ref() {
-            let base = Arc::new(Base { tree, lock: Arc::clone(&now.base.lock) });
+            let base = Arc::new(Base { tree });
             let frozen = if has_settled { None } else { now.frozen.clone() };
             *layers = Some(Arc::new(Layers { active: Arc::clone(&now.active), frozen, base }));
         }

@@ -39,11 +39,21 @@ pub(super) struct Health {
     /// The first damaged block that was read.
     damage: Mutex<Option<DamagedBlock>>,
     has_failed: AtomicBool,
+    is_closed: AtomicBool,
     /// Why the first write failed.
     failure: Mutex<Option<Arc<io::Error>>>,
 }
 
 impl Health {
+    /// From here on another process may write to the files.
+    pub(super) fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Acquire)
+    }
+
     pub(super) fn damage(&self) -> Option<DamagedBlock> {
         *self.damage.lock()
     }
