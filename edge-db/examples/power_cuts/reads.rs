@@ -1,0 +1,80 @@
+//! Reads past snapshots, while nothing is in flight: each answers what the model says.
+
+use std::ops::Bound;
+
+use edge_db::ReadError;
+
+use crate::handles::{Handles, compare_record};
+use crate::model::{CURSORS, Model, Which};
+use crate::rng::Rng;
+use crate::workload;
+
+pub(crate) fn look(handles: &Handles, model: &Model, rng: &mut Rng) -> Result<(), ReadError> {
+    table(handles, model, rng)?;
+    cells(handles, model, rng)?;
+    for (cursor, (_, name)) in handles.cursors.iter().zip(CURSORS) {
+        assert_eq!(cursor.name(), name);
+    }
+    for (cursor, expected) in handles.cursors.iter().zip(model.state.cursors) {
+        assert_eq!(cursor.position()?.get(), expected, "cursor {}", cursor.name());
+    }
+    for which in [Which::Kept, Which::Rolling] {
+        log(handles, model, which, rng)?;
+    }
+    Ok(())
+}
+
+fn table(handles: &Handles, model: &Model, rng: &mut Rng) -> Result<(), ReadError> {
+    let (rows, expected) = (&handles.table, &model.state.table);
+    let backwards = rows.iter()?.rev().collect::<Result<Vec<_>, _>>()?;
+    let expected_backwards = expected.iter().rev().map(|(key, value)| (*key, value.clone()));
+    assert!(backwards.into_iter().eq(expected_backwards), "the table read backwards is another");
+    let (from, to) = (workload::table_key(rng), workload::table_key(rng));
+    let (from, to) = (from.min(to), from.max(to));
+    let range = rows.range(from..to)?.collect::<Result<Vec<_>, _>>()?;
+    let expected = expected.range(from..to).map(|(key, value)| (*key, value.clone()));
+    assert!(range.into_iter().eq(expected), "rows {from}..{to} are others");
+    Ok(())
+}
+
+fn cells(handles: &Handles, model: &Model, rng: &mut Rng) -> Result<(), ReadError> {
+    let expected = &model.state.cells;
+    let key = workload::cell_key(rng);
+    let prefix = &key[..1];
+    let found = handles.cells.prefix(prefix)?.collect::<Result<Vec<_>, _>>()?;
+    let below: Vec<_> = expected.iter().filter(|(key, _)| key.starts_with(prefix)).collect();
+    let is_same = found.iter().map(|(key, value)| (&key[..], &value[..]));
+    let is_same = is_same.eq(below.iter().map(|(key, value)| (&key[..], &value[..])));
+    assert!(is_same, "cells below {prefix:?} are others");
+    // From both ends at once, until they meet.
+    let behind = (Bound::Excluded(key.clone()), Bound::Unbounded);
+    let mut found = handles.cells.range(behind.clone())?;
+    let mut expected = expected.range(behind);
+    loop {
+        let at_front = rng.chance(50);
+        let next = if at_front { found.next() } else { found.next_back() }.transpose()?;
+        let should = if at_front { expected.next() } else { expected.next_back() };
+        let next = next.as_ref().map(|(key, value)| (&key[..], &value[..]));
+        assert_eq!(next, should.map(|(key, value)| (&key[..], &value[..])), "behind {key:?}");
+        if next.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+fn log(handles: &Handles, model: &Model, which: Which, rng: &mut Rng) -> Result<(), ReadError> {
+    let (log, expected) = (handles.log(which), &model.logs[which as usize]);
+    let state = log.state()?;
+    let (first, next) = (state.first.get(), state.next.get());
+    assert_eq!(next, model.state.ends[which as usize], "end of log {which:?}");
+    assert_eq!(state.bytes, expected.bytes(first, next), "bytes that log {which:?} holds");
+    assert_eq!(state.appended_bytes, expected.bytes(0, next), "bytes that log {which:?} had");
+    assert!(state.dropped <= first, "log {which:?} dropped more than it had");
+    let from = first + rng.below(next - first + 1);
+    let most = rng.index(30);
+    let records = log.read(edge_db::Seq::new(from), most)?;
+    let left = usize::try_from(next - from).expect("small");
+    assert_eq!(records.len(), left.min(most), "records of log {which:?} behind {from}");
+    records.iter().for_each(|record| compare_record(record, which, expected));
+    Ok(())
+}
