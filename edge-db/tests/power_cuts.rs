@@ -51,3 +51,8 @@ fn power_cuts_lose_nothing_acknowledged_and_split_no_batch() {
     assert!(total.cuts >= 1400 && total.acknowledged > 8_000, "{total}");
     assert!(total.kills > 100 && total.shutdowns > 10 && total.dropped > 100, "{total}");
 }
+#[test]
+fn power_cuts_lose_nothing_acknowledged_on_a_disk_that_also_refuses_and_fills() {
+    let total = run(1_000_000, 25, true);
+    assert!(total.cuts >= 1000 && total.failed > 20, "{total}");
+}
