@@ -12,6 +12,8 @@ mod sim_disk;
 mod sim_file;
 #[path = "../examples/power_cuts/sim_names.rs"]
 mod sim_names;
+#[path = "../examples/power_cuts/sim_plug.rs"]
+mod sim_plug;
 #[path = "../examples/power_cuts/trouble.rs"]
 mod trouble;
 

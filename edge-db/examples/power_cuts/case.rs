@@ -103,8 +103,9 @@ impl Case<'_> {
             Err(error) => panic!("could not open: {}", chain(&*error)),
         };
         let verified = handles.db.snapshot();
-        let verified =
-            verified.and_then(|snapshot| handles.verify(&snapshot, &mut self.model, true));
+        let verified = verified
+            .and_then(|snapshot| handles.verify(&snapshot, &mut self.model, true))
+            .and_then(|()| crate::reads::what_hangs_on_the_table(&handles, &self.model));
         match verified {
             Ok(()) => Ok(handles),
             Err(_) if self.disk.has_ended().is_some() => Err(Ended),

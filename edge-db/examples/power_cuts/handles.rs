@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use edge_db::disk::Disk;
 use edge_db::{
-    Cursor, Db, DbBuilder, Keyspace, Log, LogOptions, ReadError, Seq, Snapshot, Table, WhenFull,
+    Cursor, Db, DbBuilder, Index, Keyspace, Log, LogOptions, ReadError, Seq, Snapshot, Table,
+    WhenFull,
 };
 
 use crate::model::{CURSORS, MARKS, Model, State, Which};
@@ -16,6 +18,8 @@ use crate::rng::Rng;
 pub(crate) const KEPT_BYTES: u64 = 6 * 1024;
 pub(crate) const ROLLING_BYTES: u64 = 8 * 1024;
 
+const CHANGES_BYTES: u64 = 16 * 1024;
+
 /// An open database with everything in it.
 pub(crate) struct Handles {
     pub(crate) db: Db,
@@ -24,6 +28,18 @@ pub(crate) struct Handles {
     pub(crate) marks: Keyspace,
     pub(crate) logs: [Log; 2],
     pub(crate) cursors: Vec<Cursor>,
+    /// By the first byte of a row.
+    pub(crate) index: Index<u8, u32, Vec<u8>>,
+    /// What changed in the table; drops its oldest records.
+    pub(crate) changes: Log,
+}
+
+impl Drop for Handles {
+    /// Ends the threads of a database that has lost its disk: an index holds a handle to it, so
+    /// dropping all others does not.
+    fn drop(&mut self) {
+        let _is_over = self.db.shutdown(Duration::ZERO);
+    }
 }
 
 /// Limits so small that everything happens often, and differently in each life.
@@ -41,8 +57,14 @@ impl Handles {
         let rolling = LogOptions::new().max_bytes(ROLLING_BYTES).when_full(WhenFull::DropOldest);
         let logs = [db.log_with("kept", kept)?, db.log_with("rolling", rolling)?];
         let cursors = CURSORS.iter().map(|(which, name)| logs[*which as usize].cursor(name));
+        let table = db.table("table")?;
+        let changes = db.log_with("changes", rolling.max_bytes(CHANGES_BYTES))?;
+        table.capture_into(&changes)?;
+        table.keep_count()?;
         Ok(Handles {
-            table: db.table("table")?,
+            index: table.index("first", |row: &Vec<u8>| row.first().copied())?,
+            changes,
+            table,
             cells: db.keyspace("cells")?,
             marks: db.keyspace("marks")?,
             cursors: cursors.collect::<Result<_, _>>()?,

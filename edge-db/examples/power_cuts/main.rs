@@ -23,6 +23,7 @@ mod rng;
 mod sim_disk;
 mod sim_file;
 mod sim_names;
+mod sim_plug;
 mod tally;
 mod trouble;
 mod workload;

@@ -1,8 +1,9 @@
 //! Reads past snapshots, while nothing is in flight: each answers what the model says.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use edge_db::ReadError;
+use edge_db::{Key, ReadError};
 
 use crate::handles::{Handles, compare_record};
 use crate::model::{CURSORS, Model, Which};
@@ -11,6 +12,7 @@ use crate::workload;
 
 pub(crate) fn look(handles: &Handles, model: &Model, rng: &mut Rng) -> Result<(), ReadError> {
     table(handles, model, rng)?;
+    what_hangs_on_the_table(handles, model)?;
     cells(handles, model, rng)?;
     for (cursor, (_, name)) in handles.cursors.iter().zip(CURSORS) {
         assert_eq!(cursor.name(), name);
@@ -34,6 +36,42 @@ fn table(handles: &Handles, model: &Model, rng: &mut Rng) -> Result<(), ReadErro
     let range = rows.range(from..to)?.collect::<Result<Vec<_>, _>>()?;
     let expected = expected.range(from..to).map(|(key, value)| (*key, value.clone()));
     assert!(range.into_iter().eq(expected), "rows {from}..{to} are others");
+    Ok(())
+}
+
+/// Count, index and change log say what the table says.
+pub(crate) fn what_hangs_on_the_table(handles: &Handles, model: &Model) -> Result<(), ReadError> {
+    let rows = &model.state.table;
+    assert_eq!(handles.table.count()?, rows.len() as u64, "count of the table");
+    let found = handles.index.range(0..)?.map(|row| row.map(|(key, _)| key));
+    let mut expected: Vec<u32> = rows.keys().copied().collect();
+    expected.sort_by_key(|key| (rows[key].first(), *key));
+    assert_eq!(found.collect::<Result<Vec<_>, _>>()?, expected, "rows in the order of the index");
+
+    // The log may have dropped its oldest; the last change of a row that it has is the row.
+    let mut last = BTreeMap::new();
+    let mut position = handles.changes.bounds()?.start;
+    loop {
+        let records = handles.changes.read(position, 100)?;
+        if records.is_empty() {
+            break;
+        }
+        position = records.next();
+        for record in records {
+            let key = u32::decode(&mut record.key().as_ref()).expect("a key of the table");
+            let is_put = record.header("change").is_some_and(|change| change == "put");
+            last.insert(key, is_put.then(|| record.value().clone()));
+        }
+    }
+    for (key, told) in last {
+        let row = rows.get(&key);
+        let is_same = match (&told, row) {
+            // Behind codec, version and length.
+            (Some(told), Some(row)) => told.ends_with(row) && told.len() <= row.len() + 8,
+            (told, row) => told.is_none() && row.is_none(),
+        };
+        assert!(is_same, "the change log tells {told:?} of row {key}, which is {row:?}");
+    }
     Ok(())
 }
 

@@ -10,12 +10,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Weak};
 
-use edge_db::disk::{Disk, DiskFile, DiskLock, LockError};
+use edge_db::disk::Disk;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::rng::Rng;
-use crate::sim_file::{SECTOR, SimFile};
+use crate::sim_file::SimFile;
 use crate::sim_names::{Number, SimNames};
+use crate::sim_plug::Plug;
 use crate::trouble::{Ending, Fault, Kind, Op, Phase, Trouble, Verdict};
 
 /// In the message of each failure on purpose.
@@ -28,31 +29,31 @@ pub(crate) struct SimDisk {
 }
 
 #[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
+pub(crate) struct Shared {
+    pub(crate) state: Mutex<State>,
     /// Told when a sync begins to wait, or need not wait any more.
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
-    names: SimNames,
-    files: BTreeMap<Number, Named>,
-    next: Number,
+pub(crate) struct State {
+    pub(crate) names: SimNames,
+    pub(crate) files: BTreeMap<Number, Named>,
+    pub(crate) next: Number,
     /// Counts the times that the power came back.
-    epoch: u64,
-    ended: Option<Ending>,
-    lock: Weak<()>,
-    trouble: Trouble,
-    rng: Rng,
+    pub(crate) epoch: u64,
+    pub(crate) ended: Option<Ending>,
+    pub(crate) lock: Weak<()>,
+    pub(crate) trouble: Trouble,
+    pub(crate) rng: Rng,
 }
 
 #[derive(Debug)]
-struct Named {
-    kind: Kind,
-    file: SimFile,
+pub(crate) struct Named {
+    pub(crate) kind: Kind,
+    pub(crate) file: SimFile,
     /// Without a name its space is free again.
-    is_linked: bool,
+    pub(crate) is_linked: bool,
 }
 
 impl SimDisk {
@@ -74,7 +75,7 @@ impl SimDisk {
     /// What a database is opened on; good until the power goes.
     pub(crate) fn plug(&self) -> Arc<dyn Disk> {
         let epoch = self.shared.state.lock().epoch;
-        Arc::new(Plug { shared: Arc::clone(&self.shared), epoch })
+        Arc::new(Plug::new(Arc::clone(&self.shared), epoch))
     }
 
     /// Ends everything at the operation after the next `after` ones.
@@ -161,7 +162,7 @@ impl SimDisk {
 
 impl Shared {
     /// The state, for somebody whose power is still on.
-    fn enter(&self, epoch: u64) -> io::Result<MutexGuard<'_, State>> {
+    pub(crate) fn enter(&self, epoch: u64) -> io::Result<MutexGuard<'_, State>> {
         let state = self.state.lock();
         if state.epoch == epoch && state.ended.is_none() { Ok(state) } else { Err(power_is_off()) }
     }
@@ -172,7 +173,7 @@ impl Shared {
     }
 
     /// Waits as long as syncs of this kind do not return.
-    fn hold<'a>(
+    pub(crate) fn hold<'a>(
         &'a self,
         mut state: MutexGuard<'a, State>,
         epoch: u64,
@@ -188,7 +189,7 @@ impl Shared {
     }
 
     /// Does `act`, unless something goes wrong; `fail` does then what happens all the same.
-    fn run<T>(
+    pub(crate) fn run<T>(
         &self,
         state: &mut State,
         (kind, op): (Kind, Op),
@@ -222,11 +223,11 @@ impl State {
         linked.map(|named| named.file.allocated_bytes()).sum()
     }
 
-    fn file(&mut self, file: Number) -> &mut Named {
+    pub(crate) fn file(&mut self, file: Number) -> &mut Named {
         self.files.get_mut(&file).expect("kept as long as a handle to it is good")
     }
 
-    fn write(&mut self, file: Number, start: usize, data: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(&mut self, file: Number, start: usize, data: &[u8]) -> io::Result<()> {
         let more = self.files[&file].file.wanted_bytes(start, start + data.len());
         if more > 0 && self.trouble.space.is_some_and(|space| self.used_bytes() + more > space) {
             let message = format!("no space left on device ({INJECTED})");
@@ -236,176 +237,13 @@ impl State {
         Ok(())
     }
 
-    fn unlink(&mut self, name: &str) {
+    pub(crate) fn unlink(&mut self, name: &str) {
         if let Some(file) = self.names.get(name) {
             self.file(file).is_linked = false;
         }
     }
 }
 
-fn power_is_off() -> io::Error {
+pub(crate) fn power_is_off() -> io::Error {
     io::Error::other("power is off")
-}
-
-fn not_found() -> io::Error {
-    io::Error::from(io::ErrorKind::NotFound)
-}
-
-/// The disk, as long as the power is on.
-#[derive(Debug)]
-struct Plug {
-    shared: Arc<Shared>,
-    epoch: u64,
-}
-
-impl Plug {
-    fn handle(&self, file: Number) -> Arc<dyn DiskFile> {
-        Arc::new(Handle { shared: Arc::clone(&self.shared), epoch: self.epoch, file })
-    }
-}
-
-impl Disk for Plug {
-    fn place(&self) -> String {
-        "simulated disk".to_owned()
-    }
-
-    fn lock(&self) -> Result<DiskLock, LockError> {
-        let mut state = self.shared.enter(self.epoch)?;
-        if state.lock.strong_count() > 0 {
-            return Err(LockError::Held { holder: "another database of this test".to_owned() });
-        }
-        let held = Arc::new(());
-        state.lock = Arc::downgrade(&held);
-        Ok(DiskLock::new(held))
-    }
-
-    fn names(&self) -> io::Result<Vec<String>> {
-        let state = self.shared.enter(self.epoch)?;
-        Ok(state.names.all().map(|(name, _)| name.to_owned()).collect())
-    }
-
-    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let state = self.shared.enter(self.epoch)?;
-        state.names.get(name).map(|file| self.handle(file)).ok_or_else(not_found)
-    }
-
-    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let mut state = self.shared.enter(self.epoch)?;
-        let kind = Kind::of(name);
-        let act = |state: &mut State| {
-            if let Some(file) = state.names.get(name) {
-                state.file(file).file.set_len(0);
-                return Ok(file);
-            }
-            let file = state.next;
-            state.next += 1;
-            state.names.create(name, file);
-            let named = Named { kind, file: SimFile::default(), is_linked: true };
-            state.files.insert(file, named);
-            Ok(file)
-        };
-        let file = self.shared.run(&mut state, (kind, Op::Create), act, |_| {})?;
-        Ok(self.handle(file))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let mut state = self.shared.enter(self.epoch)?;
-        let act = |state: &mut State| {
-            let file = state.names.get(from).ok_or_else(not_found)?;
-            state.unlink(to);
-            state.names.rename(from, to);
-            state.file(file).kind = Kind::of(to);
-            Ok(())
-        };
-        self.shared.run(&mut state, (Kind::of(from), Op::Rename), act, |_| {})
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        let mut state = self.shared.enter(self.epoch)?;
-        let act = |state: &mut State| {
-            state.unlink(name);
-            if state.names.remove(name) { Ok(()) } else { Err(not_found()) }
-        };
-        self.shared.run(&mut state, (Kind::of(name), Op::Remove), act, |_| {})
-    }
-
-    fn sync_names(&self) -> io::Result<()> {
-        let mut state = self.shared.enter(self.epoch)?;
-        let act = |state: &mut State| {
-            state.names.sync();
-            Ok(())
-        };
-        self.shared.run(&mut state, (Kind::Folder, Op::SyncNames), act, |_| {})
-    }
-}
-
-/// An open file, as long as the power is on.
-#[derive(Debug)]
-struct Handle {
-    shared: Arc<Shared>,
-    epoch: u64,
-    file: Number,
-}
-
-impl DiskFile for Handle {
-    fn len(&self) -> io::Result<u64> {
-        Ok(self.shared.enter(self.epoch)?.file(self.file).file.len() as u64)
-    }
-
-    fn allocated_bytes(&self) -> io::Result<u64> {
-        Ok(self.shared.enter(self.epoch)?.file(self.file).file.allocated_bytes() as u64)
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let mut state = self.shared.enter(self.epoch)?;
-        if state.file(self.file).file.read(index(offset), out) {
-            return Ok(());
-        }
-        Err(io::ErrorKind::UnexpectedEof.into())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let mut state = self.shared.enter(self.epoch)?;
-        let (file, start) = (self.file, index(offset));
-        let op = if start == 0 { Op::WriteFront } else { Op::Write };
-        let moment = (state.file(file).kind, op);
-        let part = |state: &mut State| {
-            // Up to the end of some sector.
-            let end = (start + state.rng.index(data.len() + SECTOR)) / SECTOR * SECTOR;
-            let len = end.saturating_sub(start).min(data.len());
-            drop(state.write(file, start, &data[..len]));
-        };
-        self.shared.run(&mut state, moment, |state| state.write(file, start, data), part)
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut state = self.shared.enter(self.epoch)?;
-        let moment = (state.file(self.file).kind, Op::SetLen);
-        let act = |state: &mut State| {
-            state.file(self.file).file.set_len(index(len));
-            Ok(())
-        };
-        self.shared.run(&mut state, moment, act, |_| {})
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        let mut state = self.shared.enter(self.epoch)?;
-        let kind = state.file(self.file).kind;
-        if state.trouble.held == Some(kind) {
-            state = self.shared.hold(state, self.epoch, kind)?;
-        }
-        let act = |state: &mut State| {
-            state.file(self.file).file.sync();
-            Ok(())
-        };
-        let fail = |state: &mut State| {
-            let State { files, rng, .. } = state;
-            files.get_mut(&self.file).expect("this handle is good").file.fail_sync(rng);
-        };
-        self.shared.run(&mut state, (kind, Op::Sync), act, fail)
-    }
-}
-
-fn index(offset: u64) -> usize {
-    usize::try_from(offset).expect("a simulated disk is small")
 }
