@@ -199,9 +199,10 @@ where
             |is_ready| Kind::Index { table, is_unique, key: I::kind().into_owned(), is_ready };
         let stored_name = index_name(self.name(), name);
         let named = db.named(&stored_name, kind(false))?;
-        let rows = self.clone();
+        // No handle of the table: the committer keeps this, and would keep the database open.
+        let decode = self.decoder();
         let extract: Extract = Arc::new(move |stored| {
-            let value = rows.decode(stored)?;
+            let value = decode(stored)?;
             Ok(value.and_then(|value| key(&value)).map(|key| {
                 let mut encoded = Vec::new();
                 key.encode(&mut encoded);

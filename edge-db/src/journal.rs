@@ -179,7 +179,9 @@ impl Journal {
         let wanted =
             (self.grown_to * 2).clamp(FIRST_BYTES.min(self.largest_bytes), self.largest_bytes);
         let wanted = wanted.max(least.next_multiple_of(4096));
+        // Even if this fails: a header with the number may be on the disk then.
         let number = self.next_number;
+        self.next_number += 1;
         let fitting = self.free.iter().position(|segment| segment.len() >= wanted);
         let segment = match fitting {
             Some(place) => self.free.swap_remove(place).recycle(number)?,
@@ -191,7 +193,6 @@ impl Journal {
                 Segment::create(&*self.disk, number, wanted)?
             }
         };
-        self.next_number += 1;
         self.grown_to = segment.len().min(self.largest_bytes);
         if let Some(full) = self.current.replace(segment) {
             if !self.unsynced.is_empty() {

@@ -231,24 +231,35 @@ impl<K, V: Serialize> Table<K, V> {
 impl<K, V: DeserializeOwned> Table<K, V> {
     /// The value in stored bytes; `None` if it has expired.
     pub(crate) fn decode(&self, stored: &[u8]) -> Result<Option<V>, DecodeError> {
-        let stored = Stored::parse(stored)?;
-        if stored.expires.is_some() && stored.is_expired(Time::now()) {
-            return Ok(None);
-        }
-        if stored.version == self.schema_version {
-            return stored.decode().map(Some);
-        }
-        match &self.migrate {
-            Some(migrate) => migrate(OldValue { stored }).map(Some),
-            None => Err(DecodeError::SchemaVersion {
-                found: stored.version,
-                expected: self.schema_version,
-            }),
-        }
+        decode(stored, self.schema_version, self.migrate.as_ref())
+    }
+
+    /// Decodes as this handle does, and holds no handle: the committer may keep it.
+    pub(crate) fn decoder(&self) -> impl Fn(&[u8]) -> Result<Option<V>, DecodeError> + use<K, V> {
+        let (version, migrate) = (self.schema_version, self.migrate.clone());
+        move |stored| decode(stored, version, migrate.as_ref())
     }
 
     pub(crate) fn value(&self, stored: &[u8]) -> Result<Option<V>, ReadError> {
         self.decode(stored).map_err(|source| self.keyspace.value_error(source))
+    }
+}
+
+fn decode<V: DeserializeOwned>(
+    stored: &[u8],
+    version: u8,
+    migrate: Option<&Migrate<V>>,
+) -> Result<Option<V>, DecodeError> {
+    let stored = Stored::parse(stored)?;
+    if stored.expires.is_some() && stored.is_expired(Time::now()) {
+        return Ok(None);
+    }
+    if stored.version == version {
+        return stored.decode().map(Some);
+    }
+    match migrate {
+        Some(migrate) => migrate(OldValue { stored }).map(Some),
+        None => Err(DecodeError::SchemaVersion { found: stored.version, expected: version }),
     }
 }
 

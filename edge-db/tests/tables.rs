@@ -388,3 +388,17 @@ fn watch_of_a_key_or_prefix_wakes_for_that_alone() {
     assert_eq!(woken(), [true, true, true]);
     assert_eq!(woken(), [false, false, false]);
 }
+
+#[test]
+fn database_with_an_index_closes_with_its_last_handle() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let table = db.table::<u32, u32>("rows").unwrap();
+    let index = table.index("half", |row: &u32| Some(row / 2)).unwrap();
+    let mut watch = table.watch();
+    drop((db, table, index));
+    // The threads end by themselves; the watch says so, or the folder opens.
+    while Db::open(dir.path()).is_err() {
+        watch.wait(Duration::from_millis(10));
+    }
+}
