@@ -26,7 +26,7 @@ const OPERATION_BYTES: usize = 64;
 /// Changes that become durable together or not at all.
 ///
 /// Operations apply in the order in which they were added. Nothing is visible before the commit
-/// is on disk. A batch holds at most 64 MiB, a key at most 64 KiB; one that holds more is refused
+/// is on disk, unless [`Batch::within`] says so. A batch holds at most 64 MiB, a key at most 64 KiB; one that holds more is refused
 /// whole by the commit.
 ///
 /// ```
