@@ -9,7 +9,7 @@ mod pages;
 use std::cell::RefCell;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use redb::{Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase, TableDefinition};
@@ -38,6 +38,8 @@ pub(crate) struct Tree {
     disk: Arc<dyn Disk>,
     cache_bytes: usize,
     health: Arc<Health>,
+    /// The handle before this one.
+    before: Weak<Database>,
 }
 
 impl Tree {
@@ -49,16 +51,29 @@ impl Tree {
     ) -> Result<Tree, StoreError> {
         let health = Arc::default();
         let database = open(&*disk, cache_bytes, check, &health)?;
-        Ok(Tree { database: Arc::new(database), disk, cache_bytes, health })
+        Ok(Tree { database: Arc::new(database), disk, cache_bytes, health, before: Weak::new() })
     }
 
-    /// Opens the file again after an error: redb refuses writes until then. Views of the old one
-    /// still read, but must be gone before anything is written.
+    /// Opens the file again after an error: redb refuses writes until then. Views of the handle
+    /// before still read, but must be gone before anything is written: see [`Tree::is_outlived`].
     pub(crate) fn reopen(&mut self) -> Result<(), StoreError> {
+        // It writes once more when its last view is gone.
+        self.health.fail(std::io::Error::other("another handle has the file"));
         let health = Arc::default();
-        self.database = Arc::new(open(&*self.disk, self.cache_bytes, false, &health)?);
+        let database = Arc::new(open(&*self.disk, self.cache_bytes, false, &health)?);
+        let before = std::mem::replace(&mut self.database, database);
         self.health = health;
+        // One that never wrote left all pages of those before it alone.
+        if !self.is_outlived() {
+            self.before = Arc::downgrade(&before);
+        }
         Ok(())
+    }
+
+    /// Whether views of the handle before this one are open. Pages that only they need count as
+    /// free to this one.
+    pub(crate) fn is_outlived(&self) -> bool {
+        self.before.strong_count() > 0
     }
 
     /// The tree as it is now; later changes do not show.

@@ -1,7 +1,7 @@
 //! From memory into the tree, beside the commits.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -186,14 +186,12 @@ struct Settler<'a> {
     tree: Tree,
     /// Set by an error, after which redb refuses to write until the file is opened again.
     is_broken: bool,
-    /// What was read from before the file was opened again.
-    before: Weak<Base>,
 }
 
 /// What the settling thread does. `poke` tells the committer that a table may be frozen.
 pub(crate) fn settle_until_stopped(store: &Store, tree: Tree, poke: impl Fn()) {
     let settling = &store.settling;
-    let mut settler = Settler { store, tree, is_broken: false, before: Weak::new() };
+    let mut settler = Settler { store, tree, is_broken: false };
     let mut state = settling.state.lock();
     while !state.stop {
         let Some(revision) = state.frozen else {
@@ -245,7 +243,7 @@ impl Settler<'_> {
         if self.is_broken {
             self.reopen()?;
         }
-        if self.before.strong_count() > 0 {
+        if self.tree.is_outlived() {
             return Err(StoreError::new(
                 "settle",
                 "a snapshot from before the error is still open",
@@ -262,14 +260,8 @@ impl Settler<'_> {
         self.replace_base(true)
     }
 
-    /// Opens the file again. Nothing is written until the last view of the old one is gone, for
-    /// pages that only it needs count as free now.
+    /// Opens the file again. Nothing is written until the last view of the old handle is gone.
     fn reopen(&mut self) -> Result<(), StoreError> {
-        if self.before.strong_count() == 0 {
-            let layers = self.store.layers();
-            let layers = layers.map_err(|_| StoreError::new("settle", "database is closed"))?;
-            self.before = Arc::downgrade(&layers.base);
-        }
         self.tree.reopen()?;
         self.replace_base(false)?;
         self.is_broken = false;

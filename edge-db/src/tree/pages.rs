@@ -45,9 +45,11 @@ pub(super) struct Health {
 }
 
 impl Health {
-    /// From here on another process may write to the files.
+    /// From here on another process may write to the files. redb would do so once more when its
+    /// last view is gone, whenever that is.
     pub(super) fn close(&self) {
         self.is_closed.store(true, Ordering::Release);
+        self.fail(io::Error::other("database is closed"));
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -72,9 +74,14 @@ impl Health {
             return;
         }
         if let Err(error) = work() {
-            *self.failure.lock() = Some(Arc::new(error));
-            self.has_failed.store(true, Ordering::Release);
+            self.fail(error);
         }
+    }
+
+    /// From here on nothing more reaches the disk.
+    pub(super) fn fail(&self, error: io::Error) {
+        self.failure.lock().get_or_insert_with(|| Arc::new(error));
+        self.has_failed.store(true, Ordering::Release);
     }
 }
 
@@ -136,7 +143,9 @@ impl Pages {
         // The file may not have grown as far.
         let there = self.data.len()?.saturating_sub(offset);
         let there = usize::try_from(there).unwrap_or(usize::MAX).min(out.len());
-        self.data.read(offset, &mut out[..there])?;
+        if there > 0 {
+            self.data.read(offset, &mut out[..there])?;
+        }
         out[there..].fill(0);
         for (block, bytes) in (blocks(offset)?..).zip(out.chunks_mut(BLOCK_BYTES)) {
             if let Some(written) = refused.get(&block) {
