@@ -24,6 +24,7 @@ use crate::memory::MemoryTable;
 use crate::revision::Revision;
 use crate::space::Space;
 use crate::store::Write;
+use crate::tree::Alarm;
 use crate::tree::Tree;
 use crate::{Db, Time};
 
@@ -203,7 +204,7 @@ fn fill(mut from: impl Read, disk: &Arc<dyn Disk>) -> Result<BackupSummary, Rest
     }
     let revision = u64::from_le_bytes(head[12..].try_into().expect("8 bytes"));
     let revision = Revision::new(revision);
-    let mut tree = Tree::open(Arc::clone(disk), TABLE_BYTES, false)?;
+    let mut tree = Tree::open(Arc::clone(disk), TABLE_BYTES, false, Alarm::new(|| {}))?;
     let settle =
         |tree: &mut Tree, table: &MemoryTable| tree.settle(table, revision, &[], Time::now());
     let mut table = MemoryTable::default();

@@ -27,7 +27,7 @@ use crate::journal::{Journal, mark, replay};
 use crate::memory::{Found, MemoryTable};
 use crate::revision::Revision;
 use crate::space::Space;
-use crate::tree::{FILE, Tree, TreeView};
+use crate::tree::{Alarm, FILE, Tree, TreeView};
 use crate::view::View;
 
 /// One change to the map.
@@ -77,7 +77,7 @@ pub(crate) struct Store {
     visible: AtomicU64,
     /// How many views are open at each revision.
     readers: Mutex<BTreeMap<Revision, usize>>,
-    settling: Settling,
+    settling: Arc<Settling>,
     /// Spaces with values that expire, and when they were last rid of those.
     expiring: Mutex<HashMap<Space, Expiring>>,
 }
@@ -104,8 +104,8 @@ pub(crate) struct Base {
 }
 
 impl Store {
-    /// Opens the tree and replays the journal into memory. Writes nothing that must be durable,
-    /// but for a new database.
+    /// Opens the tree and replays the journal into memory. Of an existing database it writes
+    /// nothing, but for the last records of the journal again.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         limits: Limits,
@@ -125,7 +125,11 @@ impl Store {
             let unfinished = "a restore into it was not completed: remove it and restore again";
             return Err(damaged(StoreError::new("open", unfinished)));
         }
-        let tree = Tree::open(Arc::clone(&disk), limits.cache_bytes, check).map_err(damaged)?;
+        let settling = Arc::<Settling>::default();
+        let alarm = Arc::clone(&settling);
+        let alarm = Alarm::new(move || alarm.read_failed());
+        let tree = Tree::open(Arc::clone(&disk), limits.cache_bytes, check, alarm);
+        let tree = tree.map_err(damaged)?;
         let view = tree.view().map_err(damaged)?;
         let settled = view.settled().map_err(damaged)?;
         let table = MemoryTable::default();
@@ -133,6 +137,7 @@ impl Store {
             table.apply(writes, revision, revision);
         });
         let found = found.map_err(|error| damaged(StoreError::new("open", error)))?;
+        settling.begin(settled);
         let base = Arc::new(Base { tree: view });
         let store = Store {
             disk: Arc::clone(&disk),
@@ -146,7 +151,7 @@ impl Store {
             }))),
             visible: AtomicU64::new(found.last().get()),
             readers: Mutex::default(),
-            settling: Settling::new(settled),
+            settling,
             expiring: Mutex::default(),
         };
         let journal = Journal::new(disk, &found, limits.journal_bytes);

@@ -22,6 +22,7 @@ use crate::log::coalesce::Coalescer;
 use crate::memory::MemoryTable;
 use crate::revision::Revision;
 use crate::space::Space;
+pub(crate) use pages::Alarm;
 use pages::{Health, Pages};
 
 const TREE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("edge-db");
@@ -38,8 +39,9 @@ pub(crate) struct Tree {
     disk: Arc<dyn Disk>,
     cache_bytes: usize,
     health: Arc<Health>,
-    /// The handle before this one.
-    before: Weak<Database>,
+    on_failed_read: Alarm,
+    /// Handles before this one, as long as somebody reads from them.
+    before: Vec<Weak<Database>>,
 }
 
 impl Tree {
@@ -48,32 +50,32 @@ impl Tree {
         disk: Arc<dyn Disk>,
         cache_bytes: usize,
         check: bool,
+        on_failed_read: Alarm,
     ) -> Result<Tree, StoreError> {
-        let health = Arc::default();
+        let health = Arc::new(Health::new(on_failed_read.clone()));
         let database = open(&*disk, cache_bytes, check, &health)?;
-        Ok(Tree { database: Arc::new(database), disk, cache_bytes, health, before: Weak::new() })
+        let (database, before) = (Arc::new(database), Vec::new());
+        Ok(Tree { database, disk, cache_bytes, health, on_failed_read, before })
     }
 
-    /// Opens the file again after an error: redb refuses writes until then. Views of the handle
+    /// Opens the file again after an error: redb does nothing more until then. Views of the handles
     /// before still read, but must be gone before anything is written: see [`Tree::is_outlived`].
     pub(crate) fn reopen(&mut self) -> Result<(), StoreError> {
         // It writes once more when its last view is gone.
         self.health.fail(std::io::Error::other("another handle has the file"));
-        let health = Arc::default();
+        let health = Arc::new(Health::new(self.on_failed_read.clone()));
         let database = Arc::new(open(&*self.disk, self.cache_bytes, false, &health)?);
         let before = std::mem::replace(&mut self.database, database);
         self.health = health;
-        // One that never wrote left all pages of those before it alone.
-        if !self.is_outlived() {
-            self.before = Arc::downgrade(&before);
-        }
+        self.before.push(Arc::downgrade(&before));
         Ok(())
     }
 
-    /// Whether views of the handle before this one are open. Pages that only they need count as
+    /// Whether views of a handle before this one are open. Pages that only they need count as
     /// free to this one.
-    pub(crate) fn is_outlived(&self) -> bool {
-        self.before.strong_count() > 0
+    pub(crate) fn is_outlived(&mut self) -> bool {
+        self.before.retain(|before| before.strong_count() > 0);
+        !self.before.is_empty()
     }
 
     /// The tree as it is now; later changes do not show.

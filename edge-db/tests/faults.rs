@@ -37,7 +37,12 @@ struct Site {
 
 impl Site {
     fn new() -> Site {
-        let disk = SimDisk::new(&mut Rng::new(1));
+        Site::with_seed(1)
+    }
+
+    /// The seed gives what of the writes survives.
+    fn with_seed(seed: u64) -> Site {
+        let disk = SimDisk::new(&mut Rng::new(seed));
         let (db, cells, log) = open(&disk);
         Site { disk, db, cells, log, stored: BTreeMap::new(), next: 0 }
     }
@@ -260,4 +265,51 @@ fn settling_that_fails_once_keeps_reads_and_writes_going_and_is_tried_again() {
     fail_once(Kind::Tree, Op::Sync);
     fail_once(Kind::Sums, Op::Write);
     fail_once(Kind::Sums, Op::Sync);
+}
+
+#[test]
+fn read_that_fails_once_says_so_and_later_ones_find_everything() {
+    for after in 0..6 {
+        let mut site = Site::new();
+        (0..60).for_each(|_| site.commit().unwrap());
+        site.db.checkpoint().unwrap();
+        let db = site.db.clone();
+        let before = db.snapshot().unwrap();
+        site.disk.fail(Fault { kind: Kind::Tree, op: Op::Read, after });
+        let read = |site: &Site| site.cells.iter().and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let is_armed = |site: &Site| site.disk.trouble(|trouble| !trouble.faults.is_empty());
+        // The cache may hold what it is to read.
+        while is_armed(&site) && read(&site).is_ok() {
+            drop(site.commit());
+            site.db.checkpoint().ok();
+        }
+        // A database that does not heal makes the test hang.
+        while read(&site).is_err() {
+            std::thread::yield_now();
+        }
+        site.check();
+        drop(before);
+        site.commit_until_healed();
+        site.check();
+        site.check_after_power_cut();
+    }
+}
+
+#[test]
+fn record_that_a_failed_sync_left_in_the_systems_cache_is_written_again_at_open() {
+    for seed in 0..20 {
+        let mut site = Site::with_seed(seed);
+        (0..3).for_each(|_| site.commit().unwrap());
+        site.disk.fail(Fault { kind: Kind::Segment, op: Op::Sync, after: 0 });
+        site.commit().unwrap_err();
+        site.disk.end(Ending::Kill);
+        site.disk.power_on(&mut Rng::new(seed));
+        // The record that was refused may be there now, and is then as good as any other.
+        (site.db, site.cells, site.log) = open(&site.disk);
+        site.stored.insert(4, value(4));
+        site.check();
+        site.next = 4;
+        site.commit().unwrap();
+        site.check_after_power_cut();
+    }
 }

@@ -53,3 +53,9 @@ fn power_cuts_lose_nothing_acknowledged_and_split_no_batch() {
     assert!(total.cuts >= 2_400 && total.acknowledged > 10_000, "{total}");
     assert!(total.kills > 60 && total.shutdowns > 5 && total.dropped > 100, "{total}");
 }
+
+#[test]
+fn power_cuts_lose_nothing_acknowledged_on_a_disk_that_also_refuses_and_fills() {
+    let total = run(1_000_000, 12, true);
+    assert!(total.cuts >= 480 && total.failed > 20, "{total}");
+}

@@ -117,7 +117,7 @@ impl Case<'_> {
         self.disk.set_phase(Phase::Running);
         let ending = self.ending();
         self.disk.arm(self.rng.spread(400) - 1, ending);
-        let is_faulty = self.fails && self.rng.chance(4);
+        let is_faulty = self.fails && self.rng.chance(15);
         let fault = is_faulty.then(|| self.fault());
         let ends_in_order = self.rng.chance(10);
         let steps = self.rng.spread(if ends_in_order { 60 } else { 600 });
@@ -149,8 +149,22 @@ impl Case<'_> {
     }
 
     fn fault(&mut self) -> Fault {
-        let kinds = [Kind::Segment, Kind::Segment, Kind::Unborn, Kind::Tree, Kind::Sums];
-        let (kind, op) = (self.rng.pick(&kinds), self.rng.pick(&[Op::Write, Op::Sync]));
+        const FAULTS: [(Kind, Op); 13] = [
+            (Kind::Segment, Op::Write),
+            (Kind::Segment, Op::Sync),
+            (Kind::Segment, Op::Sync),
+            (Kind::Unborn, Op::Write),
+            (Kind::Unborn, Op::Sync),
+            (Kind::Unborn, Op::Rename),
+            (Kind::Tree, Op::Write),
+            (Kind::Tree, Op::Sync),
+            (Kind::Tree, Op::SetLen),
+            (Kind::Sums, Op::Write),
+            (Kind::Sums, Op::Sync),
+            (Kind::Mark, Op::Write),
+            (Kind::Folder, Op::SyncNames),
+        ];
+        let (kind, op) = self.rng.pick(&FAULTS);
         Fault { kind, op, after: self.rng.spread(16) - 1 }
     }
 

@@ -200,7 +200,7 @@ impl Shared {
             Verdict::Done => act(state),
             Verdict::Fails => {
                 fail(state);
-                Err(io::Error::other(format!("input/output error ({INJECTED})")))
+                Err(injected())
             }
             Verdict::Ends(ending) => {
                 // What happened is not synced: after a cut it may be there, in part or whole.
@@ -215,6 +215,10 @@ impl Shared {
             }
         }
     }
+}
+
+pub(crate) fn injected() -> io::Error {
+    io::Error::other(format!("input/output error ({INJECTED})"))
 }
 
 impl State {

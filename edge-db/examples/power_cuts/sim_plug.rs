@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use edge_db::disk::{Disk, DiskFile, DiskLock, LockError};
 
-use crate::sim_disk::{Named, Shared, State};
+use crate::sim_disk::{Named, Shared, State, injected};
 use crate::sim_file::{SECTOR, SimFile};
 use crate::sim_names::Number;
 use crate::trouble::{Kind, Op};
@@ -121,6 +121,10 @@ impl DiskFile for Handle {
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let mut state = self.shared.enter(self.epoch)?;
+        let kind = state.file(self.file).kind;
+        if state.trouble.fails_read(kind) {
+            return Err(injected());
+        }
         if state.file(self.file).file.read(index(offset), out) {
             return Ok(());
         }

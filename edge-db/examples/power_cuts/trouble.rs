@@ -40,6 +40,7 @@ pub(crate) enum Op {
     /// A write at offset 0: redb's header, a segment used again.
     WriteFront,
     Write,
+    Read,
     Sync,
     SetLen,
     Create,
@@ -114,6 +115,11 @@ pub(crate) struct Trouble {
 }
 
 impl Trouble {
+    /// Whether a read is one that fails: nothing ends there, and it is not counted.
+    pub(crate) fn fails_read(&mut self, kind: Kind) -> bool {
+        self.is_hit(kind, Op::Read)
+    }
+
     /// Counts an operation and says what becomes of it.
     pub(crate) fn judge(&mut self, kind: Kind, op: Op) -> Verdict {
         let moment = Moment { phase: self.phase, kind, op };
@@ -127,6 +133,11 @@ impl Trouble {
             }
             *after -= 1;
         }
+        if self.is_hit(kind, op) { Verdict::Fails } else { Verdict::Done }
+    }
+
+    /// Whether a fault is due, which then is spent.
+    fn is_hit(&mut self, kind: Kind, op: Op) -> bool {
         let is_write = |op| matches!(op, Op::Write | Op::WriteFront);
         let hit = |fault: &Fault| {
             fault.kind == kind && (fault.op == op || is_write(fault.op) && is_write(op))
@@ -134,11 +145,11 @@ impl Trouble {
         for (place, fault) in self.faults.iter_mut().enumerate().filter(|(_, fault)| hit(fault)) {
             if fault.after == 0 {
                 self.faults.remove(place);
-                return Verdict::Fails;
+                return true;
             }
             fault.after -= 1;
         }
-        Verdict::Done
+        false
     }
 
     /// What was to go wrong does not any more; the counts stay.

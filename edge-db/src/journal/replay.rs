@@ -1,9 +1,14 @@
 //! Reading the journal at open: what of it has not settled yet, and whether all of that is there.
 //!
-//! Nothing is written, but what a killed process left to the system's cache is synced, so that it
-//! is durable before anybody sees it. The one record that was not synced when the power went may be torn: it
-//! ends the journal. A bad record that later ones show to have been durable is damage.
+//! The one record that was not synced when the power went may be torn: it ends the journal. A bad
+//! record that later ones show to have been durable is damage.
+//!
+//! What a killed process left to the system's cache becomes durable before anybody sees it. A sync
+//! alone would not do: after one that failed the system takes what it could not write for clean,
+//! and says yes to the next. So records that nothing proves to be durable, the last few, are
+//! written again where they are; torn, that leaves them as they were.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
@@ -52,6 +57,12 @@ struct Found {
     last: Revision,
 }
 
+impl Found {
+    fn failed(&self, source: io::Error) -> Damage {
+        Damage::Io { file: self.name.clone(), source }
+    }
+}
+
 impl Replay {
     /// The last revision of the database.
     pub(crate) fn last(&self) -> Revision {
@@ -78,6 +89,7 @@ pub(crate) fn replay(
     let mut found = find(disk)?;
     let durable = Mark::read(disk);
     let mut expected = None;
+    let mut doubtful = Doubtful { proven: durable.max(settled), records: VecDeque::new() };
     for place in 0..found.len() {
         let (segment, later) = found[place..].split_first_mut().expect("place is below the length");
         // The first record of a later segment says where this one ends: behind it only what a
@@ -87,7 +99,7 @@ pub(crate) fn replay(
             continue;
         }
         let later = later.first().map(|later| later.name.as_str());
-        let walk = Walk { segment, settled, end, later, durable };
+        let walk = Walk { place, segment, settled, end, later, durable, doubtful: &mut doubtful };
         expected = walk.run(expected, &mut apply)?;
     }
     let last = expected.map_or(settled, |next: Revision| Revision::new(next.get() - 1));
@@ -95,12 +107,47 @@ pub(crate) fn replay(
     if last < durable {
         return Err(Damage::Missing { last, durable });
     }
-    // A killed process may have left a record that the disk does not have yet.
-    for found in found.iter().filter(|found| found.last > settled) {
-        let failed = |source| Damage::Io { file: found.name.clone(), source };
-        found.file.sync().map_err(failed)?;
-    }
+    doubtful.make_durable(&found)?;
     Ok(Replay { found, last })
+}
+
+/// Records that were read, and that the disk may not have.
+struct Doubtful {
+    /// Up to here it has them.
+    proven: Revision,
+    /// Oldest first.
+    records: VecDeque<Place>,
+}
+
+/// Where a record is.
+struct Place {
+    revision: Revision,
+    segment: usize,
+    offset: u64,
+    bytes: usize,
+}
+
+impl Doubtful {
+    fn push(&mut self, record: Place, durable: Revision) {
+        self.proven = self.proven.max(durable);
+        self.records.push_back(record);
+        let is_proven = |record: &mut Place| record.revision <= self.proven;
+        while self.records.pop_front_if(is_proven).is_some() {}
+    }
+
+    fn make_durable(self, segments: &[Found]) -> Result<(), Damage> {
+        let mut files: Vec<&Found> = Vec::new();
+        for record in self.records {
+            let segment = &segments[record.segment];
+            let mut bytes = vec![0; record.bytes];
+            let read = segment.file.read(record.offset, &mut bytes);
+            let written = read.and_then(|()| segment.file.write(record.offset, &bytes));
+            written.map_err(|source| segment.failed(source))?;
+            files.push(segment);
+        }
+        files.dedup_by_key(|found| found.header.number);
+        files.iter().try_for_each(|found| found.file.sync().map_err(|source| found.failed(source)))
+    }
 }
 
 /// All segments by number; what was not complete when the power went is removed.
@@ -168,6 +215,7 @@ fn first_revision(file: &dyn DiskFile, header: Header) -> io::Result<Option<Revi
 
 /// The way through one segment.
 struct Walk<'a> {
+    place: usize,
     segment: &'a mut Found,
     settled: Revision,
     /// Where a later segment goes on.
@@ -176,6 +224,7 @@ struct Walk<'a> {
     later: Option<&'a str>,
     /// What the mark says.
     durable: Revision,
+    doubtful: &'a mut Doubtful,
 }
 
 impl Walk<'_> {
@@ -209,6 +258,9 @@ impl Walk<'_> {
                 let payload = Bytes::copy_from_slice(&bytes[at + HEADER_BYTES..at + end]);
                 let writes = record::writes(&payload).ok_or_else(|| self.damaged(offset, next))?;
                 apply(head.revision, writes);
+                let (revision, segment) = (head.revision, self.place);
+                let record = Place { revision, segment, offset, bytes: whole - at };
+                self.doubtful.push(record, head.durable);
             }
             self.segment.last = head.revision;
             expected = Some(head.revision.next());

@@ -18,7 +18,7 @@ use crate::tree::Tree;
 const RETRY: Duration = Duration::from_millis(50);
 
 /// Where settling stands.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Settling {
     state: Mutex<State>,
     /// Told when a table has settled, or could not, or is there to be settled.
@@ -41,21 +41,21 @@ struct State {
     failed: Option<StoreError>,
     /// Why the committer could not freeze a table when it was asked to.
     refused: Option<StoreError>,
+    /// Whether a read of the tree failed.
+    is_unreadable: bool,
     stop: bool,
     stopped: bool,
 }
 
 impl Settling {
-    pub(super) fn new(settled: Revision) -> Settling {
-        Settling {
-            state: Mutex::default(),
-            changed: Condvar::new(),
-            wanted: AtomicBool::new(false),
-            settled: AtomicU64::new(settled.get()),
-            stalls: AtomicU64::new(0),
-            settlings: AtomicU64::new(0),
-            last_micros: AtomicU64::new(0),
-        }
+    pub(super) fn begin(&self, settled: Revision) {
+        self.settled.store(settled.get(), Ordering::Release);
+    }
+
+    /// Has the tree opened again.
+    pub(super) fn read_failed(&self) {
+        self.state.lock().is_unreadable = true;
+        self.changed.notify_all();
     }
 }
 
@@ -194,22 +194,28 @@ pub(crate) fn settle_until_stopped(store: &Store, tree: Tree, poke: impl Fn()) {
     let mut settler = Settler { store, tree, is_broken: false };
     let mut state = settling.state.lock();
     while !state.stop {
-        let Some(revision) = state.frozen else {
+        settler.is_broken |= std::mem::take(&mut state.is_unreadable);
+        let frozen = state.frozen;
+        if frozen.is_none() && !settler.is_broken {
             let age = settling.changed.wait_for(&mut state, store.limits.table_age);
             if age.timed_out() && state.frozen.is_none() {
                 settling.wanted.store(true, Ordering::Relaxed);
                 poke();
             }
             continue;
-        };
+        }
         drop(state);
         let begun = now();
-        let result = settler.settle(revision);
+        let result = match frozen {
+            Some(revision) => settler.settle(revision),
+            None => settler.reopen(),
+        };
         let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         state = settling.state.lock();
         match result {
             Ok(()) => {
                 state.failed = None;
+                let Some(revision) = frozen else { continue };
                 state.frozen = None;
                 settling.last_micros.store(micros, Ordering::Relaxed);
                 settling.settlings.fetch_add(1, Ordering::Relaxed);

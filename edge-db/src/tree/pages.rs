@@ -34,7 +34,7 @@ pub(crate) struct DamagedBlock {
 }
 
 /// What became of the files.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Health {
     /// The first damaged block that was read.
     damage: Mutex<Option<DamagedBlock>>,
@@ -42,9 +42,37 @@ pub(super) struct Health {
     is_closed: AtomicBool,
     /// Why the first write failed.
     failure: Mutex<Option<Arc<io::Error>>>,
+    /// Told of a read that failed: redb refuses all others from then on.
+    on_failed_read: Alarm,
+}
+
+/// Whom to tell.
+#[derive(Clone)]
+pub(crate) struct Alarm(Arc<dyn Fn() + Send + Sync>);
+
+impl Alarm {
+    pub(crate) fn new(sound: impl Fn() + Send + Sync + 'static) -> Alarm {
+        Alarm(Arc::new(sound))
+    }
+}
+
+impl std::fmt::Debug for Alarm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Alarm").finish_non_exhaustive()
+    }
 }
 
 impl Health {
+    pub(super) fn new(on_failed_read: Alarm) -> Health {
+        Health {
+            damage: Mutex::default(),
+            has_failed: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+            failure: Mutex::default(),
+            on_failed_read,
+        }
+    }
+
     /// From here on another process may write to the files. redb would do so once more when its
     /// last view is gone, whenever that is.
     pub(super) fn close(&self) {
@@ -75,6 +103,13 @@ impl Health {
         }
         if let Err(error) = work() {
             self.fail(error);
+        }
+    }
+
+    fn read_failed(&self) {
+        // Otherwise the file is about to be opened again, or has been.
+        if !self.has_failed.load(Ordering::Acquire) {
+            (self.on_failed_read.0)();
         }
     }
 
@@ -156,6 +191,32 @@ impl Pages {
         Ok(())
     }
 
+    fn read_compared(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        if self.health.check().is_ok() {
+            self.data.read(offset, out)?;
+        } else {
+            self.read_refused(offset, out)?;
+        }
+        let first = blocks(offset)?;
+        let known = self.known.read();
+        for (block, bytes) in (first..).zip(out.chunks_exact(BLOCK_BYTES)) {
+            if block == 0 {
+                continue;
+            }
+            let sum = known.sums.get(block).copied().unwrap_or_default();
+            // What was never written is zeros; what was has a checksum, or lost it.
+            let is_good = if sum == 0 {
+                bytes.iter().all(|&byte| byte == 0)
+            } else {
+                sum == sum_of(block, bytes)
+            };
+            if !is_good {
+                return Err(self.damaged(block));
+            }
+        }
+        Ok(())
+    }
+
     fn keep_refused(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut refused = self.refused.write();
         for (block, bytes) in (blocks(offset)?..).zip(data.chunks(BLOCK_BYTES)) {
@@ -198,29 +259,7 @@ impl StorageBackend for Pages {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        if self.health.check().is_ok() {
-            self.data.read(offset, out)?;
-        } else {
-            self.read_refused(offset, out)?;
-        }
-        let first = blocks(offset)?;
-        let known = self.known.read();
-        for (block, bytes) in (first..).zip(out.chunks_exact(BLOCK_BYTES)) {
-            if block == 0 {
-                continue;
-            }
-            let sum = known.sums.get(block).copied().unwrap_or_default();
-            // What was never written is zeros; what was has a checksum, or lost it.
-            let is_good = if sum == 0 {
-                bytes.iter().all(|&byte| byte == 0)
-            } else {
-                sum == sum_of(block, bytes)
-            };
-            if !is_good {
-                return Err(self.damaged(block));
-            }
-        }
-        Ok(())
+        self.read_compared(offset, out).inspect_err(|_| self.health.read_failed())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
