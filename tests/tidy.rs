@@ -23,6 +23,7 @@ const DECIDING: [&str; 32] = [
     "edge-db/src/memory.rs",
     "edge-db/src/resolve.rs",
     "edge-db/src/space.rs",
+    "edge-db/src/tree/layout.rs",
     "edge-db/src/upkeep.rs",
     "edge-db/src/view.rs",
     "edge-mq/src/hub.rs",

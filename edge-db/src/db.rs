@@ -24,7 +24,7 @@ use crate::watch::{Signal, Signals};
 use crate::{Key, Keyspace, Log, Snapshot, Stats, Table, codec};
 
 /// The format of everything that this crate writes; 1 had no journal and was never released.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// An embedded database in one folder: a cheap handle, shared by clones.
 ///

@@ -14,6 +14,7 @@ use std::io;
 use std::sync::Arc;
 
 pub(crate) use replay::{Replay, replay};
+pub(crate) use segment::is_segment;
 
 use crate::disk::Disk;
 use crate::revision::Revision;

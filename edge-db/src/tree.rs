@@ -4,6 +4,8 @@
 //! format may change between majors. One tree holds everything, for each further tree costs
 //! 12 KB of device writes in a transaction.
 
+mod health;
+mod layout;
 mod pages;
 
 use std::cell::RefCell;
@@ -18,20 +20,20 @@ use crate::Time;
 use crate::codec;
 use crate::disk::Disk;
 use crate::error::StoreError;
+use crate::journal;
 use crate::log::coalesce::Coalescer;
 use crate::memory::MemoryTable;
 use crate::revision::Revision;
 use crate::space::Space;
-pub(crate) use pages::Alarm;
-use pages::{Health, Pages};
+pub(crate) use health::Alarm;
+use health::Health;
+use pages::Pages;
 
 const TREE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("edge-db");
 
 /// The file on the disk, and what it is called while it is being created.
-pub(crate) const FILE: &str = "data.redb";
-const UNBORN: &str = "data.redb.new";
-/// Checksums of its blocks.
-const SUMS: &str = "data.sums";
+pub(crate) const FILE: &str = "data.pages";
+const UNBORN: &str = "data.pages.new";
 
 #[derive(Debug)]
 pub(crate) struct Tree {
@@ -142,13 +144,10 @@ impl Tree {
     }
 }
 
-/// Which file could not be opened.
+/// There is a journal, so there was a data file.
 #[derive(Debug, thiserror::Error)]
-#[error("{file}")]
-struct NamedError {
-    file: &'static str,
-    source: std::io::Error,
-}
+#[error("{FILE} is missing, or the database is of an early format: restore a backup")]
+struct MissingFile;
 
 /// An I/O error that several are told of.
 #[derive(Debug, thiserror::Error)]
@@ -163,8 +162,8 @@ fn open(
 ) -> Result<Database, StoreError> {
     let opened = guarded("open", || {
         let io = |error| StoreError::new("open", error);
-        let open = |data, sums| {
-            let pages = Pages::open(data, sums, Arc::clone(health)).map_err(io)?;
+        let open = |file| {
+            let pages = Pages::open(file, Arc::clone(health)).map_err(io)?;
             let database = Database::builder()
                 .set_cache_size(cache_bytes)
                 .set_check_integrity_on_open(check)
@@ -172,14 +171,12 @@ fn open(
             database.map_err(|error: DatabaseError| StoreError::new("open", error))
         };
         match disk.open(FILE) {
-            Ok(data) => {
-                let sums = disk.open(SUMS).map_err(|source| NamedError { file: SUMS, source });
-                open(data, sums.map_err(|error| StoreError::new("open", error))?)
-            }
+            Ok(file) => open(file),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let sums = disk.create(SUMS).map_err(io)?;
-                disk.sync_names().map_err(io)?;
-                let database = open(disk.create(UNBORN).map_err(io)?, sums)?;
+                if disk.names().map_err(io)?.iter().any(|name| journal::is_segment(name)) {
+                    return Err(StoreError::new("open", MissingFile));
+                }
+                let database = open(disk.create(UNBORN).map_err(io)?)?;
                 create_tree(&database)?;
                 health.check().map_err(|error| StoreError::new("open", SharedError(error)))?;
                 // A crash before this leaves no data file, one after it a complete one.

@@ -72,7 +72,7 @@ fn key_that_is_too_long_is_refused_with_its_length() {
 #[test]
 fn file_that_is_no_database_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("data.redb"), b"not a database, and long enough to be looked at")
+    fs::write(dir.path().join("data.pages"), b"not a database, and long enough to be looked at")
         .unwrap();
     assert!(matches!(Db::open(dir.path()), Err(OpenError::Damaged { .. })));
     fs::write(dir.path().join("plain"), b"").unwrap();

@@ -42,8 +42,8 @@ fn main() -> ExitCode {
 
 fn open(dir: &str) -> Result<Db, Box<dyn Error>> {
     // Opening would create one.
-    if !std::path::Path::new(dir).join("data.redb").exists() {
-        return Err(format!("{dir} is no database folder: it has no data.redb").into());
+    if !std::path::Path::new(dir).join("data.pages").exists() {
+        return Err(format!("{dir} is no database folder: it has no data.pages").into());
     }
     Ok(Db::open(dir)?)
 }

@@ -149,7 +149,7 @@ impl Case<'_> {
     }
 
     fn fault(&mut self) -> Fault {
-        const FAULTS: [(Kind, Op); 13] = [
+        const FAULTS: [(Kind, Op); 11] = [
             (Kind::Segment, Op::Write),
             (Kind::Segment, Op::Sync),
             (Kind::Segment, Op::Sync),
@@ -159,8 +159,6 @@ impl Case<'_> {
             (Kind::Tree, Op::Write),
             (Kind::Tree, Op::Sync),
             (Kind::Tree, Op::SetLen),
-            (Kind::Sums, Op::Write),
-            (Kind::Sums, Op::Sync),
             (Kind::Mark, Op::Write),
             (Kind::Folder, Op::SyncNames),
         ];

@@ -27,9 +27,8 @@ pub(crate) struct Tally {
 }
 
 /// Moments that must have been cut before a run says anything.
-const MUST_BE_CUT: [(Phase, Kind, Op); 24] = [
+const MUST_BE_CUT: [(Phase, Kind, Op); 21] = [
     // The first opening.
-    (Phase::Opening, Kind::Sums, Op::Create),
     (Phase::Opening, Kind::UnbornTree, Op::Create),
     (Phase::Opening, Kind::UnbornTree, Op::Write),
     (Phase::Opening, Kind::UnbornTree, Op::Sync),
@@ -51,13 +50,11 @@ const MUST_BE_CUT: [(Phase, Kind, Op); 24] = [
     (Phase::Running, Kind::Segment, Op::WriteFront),
     (Phase::Running, Kind::Segment, Op::Remove),
     // Settling.
-    (Phase::Running, Kind::Sums, Op::Write),
     (Phase::Running, Kind::Tree, Op::Write),
     (Phase::Running, Kind::Tree, Op::WriteFront),
     (Phase::Running, Kind::Tree, Op::Sync),
     // Closing.
     (Phase::Closing, Kind::Segment, Op::Sync),
-    (Phase::Closing, Kind::Tree, Op::Sync),
 ];
 
 impl Tally {

@@ -15,8 +15,6 @@ pub(crate) enum Kind {
     Tree,
     /// The same while it is created.
     UnbornTree,
-    /// The checksums of its blocks.
-    Sums,
     /// The folder.
     Folder,
 }
@@ -27,7 +25,6 @@ impl Kind {
             _ if name.starts_with("journal-") && name.ends_with(".new") => Kind::Unborn,
             _ if name.starts_with("journal-") => Kind::Segment,
             "durable" => Kind::Mark,
-            "data.sums" => Kind::Sums,
             _ if name.ends_with(".new") => Kind::UnbornTree,
             _ => Kind::Tree,
         }

@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 use super::mark::Mark;
 use super::record::{self, ALIGN, HEADER_BYTES};
-use super::segment::{self, Header, HeaderError, PREFIX, Segment, UNBORN, seed};
+use super::segment::{self, Header, HeaderError, Segment, seed};
 use crate::disk::{Disk, DiskFile};
 use crate::revision::Revision;
 use crate::store::Write;
@@ -160,11 +160,10 @@ fn find(disk: &dyn Disk) -> Result<Vec<Found>, Damage> {
     disk.sync_names().map_err(failed("the folder"))?;
     let mut found: Vec<Found> = Vec::new();
     for name in disk.names().map_err(failed("the folder"))? {
-        if !name.starts_with(PREFIX) {
-            continue;
-        }
-        if name.ends_with(UNBORN) {
+        if segment::is_unborn(&name) {
             drop(disk.remove(&name));
+        }
+        if !segment::is_segment(&name) {
             continue;
         }
         let file = disk.open(&name).map_err(failed(&name))?;

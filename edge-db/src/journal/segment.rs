@@ -22,8 +22,8 @@ const MAGIC: &[u8; 8] = b"EDGEJRNL";
 pub(super) const FORMAT: u32 = 1;
 pub(super) const HEADER_BYTES: u64 = 64;
 /// What segments are called, before their number; one that is being created has another ending.
-pub(super) const PREFIX: &str = "journal-";
-pub(super) const UNBORN: &str = ".new";
+const PREFIX: &str = "journal-";
+const UNBORN: &str = ".new";
 
 /// A segment that is written to, or was.
 #[derive(Debug, Clone)]
@@ -122,6 +122,16 @@ impl Segment {
 /// A record counts at its own place only.
 pub(super) fn seed(number: u64, offset: u64) -> u64 {
     number.rotate_left(32) ^ offset
+}
+
+/// Whether a file of this name is a complete segment.
+pub(crate) fn is_segment(name: &str) -> bool {
+    name.starts_with(PREFIX) && !name.ends_with(UNBORN)
+}
+
+/// Whether it is one that was being created.
+pub(super) fn is_unborn(name: &str) -> bool {
+    name.starts_with(PREFIX) && name.ends_with(UNBORN)
 }
 
 fn create_file(disk: &dyn Disk, name: &str, header: Header) -> io::Result<Arc<dyn DiskFile>> {
