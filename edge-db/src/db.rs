@@ -21,7 +21,7 @@ use crate::store::{Store, settle_until_stopped};
 use crate::tree::Tree;
 use crate::view::View;
 use crate::watch::{Signal, Signals};
-use crate::{Key, Keyspace, Log, Snapshot, Stats, Table, codec};
+use crate::{CompactSummary, Key, Keyspace, Log, Snapshot, Stats, Table, codec};
 
 /// The format of everything that this crate writes; 1 had no journal and was never released.
 const FORMAT: u32 = 3;
@@ -213,6 +213,25 @@ impl Db {
     pub fn checkpoint(&self) -> Result<(), WriteError> {
         let shared = &self.inner.shared;
         Ok(shared.store.checkpoint(shared.store.visible(), || shared.queue.poke())?)
+    }
+
+    /// Writes the data file anew, without the holes that removing and dropping left in it, and
+    /// gives their space back to the file system.
+    ///
+    /// Nobody need do this for a database to go on: later rows take the holes. Reads and writes go
+    /// on meanwhile; what settles waits for a few megabytes to be copied at most. Costs one read and
+    /// one write of everything, and as much space again as is left in the end; the old file's space
+    /// comes back when the last snapshot and iterator from before is dropped. Blocks until it is
+    /// done; of several callers at once all wait for the same.
+    ///
+    /// # Errors
+    /// When the disk refuses or has not enough space; the database stays as it was.
+    pub fn compact(&self) -> Result<CompactSummary, WriteError> {
+        self.checkpoint()?;
+        let store = &self.inner.shared.store;
+        let before_bytes = store.file_bytes();
+        store.compact()?;
+        Ok(CompactSummary { before_bytes, after_bytes: store.file_bytes() })
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

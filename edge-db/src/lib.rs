@@ -56,7 +56,7 @@ pub use names::{NameKind, RawRow, RawRows};
 pub use queue::Commit;
 pub use seq::{Seq, Time};
 pub use snapshot::Snapshot;
-pub use stats::Stats;
+pub use stats::{CompactSummary, Stats};
 pub use table::{OldValue, Rows, Table};
 pub use transaction::Transaction;
 pub use watch::Watch;

@@ -33,3 +33,13 @@ pub struct Stats {
     /// Their bytes.
     pub queued_bytes: usize,
 }
+
+/// What [`Db::compact`](crate::Db::compact) did to the data file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CompactSummary {
+    /// Bytes that it occupied.
+    pub before_bytes: u64,
+    /// Bytes that it occupies.
+    pub after_bytes: u64,
+}

@@ -4,6 +4,7 @@
 //! format may change between majors. One tree holds everything, for each further tree costs
 //! 12 KB of device writes in a transaction.
 
+mod compaction;
 mod health;
 mod layout;
 mod pages;
@@ -18,13 +19,14 @@ use redb::{Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase,
 
 use crate::Time;
 use crate::codec;
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::error::StoreError;
 use crate::journal;
 use crate::log::coalesce::Coalescer;
 use crate::memory::MemoryTable;
 use crate::revision::Revision;
 use crate::space::Space;
+pub(crate) use compaction::Compaction;
 pub(crate) use health::Alarm;
 use health::Health;
 use pages::Pages;
@@ -44,6 +46,8 @@ pub(crate) struct Tree {
     on_failed_read: Alarm,
     /// Handles before this one, as long as somebody reads from them.
     before: Vec<Weak<Database>>,
+    /// Whether the file's name must be made durable before anything settles in it.
+    owes_names: bool,
 }
 
 impl Tree {
@@ -57,20 +61,31 @@ impl Tree {
         let health = Arc::new(Health::new(on_failed_read.clone()));
         let database = open(&*disk, cache_bytes, check, &health)?;
         let (database, before) = (Arc::new(database), Vec::new());
-        Ok(Tree { database, disk, cache_bytes, health, on_failed_read, before })
+        let owes_names = false;
+        Ok(Tree { database, disk, cache_bytes, health, on_failed_read, before, owes_names })
     }
 
     /// Opens the file again after an error: redb does nothing more until then. Views of the handles
     /// before still read, but must be gone before anything is written: see [`Tree::is_outlived`].
     pub(crate) fn reopen(&mut self) -> Result<(), StoreError> {
-        // It writes once more when its last view is gone.
-        self.health.fail(std::io::Error::other("another handle has the file"));
         let health = Arc::new(Health::new(self.on_failed_read.clone()));
-        let database = Arc::new(open(&*self.disk, self.cache_bytes, false, &health)?);
-        let before = std::mem::replace(&mut self.database, database);
+        self.retire();
+        let database = open(&*self.disk, self.cache_bytes, false, &health)?;
+        self.replace_handle(database, health);
+        Ok(())
+    }
+
+    /// Lets nothing more of the handle reach the file: it writes once more when its last view is
+    /// gone.
+    fn retire(&self) {
+        self.health.fail(std::io::Error::other("another handle has the file"));
+    }
+
+    fn replace_handle(&mut self, database: Database, health: Arc<Health>) {
+        self.retire();
+        let before = std::mem::replace(&mut self.database, Arc::new(database));
         self.health = health;
         self.before.push(Arc::downgrade(&before));
-        Ok(())
     }
 
     /// Whether views of a handle before this one are open. Pages that only they need count as
@@ -95,53 +110,83 @@ impl Tree {
     /// Writes a memory table into the tree, and that everything up to `revision` is there now;
     /// durable when this returns. Values of the `due` spaces that have expired `now` go.
     pub(crate) fn settle(
-        &self,
+        &mut self,
         table: &MemoryTable,
         revision: Revision,
         due: &[Space],
         now: Time,
     ) -> Result<(), StoreError> {
+        if self.owes_names {
+            self.disk.sync_names().map_err(|error| StoreError::new("settle", error))?;
+            self.owes_names = false;
+        }
         guarded("settle", || {
-            let fail = |error: redb::Error| StoreError::new("settle", error);
             let is_written = || {
                 self.health.check().map_err(|error| StoreError::new("settle", SharedError(error)))
             };
-            let mut transaction = self.database.begin_write().map_err(|e| fail(e.into()))?;
+            let mut transaction = self.database.begin_write().map_err(unsettled)?;
             // Without this a crash makes the next open walk all of the file.
             transaction.set_quick_repair(true);
-            transaction.set_durability(Durability::Immediate).map_err(|e| fail(e.into()))?;
+            transaction.set_durability(Durability::Immediate).map_err(unsettled)?;
             {
-                let tree = transaction.open_table(TREE).map_err(|e| fail(e.into()))?;
-                let tree = RefCell::new(tree);
-                let write = |key: &[u8], value: Option<&[u8]>| {
-                    let mut tree = tree.borrow_mut();
-                    let done = match value {
-                        Some(value) => tree.insert(key, value),
-                        None => tree.remove(key),
-                    };
-                    done.map(drop).map_err(|e| fail(e.into()))?;
-                    is_written()
-                };
-                let erase = |from: &[u8], to: &[u8]| {
-                    let done = tree.borrow_mut().retain_in(from..to, |_, _| false);
-                    done.map_err(|e| fail(e.into()))
-                };
-                let mut coalescer = Coalescer::default();
-                table.settle(erase, |key, value| coalescer.push(key, value, write))?;
-                coalescer.flush(write)?;
-                for space in due {
-                    let (from, to) = (space.prefix(), space.next().prefix());
-                    let is_kept = |_: &[u8], stored: &[u8]| !codec::is_expired(stored, now);
-                    let done = tree.borrow_mut().retain_in(from.as_slice()..to.as_slice(), is_kept);
-                    done.map_err(|e| fail(e.into()))?;
-                }
+                let mut tree = transaction.open_table(TREE).map_err(unsettled)?;
+                write_table(&mut tree, table, due, now, None, is_written)?;
                 // A crash before the commit leaves the tree as it was, and the journal with it.
-                write(&Space::SETTLED.prefix(), Some(&revision.get().to_be_bytes()))?;
+                let settled = revision.get().to_be_bytes();
+                tree.insert(Space::SETTLED.prefix().as_slice(), settled.as_slice())
+                    .map_err(unsettled)?;
             }
-            transaction.commit().map_err(|e| fail(e.into()))?;
+            transaction.commit().map_err(unsettled)?;
             is_written()
         })
     }
+}
+
+fn unsettled(error: impl Into<redb::Error>) -> StoreError {
+    StoreError::new("settle", error.into())
+}
+
+/// Writes what a memory table says of keys, of those in front of `upto` if that is given.
+fn write_table(
+    tree: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
+    table: &MemoryTable,
+    due: &[Space],
+    now: Time,
+    upto: Option<&[u8]>,
+    is_written: impl Fn() -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let is_concerned = |key: &[u8]| upto.is_none_or(|upto| key < upto);
+    let tree = RefCell::new(tree);
+    let write = |key: &[u8], value: Option<&[u8]>| {
+        if !is_concerned(key) {
+            return Ok(());
+        }
+        let mut tree = tree.borrow_mut();
+        let done = match value {
+            Some(value) => tree.insert(key, value),
+            None => tree.remove(key),
+        };
+        done.map(drop).map_err(unsettled)?;
+        is_written()
+    };
+    let erase = |from: &[u8], to: &[u8], is_kept: &dyn Fn(&[u8]) -> bool| {
+        let to = upto.map_or(to, |upto| upto.min(to));
+        if from >= to {
+            return Ok(());
+        }
+        let done = tree.borrow_mut().retain_in(from..to, |_, stored| is_kept(stored));
+        done.map_err(unsettled)
+    };
+    let mut coalescer = Coalescer::default();
+    table.settle(
+        |from, to| erase(from, to, &|_| false),
+        |key, value| coalescer.push(key, value, write),
+    )?;
+    coalescer.flush(write)?;
+    for space in due {
+        erase(&space.prefix(), &space.next().prefix(), &|stored| !codec::is_expired(stored, now))?;
+    }
+    Ok(())
 }
 
 /// There is a journal, so there was a data file.
@@ -162,14 +207,7 @@ fn open(
 ) -> Result<Database, StoreError> {
     let opened = guarded("open", || {
         let io = |error| StoreError::new("open", error);
-        let open = |file| {
-            let pages = Pages::open(file, Arc::clone(health)).map_err(io)?;
-            let database = Database::builder()
-                .set_cache_size(cache_bytes)
-                .set_check_integrity_on_open(check)
-                .create_with_backend(pages);
-            database.map_err(|error: DatabaseError| StoreError::new("open", error))
-        };
+        let open = |file| open_file(file, cache_bytes, check, health);
         match disk.open(FILE) {
             Ok(file) => open(file),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -188,6 +226,21 @@ fn open(
         }
     });
     opened.map_err(|error| named(error, health))
+}
+
+fn open_file(
+    file: Arc<dyn DiskFile>,
+    cache_bytes: usize,
+    check: bool,
+    health: &Arc<Health>,
+) -> Result<Database, StoreError> {
+    let pages = Pages::open(file, Arc::clone(health));
+    let pages = pages.map_err(|error| StoreError::new("open", error))?;
+    let database = Database::builder()
+        .set_cache_size(cache_bytes)
+        .set_check_integrity_on_open(check)
+        .create_with_backend(pages);
+    database.map_err(|error: DatabaseError| StoreError::new("open", error))
 }
 
 /// What the storage found says more than what redb makes of it.

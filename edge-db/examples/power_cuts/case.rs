@@ -149,7 +149,7 @@ impl Case<'_> {
     }
 
     fn fault(&mut self) -> Fault {
-        const FAULTS: [(Kind, Op); 11] = [
+        const FAULTS: [(Kind, Op); 14] = [
             (Kind::Segment, Op::Write),
             (Kind::Segment, Op::Sync),
             (Kind::Segment, Op::Sync),
@@ -159,6 +159,9 @@ impl Case<'_> {
             (Kind::Tree, Op::Write),
             (Kind::Tree, Op::Sync),
             (Kind::Tree, Op::SetLen),
+            (Kind::UnbornTree, Op::Write),
+            (Kind::UnbornTree, Op::Sync),
+            (Kind::UnbornTree, Op::Rename),
             (Kind::Mark, Op::Write),
             (Kind::Folder, Op::SyncNames),
         ];

@@ -70,6 +70,7 @@ impl<'a> Life<'a> {
             89..92 => self.look_at_held(),
             92..94 => self.verify(),
             94..96 => self.look_around(),
+            96 | 97 if self.rng.chance(15) => self.compact(),
             96..98 => self.checkpoint(),
             _ => self.fill_disk(),
         }
@@ -268,6 +269,14 @@ impl<'a> Life<'a> {
             Ok(()) => Ok(()),
             Err(error) => self.excuse(&error),
         }
+    }
+
+    fn compact(&mut self) -> Result<(), Ended> {
+        match self.handles.db.compact() {
+            Ok(_) => self.tally.compactions += 1,
+            Err(error) => self.excuse(&error)?,
+        }
+        Ok(())
     }
 
     /// Takes the space away, or gives it back.

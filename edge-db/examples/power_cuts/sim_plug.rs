@@ -134,8 +134,11 @@ impl DiskFile for Handle {
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let mut state = self.shared.enter(self.epoch)?;
         let (file, start) = (self.file, index(offset));
-        let op = if start == 0 { Op::WriteFront } else { Op::Write };
-        let moment = (state.file(file).kind, op);
+        let kind = state.file(file).kind;
+        // redb's header is behind the first checksums.
+        let front = if kind == Kind::Tree { 4096 } else { 0 };
+        let op = if start == front { Op::WriteFront } else { Op::Write };
+        let moment = (kind, op);
         let part = |state: &mut State| {
             // Up to the end of some sector.
             let end = (start + state.rng.index(data.len() + SECTOR)) / SECTOR * SECTOR;

@@ -21,13 +21,14 @@ pub(crate) struct Tally {
     pub(crate) groups: u64,
     pub(crate) stalls: u64,
     pub(crate) checkpoints: u64,
+    pub(crate) compactions: u64,
     pub(crate) snapshots: u64,
     ops: Counts,
     moments: Counts,
 }
 
 /// Moments that must have been cut before a run says anything.
-const MUST_BE_CUT: [(Phase, Kind, Op); 21] = [
+const MUST_BE_CUT: [(Phase, Kind, Op); 25] = [
     // The first opening.
     (Phase::Opening, Kind::UnbornTree, Op::Create),
     (Phase::Opening, Kind::UnbornTree, Op::Write),
@@ -53,6 +54,11 @@ const MUST_BE_CUT: [(Phase, Kind, Op); 21] = [
     (Phase::Running, Kind::Tree, Op::Write),
     (Phase::Running, Kind::Tree, Op::WriteFront),
     (Phase::Running, Kind::Tree, Op::Sync),
+    // Compacting.
+    (Phase::Running, Kind::UnbornTree, Op::Create),
+    (Phase::Running, Kind::UnbornTree, Op::Write),
+    (Phase::Running, Kind::UnbornTree, Op::Sync),
+    (Phase::Running, Kind::UnbornTree, Op::Rename),
     // Closing.
     (Phase::Closing, Kind::Segment, Op::Sync),
 ];
@@ -83,6 +89,7 @@ impl Tally {
         self.groups += other.groups;
         self.stalls += other.stalls;
         self.checkpoints += other.checkpoints;
+        self.compactions += other.compactions;
         self.snapshots += other.snapshots;
         merge(&mut self.ops, &other.ops);
         merge(&mut self.moments, &other.moments);
@@ -120,6 +127,7 @@ impl fmt::Display for Tally {
             ("groups committed", self.groups),
             ("waits for a memory table", self.stalls),
             ("checkpoints asked for", self.checkpoints),
+            ("compactions", self.compactions),
             ("snapshots held", self.snapshots),
             ("syncs of the journal", self.ops(Kind::Segment, Op::Sync)),
             ("journal segments created", self.ops(Kind::Unborn, Op::Rename)),

@@ -34,7 +34,7 @@ impl Kind {
 /// What is done to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Op {
-    /// A write at offset 0: redb's header, a segment used again.
+    /// A write to where a file says what it is: redb's header, a segment used again.
     WriteFront,
     Write,
     Read,

@@ -11,7 +11,8 @@ use crate::Time;
 use crate::error::StoreError;
 use crate::memory::MemoryTable;
 use crate::revision::Revision;
-use crate::tree::Tree;
+use crate::space::Space;
+use crate::tree::{Compaction, Tree};
 
 /// Between two attempts to settle on a disk that refuses: writes go on within 100 ms of its
 /// recovery, and a broken disk is not asked all the time.
@@ -43,8 +44,22 @@ struct State {
     refused: Option<StoreError>,
     /// Whether a read of the tree failed.
     is_unreadable: bool,
+    /// Whether somebody waits for a compaction.
+    compact: bool,
+    /// How many there were, and how the last one ended.
+    compactions: u64,
+    compacted: Option<Result<(), StoreError>>,
     stop: bool,
     stopped: bool,
+}
+
+impl State {
+    fn end_compaction(&mut self, ended: Result<(), StoreError>) {
+        if std::mem::take(&mut self.compact) {
+            self.compactions += 1;
+            self.compacted = Some(ended);
+        }
+    }
 }
 
 impl Settling {
@@ -148,6 +163,21 @@ impl Store {
         Ok(())
     }
 
+    /// Has the data file written anew, and waits for it. One that is under way counts.
+    pub(crate) fn compact(&self) -> Result<(), StoreError> {
+        let mut state = self.settling.state.lock();
+        let before = state.compactions;
+        state.compact = true;
+        self.settling.changed.notify_all();
+        while state.compactions == before {
+            if state.stop {
+                return Err(StoreError::new("compact", "database is closing"));
+            }
+            self.settling.changed.wait(&mut state);
+        }
+        state.compacted.clone().unwrap_or(Ok(()))
+    }
+
     /// Tells those who wait for a checkpoint that the committer cannot.
     pub(crate) fn refuse_checkpoint(&self, error: StoreError) {
         self.settling.state.lock().refused = Some(error);
@@ -186,16 +216,28 @@ struct Settler<'a> {
     tree: Tree,
     /// Set by an error, after which redb refuses to write until the file is opened again.
     is_broken: bool,
+    /// What is being written anew, or why it cannot be.
+    compaction: Option<Result<Compaction, StoreError>>,
 }
 
 /// What the settling thread does. `poke` tells the committer that a table may be frozen.
 pub(crate) fn settle_until_stopped(store: &Store, tree: Tree, poke: impl Fn()) {
     let settling = &store.settling;
-    let mut settler = Settler { store, tree, is_broken: false };
+    let mut settler = Settler { store, tree, is_broken: false, compaction: None };
     let mut state = settling.state.lock();
     while !state.stop {
         settler.is_broken |= std::mem::take(&mut state.is_unreadable);
         let frozen = state.frozen;
+        if frozen.is_none() && !settler.is_broken && state.compact {
+            drop(state);
+            let ended = settler.compact();
+            state = settling.state.lock();
+            if let Some(ended) = ended.transpose() {
+                state.end_compaction(ended);
+                settling.changed.notify_all();
+            }
+            continue;
+        }
         if frozen.is_none() && !settler.is_broken {
             let age = settling.changed.wait_for(&mut state, store.limits.table_age);
             if age.timed_out() && state.frozen.is_none() {
@@ -226,6 +268,9 @@ pub(crate) fn settle_until_stopped(store: &Store, tree: Tree, poke: impl Fn()) {
                 }
             }
             Err(error) => {
+                // It may be what takes the space that settling wants.
+                settler.abandon_compaction();
+                state.end_compaction(Err(error.clone()));
                 state.failed = Some(error);
                 settling.changed.notify_all();
                 settling.changed.wait_for(&mut state, RETRY);
@@ -233,6 +278,7 @@ pub(crate) fn settle_until_stopped(store: &Store, tree: Tree, poke: impl Fn()) {
         }
     }
     drop(state);
+    settler.abandon_compaction();
     drop(settler);
     settling.state.lock().stopped = true;
     settling.changed.notify_all();
@@ -259,11 +305,51 @@ impl Settler<'_> {
         if let Some(table) = &layers.frozen {
             self.is_broken = true;
             let now = Time::now();
-            self.tree.settle(table, revision, &self.store.due_spaces(now), now)?;
+            let due = self.store.due_spaces(now);
+            self.tree.settle(table, revision, &due, now)?;
             self.is_broken = false;
+            self.settle_beside(table, &due, now);
         }
         drop(layers);
         self.replace_base(true)
+    }
+
+    /// Goes on with compacting, by one step; `Some` when that was the last one.
+    fn compact(&mut self) -> Result<Option<()>, StoreError> {
+        let mut compaction = match self.compaction.take() {
+            Some(compaction) => compaction?,
+            None => self.tree.begin_compaction()?,
+        };
+        if compaction.is_complete() {
+            self.tree.finish_compaction(compaction)?;
+            return self.replace_base(false).map(Some);
+        }
+        let copied = self.tree.copy_some(&mut compaction);
+        self.go_on_compacting(compaction, copied);
+        Ok(None)
+    }
+
+    fn settle_beside(&mut self, table: &MemoryTable, due: &[Space], now: Time) {
+        if let Some(Ok(mut compaction)) = self.compaction.take() {
+            let written = self.tree.settle_beside(&mut compaction, table, due, now);
+            self.go_on_compacting(compaction, written);
+        }
+    }
+
+    fn go_on_compacting(&mut self, compaction: Compaction, done: Result<(), StoreError>) {
+        self.compaction = Some(match done {
+            Ok(()) => Ok(compaction),
+            Err(error) => {
+                self.tree.abandon_compaction(compaction);
+                Err(error)
+            }
+        });
+    }
+
+    fn abandon_compaction(&mut self) {
+        if let Some(Ok(compaction)) = self.compaction.take() {
+            self.tree.abandon_compaction(compaction);
+        }
     }
 
     /// Opens the file again. Nothing is written until the last view of the old handle is gone.
