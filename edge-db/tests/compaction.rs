@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use edge_db::{Db, Table};
 
@@ -41,7 +42,7 @@ fn space_of_removed_rows_goes_back_to_the_file_system() {
     assert_eq!(db.stats().file_bytes, done.after_bytes);
     let again = db.compact().unwrap();
     assert!(again.after_bytes <= done.after_bytes, "{again:?} after {done:?}");
-    drop((db, cells));
+    db.shutdown(Duration::from_secs(60)).unwrap();
     let (_db, cells) = open(&dir);
     assert_eq!(cells.iter().unwrap().count(), 1_000);
 }
@@ -93,7 +94,7 @@ fn writers_and_readers_go_on_beside_it() {
                 number += 1;
                 let key = number.wrapping_mul(2_654_435_761) % 120_000;
                 let mut batch = db.batch();
-                if number % 7 == 0 {
+                if number.is_multiple_of(7) {
                     let to = key + 50;
                     batch.remove_range(&cells, key..to);
                     written.extend((key..to).map(|key| (key, None)));
@@ -102,7 +103,7 @@ fn writers_and_readers_go_on_beside_it() {
                     written.insert(key, Some(number));
                 }
                 let commit = batch.commit_async();
-                if number % 50 == 0 {
+                if number.is_multiple_of(50) {
                     commit.wait().unwrap();
                     let expected = written[&key].map(|number| number.to_be_bytes().to_vec());
                     assert_eq!(cells.get(&key).unwrap(), expected);
