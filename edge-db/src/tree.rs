@@ -5,9 +5,11 @@
 //! 12 KB of device writes in a transaction.
 
 mod compaction;
+mod entries;
 mod health;
 mod layout;
 mod pages;
+mod seal;
 
 use std::cell::RefCell;
 use std::ops::Bound;

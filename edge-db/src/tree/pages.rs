@@ -1,72 +1,60 @@
-//! redb's storage: a file of blocks, each with a checksum in front of its group.
+//! redb's storage: a file of blocks, each with an entry in front of its group that tells whether it
+//! is as it was written.
 //!
 //! redb keeps checksums too, but compares them only when it walks the whole file. Here every block
 //! that is read is compared, so that a damaged one is an error and never a wrong answer. The
-//! checksums are in memory, 1 MiB for each GiB of data.
+//! entries are in memory: 1 MiB for each GiB of data.
 //!
 //! After a write that the disk refused, redb answers no read any more that its cache does not hold.
 //! So it is not told: from then on nothing it writes reaches the disk but stays in memory, and
 //! whoever has it write asks [`Health`] whether it did, and opens the file again if not.
 //!
 //! redb never overwrites a page that the last durable commit needs, but for block 0, which has
-//! checksums of its own: so a power cut between a block and its checksum concerns blocks only that
-//! nobody reads.
+//! checksums of its own: so a power cut between a block and its entry
+//! concerns blocks only that nobody reads.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 use redb::StorageBackend;
-use twox_hash::XxHash3_64;
 
+use super::entries::Entries;
 use super::health::Health;
-use super::layout::{
-    BLOCK_BYTES, SUM_BYTES, file_len, group_end, len_in, offset_of, runs, sum_offset_of,
-};
+use super::layout::BLOCK_BYTES;
+use super::seal::{self, HEAD, LAYOUT};
 use crate::disk::DiskFile;
-
-/// Stands for the checksum of block 0: what the file is, and its format.
-const MAGIC: u32 = u32::from_le_bytes(*b"EDP1");
 
 #[derive(Debug)]
 pub(super) struct Pages {
     file: Arc<dyn DiskFile>,
     /// The length that redb wants.
     len: RwLock<u64>,
-    known: RwLock<Known>,
+    entries: RwLock<Entries>,
     /// What the disk refused, by block: redb reads what it wrote before it gives up. No more than
     /// the rest of one settling, for no other is begun.
     refused: RwLock<BTreeMap<usize, Vec<u8>>>,
     health: Arc<Health>,
 }
 
-#[derive(Debug)]
-struct Known {
-    /// By block; 0 where nothing was written.
-    sums: Vec<u32>,
-    /// Blocks whose checksums are not in the file yet.
-    changed: BTreeSet<usize>,
-}
-
 impl Pages {
     pub(super) fn open(file: Arc<dyn DiskFile>, health: Arc<Health>) -> io::Result<Pages> {
         let found = file.len()?;
-        let len = len_in(found);
-        let mut known = Known { sums: read_sums(&*file, len)?, changed: BTreeSet::new() };
+        let len = LAYOUT.len_in(found);
+        let mut entries = Entries::read(&*file, LAYOUT, blocks(len)?)?;
         if found == 0 {
-            known.sums.push(MAGIC);
-            known.changed.insert(0);
-        } else if known.sums.first() != Some(&MAGIC) {
+            entries.set(0, HEAD);
+        } else if entries.get(0) != HEAD {
             return Err(health.damaged(0));
         }
-        let (len, known) = (RwLock::new(len), RwLock::new(known));
-        Ok(Pages { file, len, known, refused: RwLock::default(), health })
+        let (len, entries) = (RwLock::new(len), RwLock::new(entries));
+        Ok(Pages { file, len, entries, refused: RwLock::default(), health })
     }
 
     fn read_compared(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let first = blocks(offset)?;
-        for (offset, part) in runs(first, out.len()) {
+        for (offset, part) in LAYOUT.runs(first, out.len()) {
             let part = &mut out[part];
             if self.health.check().is_ok() {
                 self.file.read(offset, part)?;
@@ -74,27 +62,15 @@ impl Pages {
                 self.read_what_is_there(offset, part)?;
             }
         }
+        // Empty unless the disk refused.
+        let refused = self.refused.read();
+        let entries = self.entries.read();
         for (block, bytes) in (first..).zip(out.chunks_mut(BLOCK_BYTES)) {
-            // Empty unless the disk refused.
-            if let Some(written) = self.refused.read().get(&block) {
+            if let Some(written) = refused.get(&block) {
                 let both = written.len().min(bytes.len());
                 bytes[..both].copy_from_slice(&written[..both]);
-            }
-        }
-        let known = self.known.read();
-        for (block, bytes) in (first..).zip(out.chunks_exact(BLOCK_BYTES)) {
-            if block == 0 {
-                continue;
-            }
-            let sum = known.sums.get(block).copied().unwrap_or_default();
-            // What was never written is zeros; what was has a checksum, or lost it.
-            let is_good = if sum == 0 {
-                bytes.iter().all(|&byte| byte == 0)
-            } else {
-                sum == sum_of(block, bytes)
-            };
-            if !is_good {
-                return Err(self.health.damaged(offset_of(block)));
+            } else if block > 0 && !seal::is_whole(block, bytes, entries.get(block)) {
+                return Err(self.health.damaged(LAYOUT.offset_of(block)));
             }
         }
         Ok(())
@@ -111,6 +87,19 @@ impl Pages {
         Ok(())
     }
 
+    fn write_sealed(&self, first: usize, data: &[u8]) -> io::Result<()> {
+        if first == 0 {
+            let (header, rest) = data.split_at(data.len().min(BLOCK_BYTES));
+            self.file.write(LAYOUT.offset_of(0), header)?;
+            return if rest.is_empty() { Ok(()) } else { self.write_sealed(1, rest) };
+        }
+        for (offset, part) in LAYOUT.runs(first, data.len()) {
+            self.file.write(offset, &data[part])?;
+        }
+        self.entries.write().set(first, &seal::seal(first, data));
+        Ok(())
+    }
+
     fn keep_refused(&self, first: usize, data: &[u8]) {
         let mut refused = self.refused.write();
         for (block, bytes) in (first..).zip(data.chunks(BLOCK_BYTES)) {
@@ -118,31 +107,6 @@ impl Pages {
             kept.resize(kept.len().max(bytes.len()), 0);
             kept[..bytes.len()].copy_from_slice(bytes);
         }
-    }
-
-    /// Writes changed checksums, neighbours at once.
-    fn write_sums(&self) -> io::Result<()> {
-        let mut known = self.known.write();
-        let changed = std::mem::take(&mut known.changed);
-        let mut changed = changed.into_iter().peekable();
-        while let Some(first) = changed.next() {
-            let mut last = first;
-            // A gap of few blocks is cheaper written than seeked over.
-            let is_near = |next: &usize, last| *next <= last + 64 && *next < group_end(first);
-            while let Some(next) = changed.next_if(|next| is_near(next, last)) {
-                last = next;
-            }
-            let run = known.sums.get(first..=last.min(known.sums.len().saturating_sub(1)));
-            let bytes: Vec<u8> =
-                run.unwrap_or_default().iter().flat_map(|sum| sum.to_le_bytes()).collect();
-            let written = self.file.write(sum_offset_of(first), &bytes);
-            if written.is_err() {
-                known.changed.extend(first..=last);
-                known.changed.extend(changed);
-                return written;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -157,21 +121,15 @@ impl StorageBackend for Pages {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.health.attempt(|| self.file.set_len(file_len(len)));
+        self.health.attempt(|| self.file.set_len(LAYOUT.file_len(len)));
         *self.len.write() = len;
-        let mut known = self.known.write();
-        let before = known.sums.len();
-        let now = blocks(len)?;
-        known.sums.resize(now.max(1), 0);
-        known.changed.split_off(&now.max(1));
-        // The group may still hold those of blocks that were cut off before.
-        known.changed.extend(before..now.min(group_end(before)));
+        self.entries.write().resize(blocks(len)?.max(1));
         Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
         self.health.attempt(|| {
-            self.write_sums()?;
+            self.entries.write().write(&*self.file)?;
             self.file.sync()
         });
         Ok(())
@@ -179,22 +137,9 @@ impl StorageBackend for Pages {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let first = blocks(offset)?;
-        self.health.attempt(|| {
-            let mut parts = runs(first, data.len());
-            parts.try_for_each(|(offset, part)| self.file.write(offset, &data[part]))
-        });
+        self.health.attempt(|| self.write_sealed(first, data));
         if self.health.check().is_err() {
             self.keep_refused(first, data);
-        }
-        let sums = (first..).zip(data.chunks_exact(BLOCK_BYTES)).filter(|(block, _)| *block > 0);
-        let sums: Vec<_> = sums.map(|(block, bytes)| (block, sum_of(block, bytes))).collect();
-        let mut known = self.known.write();
-        for (block, sum) in sums {
-            if block >= known.sums.len() {
-                known.sums.resize(block + 1, 0);
-            }
-            known.sums[block] = sum;
-            known.changed.insert(block);
         }
         Ok(())
     }
@@ -204,23 +149,4 @@ impl StorageBackend for Pages {
 fn blocks(offset: u64) -> io::Result<usize> {
     debug_assert!(offset.is_multiple_of(BLOCK_BYTES as u64), "{offset} is within a block");
     usize::try_from(offset / BLOCK_BYTES as u64).map_err(io::Error::other)
-}
-
-/// The checksums of a file that holds `len` bytes of redb's.
-fn read_sums(file: &dyn DiskFile, len: u64) -> io::Result<Vec<u32>> {
-    let count = blocks(len)?;
-    let mut sums = Vec::with_capacity(count);
-    while sums.len() < count {
-        let first = sums.len();
-        let mut bytes = vec![0; (group_end(first).min(count) - first) * SUM_BYTES];
-        file.read(sum_offset_of(first), &mut bytes)?;
-        sums.extend(bytes.as_chunks().0.iter().map(|sum| u32::from_le_bytes(*sum)));
-    }
-    Ok(sums)
-}
-
-/// Never 0. A block counts at its own place only.
-fn sum_of(block: usize, bytes: &[u8]) -> u32 {
-    let sum = XxHash3_64::oneshot_with_seed(block as u64, bytes);
-    u32::try_from(sum & u64::from(u32::MAX)).expect("masked").max(1)
 }
