@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::Db;
 use crate::db::Opened;
 use crate::disk::{Disk, Folder};
+use crate::encryption::EncryptionKey;
 use crate::error::OpenError;
 use crate::store::{Limits, Store};
 
@@ -25,6 +26,7 @@ pub struct DbBuilder {
     queue_bytes: usize,
     checkpoint_age: Duration,
     check_on_open: bool,
+    encryption_key: Option<EncryptionKey>,
 }
 
 impl Default for DbBuilder {
@@ -36,6 +38,7 @@ impl Default for DbBuilder {
             queue_bytes: 16 << 20,
             checkpoint_age: Duration::from_secs(15 * 60),
             check_on_open: false,
+            encryption_key: None,
         }
     }
 }
@@ -85,6 +88,20 @@ impl DbBuilder {
         self
     }
 
+    /// Encrypts a new database, and opens one that is encrypted; needs the cargo feature
+    /// `encryption`. A key is never taken for a database that was created without one, nor the
+    /// other way round: see [`OpenError`].
+    ///
+    /// Everything is encrypted by XChaCha20-Poly1305 under a random key of the database's own, which
+    /// lies in the file `key`, encrypted by this one. Who loses this key or that file loses the
+    /// database: keep copies of both, apart from each other. The [front page](crate#encryption) says
+    /// what is protected and what it costs. [`Db::rotate_key`] changes the key.
+    #[cfg(feature = "encryption")]
+    pub fn encryption_key(mut self, key: EncryptionKey) -> DbBuilder {
+        self.encryption_key = Some(key);
+        self
+    }
+
     /// Opens the database in this folder; creates both if they are not there.
     ///
     /// # Errors
@@ -111,7 +128,8 @@ impl DbBuilder {
             table_age: self.checkpoint_age,
         };
         let place = disk.place();
-        let (store, journal, tree) = Store::open(disk, limits, self.check_on_open)?;
+        let (store, journal, tree) =
+            Store::open(disk, limits, self.check_on_open, self.encryption_key.as_ref())?;
         Db::start(Opened { store, journal, tree, place, queue_bytes: self.queue_bytes })
     }
 }

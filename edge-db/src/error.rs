@@ -76,6 +76,32 @@ pub enum OpenError {
         /// The newest format that this build reads.
         known: u32,
     },
+    /// The database is encrypted, and no key was given. Open it with the key it was created with, or
+    /// last rotated to.
+    #[error("database {place} is encrypted: open it with its key")]
+    KeyNeeded {
+        /// The folder.
+        place: String,
+    },
+    /// The database is encrypted by another key than this one.
+    #[error("database {place} is encrypted by another key than the one given")]
+    WrongKey {
+        /// The folder.
+        place: String,
+    },
+    /// A key was given, but the database was created without one. Open it without.
+    #[error("database {place} is not encrypted: open it without a key")]
+    NotEncrypted {
+        /// The folder.
+        place: String,
+    },
+    /// The database is encrypted, and this build cannot decrypt. Build edge-db with the cargo
+    /// feature `encryption`.
+    #[error("database {place} is encrypted, this build cannot: cargo feature `encryption` is off")]
+    EncryptionOff {
+        /// The folder.
+        place: String,
+    },
     /// The name belongs to something else.
     #[error("`{name}` is stored as {stored}, it cannot be opened as {wanted}")]
     Kind {

@@ -17,9 +17,9 @@ pub(crate) use replay::{Replay, replay};
 pub(crate) use segment::is_segment;
 
 use crate::disk::Disk;
+use crate::encryption::Cipher;
 use crate::revision::Revision;
 use mark::Mark;
-use record::Record;
 use segment::Segment;
 
 /// The first segment: an empty database stays small.
@@ -31,6 +31,7 @@ const LARGEST_BYTES: u64 = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct Journal {
     disk: Arc<dyn Disk>,
+    cipher: Option<Cipher>,
     current: Option<Segment>,
     /// Full segments, oldest first.
     retired: VecDeque<Segment>,
@@ -55,11 +56,17 @@ pub(crate) struct Journal {
 impl Journal {
     /// Goes on behind what was replayed, in a new segment: records behind a torn one stay where
     /// they are and must never follow a good one.
-    pub(crate) fn new(disk: Arc<dyn Disk>, found: &Replay, limit_bytes: u64) -> Journal {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        cipher: Option<Cipher>,
+        found: &Replay,
+        limit_bytes: u64,
+    ) -> Journal {
         let largest_bytes = (limit_bytes / 8).clamp(4096, LARGEST_BYTES);
         Journal {
             mark: Mark::open(&*disk),
             disk,
+            cipher,
             current: None,
             retired: found.segments().collect(),
             free: Vec::new(),
@@ -85,7 +92,7 @@ impl Journal {
         revision: Revision,
         settled: Revision,
     ) -> io::Result<()> {
-        record::pad(&mut record);
+        record::finish(&mut record, revision, self.cipher.as_ref())?;
         self.write_owed(settled)?;
         self.make_room(record.len() as u64, settled)?;
         let written = self.write(&mut record, revision);
@@ -167,7 +174,7 @@ impl Journal {
     fn write(&mut self, record: &mut [u8], revision: Revision) -> io::Result<()> {
         let bytes = record.len() as u64;
         let segment = self.current.as_mut().expect("room was made before");
-        record::seal(record, Record { revision, durable: self.durable }, segment.seed());
+        record::seal(record, revision, self.durable, segment.seed());
         segment.file().write(segment.tail(), record)?;
         segment.advance(bytes, revision);
         Ok(())

@@ -9,6 +9,7 @@ mod codec;
 mod committer;
 mod cursor;
 mod db;
+mod encryption;
 mod error;
 mod index;
 mod journal;
@@ -36,12 +37,16 @@ mod watch;
 
 pub mod disk;
 
+#[cfg(feature = "encryption")]
+pub use backup::restore_encrypted;
 pub use backup::{BackupError, BackupSummary, RestoreError, restore};
 pub use batch::{Batch, Receipt};
 pub use builder::DbBuilder;
 pub use claim::Claim;
 pub use cursor::Cursor;
 pub use db::Db;
+#[cfg(feature = "encryption")]
+pub use encryption::{EncryptionKey, KeyFileError, RotateKeyError};
 pub use error::{
     DecodeError, EncodeError, OpenError, ReadError, ShutdownError, StoreError, WriteError,
 };

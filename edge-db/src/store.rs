@@ -22,6 +22,9 @@ use crate::Time;
 use crate::backup::RESTORING;
 use crate::disk::counted::Counted;
 use crate::disk::{Disk, DiskLock, LockError};
+#[cfg(feature = "encryption")]
+use crate::encryption::RotateKeyError;
+use crate::encryption::{self, Encryption, EncryptionKey};
 use crate::error::{OpenError, ReadError, StoreError};
 use crate::journal::{Journal, mark, replay};
 use crate::memory::{Found, MemoryTable};
@@ -71,6 +74,7 @@ pub(crate) struct Store {
     /// Written since it was opened, in whole pages.
     device_bytes: Arc<AtomicU64>,
     limits: Limits,
+    encryption: Option<Encryption>,
     /// `None` once closed.
     layers: RwLock<Option<Arc<Layers>>>,
     /// What reads see: everything up to here.
@@ -110,6 +114,7 @@ impl Store {
         disk: Arc<dyn Disk>,
         limits: Limits,
         check: bool,
+        key: Option<&EncryptionKey>,
     ) -> Result<(Store, Journal, Tree), OpenError> {
         let device_bytes = Arc::default();
         let disk: Arc<dyn Disk> =
@@ -125,15 +130,17 @@ impl Store {
             let unfinished = "a restore into it was not completed: remove it and restore again";
             return Err(damaged(StoreError::new("open", unfinished)));
         }
+        let encryption = encryption::open(&*disk, key)?;
+        let cipher = encryption.as_ref().map(Encryption::cipher);
         let settling = Arc::<Settling>::default();
         let alarm = Arc::clone(&settling);
         let alarm = Alarm::new(move || alarm.read_failed());
-        let tree = Tree::open(Arc::clone(&disk), limits.cache_bytes, check, alarm);
+        let tree = Tree::open(Arc::clone(&disk), cipher.clone(), limits.cache_bytes, check, alarm);
         let tree = tree.map_err(damaged)?;
         let view = tree.view().map_err(damaged)?;
         let settled = view.settled().map_err(damaged)?;
         let table = MemoryTable::default();
-        let found = replay(&*disk, settled, |revision, writes| {
+        let found = replay(&*disk, cipher.as_ref(), settled, |revision, writes| {
             table.apply(writes, revision, revision);
         });
         let found = found.map_err(|error| damaged(StoreError::new("open", error)))?;
@@ -144,6 +151,7 @@ impl Store {
             lock: Mutex::new(Some(lock)),
             device_bytes,
             limits,
+            encryption,
             layers: RwLock::new(Some(Arc::new(Layers {
                 active: Arc::new(table),
                 frozen: None,
@@ -154,7 +162,7 @@ impl Store {
             settling,
             expiring: Mutex::default(),
         };
-        let journal = Journal::new(disk, &found, limits.journal_bytes);
+        let journal = Journal::new(disk, cipher, &found, limits.journal_bytes);
         Ok((store, journal, tree))
     }
 
@@ -235,6 +243,22 @@ impl Store {
         let readers = self.readers.lock();
         let visible = self.visible();
         readers.keys().next().map_or(visible, |oldest| visible.min(*oldest))
+    }
+
+    pub(crate) fn encryption(&self) -> Option<&Encryption> {
+        self.encryption.as_ref()
+    }
+
+    /// Has another key open the database from now on.
+    #[cfg(feature = "encryption")]
+    pub(crate) fn rotate_key(&self, to: &EncryptionKey) -> Result<(), RotateKeyError> {
+        // Held, so that nobody else has the folder meanwhile.
+        let lock = self.lock.lock();
+        if lock.is_none() {
+            return Err(RotateKeyError::Closed);
+        }
+        let encryption = self.encryption.as_ref().ok_or(RotateKeyError::NotEncrypted)?;
+        Ok(encryption.rotate(&*self.disk, to)?)
     }
 
     /// Bytes written to the device since it was opened, in whole pages.

@@ -22,6 +22,7 @@ use redb::{Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase,
 use crate::Time;
 use crate::codec;
 use crate::disk::{Disk, DiskFile};
+use crate::encryption::Cipher;
 use crate::error::StoreError;
 use crate::journal;
 use crate::log::coalesce::Coalescer;
@@ -32,6 +33,7 @@ pub(crate) use compaction::Compaction;
 pub(crate) use health::Alarm;
 use health::Health;
 use pages::Pages;
+use seal::Seal;
 
 const TREE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("edge-db");
 
@@ -43,6 +45,7 @@ const UNBORN: &str = "data.pages.new";
 pub(crate) struct Tree {
     database: Arc<Database>,
     disk: Arc<dyn Disk>,
+    seal: Seal,
     cache_bytes: usize,
     health: Arc<Health>,
     on_failed_read: Alarm,
@@ -53,18 +56,21 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// Opens or creates the file. With `check`, reads all of it and compares its checksums.
+    /// Opens or creates the file, encrypted if there is a cipher. With `check`, reads all of it and
+    /// compares its checksums.
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
+        cipher: Option<Cipher>,
         cache_bytes: usize,
         check: bool,
         on_failed_read: Alarm,
     ) -> Result<Tree, StoreError> {
         let health = Arc::new(Health::new(on_failed_read.clone()));
-        let database = open(&*disk, cache_bytes, check, &health)?;
+        let seal = Seal::new(cipher);
+        let database = open(&*disk, &seal, cache_bytes, check, &health)?;
         let (database, before) = (Arc::new(database), Vec::new());
         let owes_names = false;
-        Ok(Tree { database, disk, cache_bytes, health, on_failed_read, before, owes_names })
+        Ok(Tree { database, disk, seal, cache_bytes, health, on_failed_read, before, owes_names })
     }
 
     /// Opens the file again after an error: redb does nothing more until then. Views of the handles
@@ -72,7 +78,7 @@ impl Tree {
     pub(crate) fn reopen(&mut self) -> Result<(), StoreError> {
         let health = Arc::new(Health::new(self.on_failed_read.clone()));
         self.retire();
-        let database = open(&*self.disk, self.cache_bytes, false, &health)?;
+        let database = open(&*self.disk, &self.seal, self.cache_bytes, false, &health)?;
         self.replace_handle(database, health);
         Ok(())
     }
@@ -201,15 +207,23 @@ struct MissingFile;
 #[error(transparent)]
 struct SharedError(Arc<std::io::Error>);
 
+/// Whether the data file is encrypted; `None` if there is none.
+pub(crate) fn is_encrypted(disk: &dyn Disk) -> Option<bool> {
+    let mut front = [0; 4];
+    disk.open(FILE).and_then(|file| file.read(0, &mut front)).ok()?;
+    seal::is_encrypted(front)
+}
+
 fn open(
     disk: &dyn Disk,
+    seal: &Seal,
     cache_bytes: usize,
     check: bool,
     health: &Arc<Health>,
 ) -> Result<Database, StoreError> {
     let opened = guarded("open", || {
         let io = |error| StoreError::new("open", error);
-        let open = |file| open_file(file, cache_bytes, check, health);
+        let open = |file| open_file(file, seal, cache_bytes, check, health);
         match disk.open(FILE) {
             Ok(file) => open(file),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -232,11 +246,12 @@ fn open(
 
 fn open_file(
     file: Arc<dyn DiskFile>,
+    seal: &Seal,
     cache_bytes: usize,
     check: bool,
     health: &Arc<Health>,
 ) -> Result<Database, StoreError> {
-    let pages = Pages::open(file, Arc::clone(health));
+    let pages = Pages::open(file, seal.clone(), Arc::clone(health));
     let pages = pages.map_err(|error| StoreError::new("open", error))?;
     let database = Database::builder()
         .set_cache_size(cache_bytes)

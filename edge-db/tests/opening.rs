@@ -121,3 +121,17 @@ fn folder_opens_again_after_shutdown_whoever_still_reads() {
     assert!(errors > 0, "nothing was written over: the test sees nothing");
     assert_eq!(again.table::<u32, Vec<u8>>("rows").unwrap().get(&7).unwrap(), Some(vec![5; 1000]));
 }
+
+/// A build without encryption says so, rather than find nonsense.
+#[cfg(not(feature = "encryption"))]
+#[test]
+fn encrypted_folder_or_backup_is_refused_by_a_build_that_cannot_decrypt() {
+    let dir = tempfile::tempdir().unwrap();
+    Db::open(dir.path().join("db")).unwrap().shutdown(LONG).unwrap();
+    fs::write(dir.path().join("db/key"), [0; 92]).unwrap();
+    let error = Db::open(dir.path().join("db")).unwrap_err();
+    assert!(matches!(error, OpenError::EncryptionOff { .. }), "{error:?}");
+    let backup = [&b"EDGEBKUX\x01\0\0\0"[..], &[0; 200]].concat();
+    let error = edge_db::restore(backup.as_slice(), dir.path().join("copy")).unwrap_err();
+    assert!(matches!(error, edge_db::RestoreError::EncryptionOff), "{error:?}");
+}

@@ -15,6 +15,8 @@ pub(crate) enum Kind {
     Tree,
     /// The same while it is created.
     UnbornTree,
+    /// The file with the key of an encrypted database, being created or not.
+    Key,
     /// The folder.
     Folder,
 }
@@ -25,6 +27,7 @@ impl Kind {
             _ if name.starts_with("journal-") && name.ends_with(".new") => Kind::Unborn,
             _ if name.starts_with("journal-") => Kind::Segment,
             "durable" => Kind::Mark,
+            "key" | "key.new" => Kind::Key,
             _ if name.ends_with(".new") => Kind::UnbornTree,
             _ => Kind::Tree,
         }

@@ -12,12 +12,11 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::mark::Mark;
 use super::record::{self, ALIGN, HEADER_BYTES};
 use super::segment::{self, Header, HeaderError, Segment, seed};
 use crate::disk::{Disk, DiskFile};
+use crate::encryption::Cipher;
 use crate::revision::Revision;
 use crate::store::Write;
 
@@ -83,6 +82,7 @@ impl Replay {
 /// Hands every group behind `settled` to `apply`, in order.
 pub(crate) fn replay(
     disk: &dyn Disk,
+    cipher: Option<&Cipher>,
     settled: Revision,
     mut apply: impl FnMut(Revision, Vec<Write>),
 ) -> Result<Replay, Damage> {
@@ -99,7 +99,8 @@ pub(crate) fn replay(
             continue;
         }
         let later = later.first().map(|later| later.name.as_str());
-        let walk = Walk { place, segment, settled, end, later, durable, doubtful: &mut doubtful };
+        let doubtful = &mut doubtful;
+        let walk = Walk { place, segment, cipher, settled, end, later, durable, doubtful };
         expected = walk.run(expected, &mut apply)?;
     }
     let last = expected.map_or(settled, |next: Revision| Revision::new(next.get() - 1));
@@ -216,6 +217,7 @@ fn first_revision(file: &dyn DiskFile, header: Header) -> io::Result<Option<Revi
 struct Walk<'a> {
     place: usize,
     segment: &'a mut Found,
+    cipher: Option<&'a Cipher>,
     settled: Revision,
     /// Where a later segment goes on.
     end: Option<Revision>,
@@ -253,9 +255,9 @@ impl Walk<'_> {
             }
             let whole = at + end.next_multiple_of(ALIGN);
             if head.revision > self.settled {
-                // Copied, so that memory holds no more of the segment than what is still needed.
-                let payload = Bytes::copy_from_slice(&bytes[at + HEADER_BYTES..at + end]);
-                let writes = record::writes(&payload).ok_or_else(|| self.damaged(offset, next))?;
+                let payload = record::payload(&bytes[at..at + end], head, self.cipher);
+                let writes = payload.and_then(|payload| record::writes(&payload));
+                let writes = writes.ok_or_else(|| self.damaged(offset, next))?;
                 apply(head.revision, writes);
                 let (revision, segment) = (head.revision, self.place);
                 let record = Place { revision, segment, offset, bytes: whole - at };

@@ -60,7 +60,7 @@ impl Tree {
         guarded("compact", || {
             let health = Arc::new(Health::new(self.on_failed_read.clone()));
             let file = self.disk.create(UNBORN).map_err(refused)?;
-            let database = open_file(file, self.cache_bytes, false, &health)?;
+            let database = open_file(file, &self.seal, self.cache_bytes, false, &health)?;
             let mut transaction = database.begin_write().map_err(fail)?;
             transaction.set_quick_repair(true);
             Ok(Compaction { database, transaction, health, copied_to: Some(Vec::new()) })

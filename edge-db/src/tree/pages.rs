@@ -3,14 +3,14 @@
 //!
 //! redb keeps checksums too, but compares them only when it walks the whole file. Here every block
 //! that is read is compared, so that a damaged one is an error and never a wrong answer. The
-//! entries are in memory: 1 MiB for each GiB of data.
+//! entries are in memory: 1 MiB for each GiB of data, 10 MiB if it is encrypted.
 //!
 //! After a write that the disk refused, redb answers no read any more that its cache does not hold.
 //! So it is not told: from then on nothing it writes reaches the disk but stays in memory, and
 //! whoever has it write asks [`Health`] whether it did, and opens the file again if not.
 //!
 //! redb never overwrites a page that the last durable commit needs, but for block 0, which has
-//! checksums of its own: so a power cut between a block and its entry
+//! checksums of its own and is never encrypted: so a power cut between a block and its entry
 //! concerns blocks only that nobody reads.
 
 use std::collections::BTreeMap;
@@ -22,13 +22,15 @@ use redb::StorageBackend;
 
 use super::entries::Entries;
 use super::health::Health;
-use super::layout::BLOCK_BYTES;
-use super::seal::{self, HEAD, LAYOUT};
+use super::layout::{BLOCK_BYTES, Layout};
+use super::seal::Seal;
 use crate::disk::DiskFile;
 
 #[derive(Debug)]
 pub(super) struct Pages {
     file: Arc<dyn DiskFile>,
+    seal: Seal,
+    layout: Layout,
     /// The length that redb wants.
     len: RwLock<u64>,
     entries: RwLock<Entries>,
@@ -39,22 +41,28 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    pub(super) fn open(file: Arc<dyn DiskFile>, health: Arc<Health>) -> io::Result<Pages> {
+    pub(super) fn open(
+        file: Arc<dyn DiskFile>,
+        seal: Seal,
+        health: Arc<Health>,
+    ) -> io::Result<Pages> {
         let found = file.len()?;
-        let len = LAYOUT.len_in(found);
-        let mut entries = Entries::read(&*file, LAYOUT, blocks(len)?)?;
+        let layout = seal.layout();
+        let len = layout.len_in(found);
+        let mut entries = Entries::read(&*file, layout, blocks(len)?)?;
+        let head = seal.head();
         if found == 0 {
-            entries.set(0, HEAD);
-        } else if entries.get(0) != HEAD {
+            entries.set(0, &head);
+        } else if entries.get(0) != head {
             return Err(health.damaged(0));
         }
         let (len, entries) = (RwLock::new(len), RwLock::new(entries));
-        Ok(Pages { file, len, entries, refused: RwLock::default(), health })
+        Ok(Pages { file, seal, layout, len, entries, refused: RwLock::default(), health })
     }
 
     fn read_compared(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let first = blocks(offset)?;
-        for (offset, part) in LAYOUT.runs(first, out.len()) {
+        for (offset, part) in self.layout.runs(first, out.len()) {
             let part = &mut out[part];
             if self.health.check().is_ok() {
                 self.file.read(offset, part)?;
@@ -69,8 +77,8 @@ impl Pages {
             if let Some(written) = refused.get(&block) {
                 let both = written.len().min(bytes.len());
                 bytes[..both].copy_from_slice(&written[..both]);
-            } else if block > 0 && !seal::is_whole(block, bytes, entries.get(block)) {
-                return Err(self.health.damaged(LAYOUT.offset_of(block)));
+            } else if block > 0 && !self.seal.open(block, bytes, entries.get(block)) {
+                return Err(self.health.damaged(self.layout.offset_of(block)));
             }
         }
         Ok(())
@@ -90,13 +98,14 @@ impl Pages {
     fn write_sealed(&self, first: usize, data: &[u8]) -> io::Result<()> {
         if first == 0 {
             let (header, rest) = data.split_at(data.len().min(BLOCK_BYTES));
-            self.file.write(LAYOUT.offset_of(0), header)?;
+            self.file.write(self.layout.offset_of(0), header)?;
             return if rest.is_empty() { Ok(()) } else { self.write_sealed(1, rest) };
         }
-        for (offset, part) in LAYOUT.runs(first, data.len()) {
-            self.file.write(offset, &data[part])?;
+        let (sealed, entries) = self.seal.seal(first, data)?;
+        for (offset, part) in self.layout.runs(first, data.len()) {
+            self.file.write(offset, &sealed[part])?;
         }
-        self.entries.write().set(first, &seal::seal(first, data));
+        self.entries.write().set(first, &entries);
         Ok(())
     }
 
@@ -121,7 +130,7 @@ impl StorageBackend for Pages {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.health.attempt(|| self.file.set_len(LAYOUT.file_len(len)));
+        self.health.attempt(|| self.file.set_len(self.layout.file_len(len)));
         *self.len.write() = len;
         self.entries.write().resize(blocks(len)?.max(1));
         Ok(())

@@ -1,28 +1,90 @@
-//! What tells a block that is as it was written from another one: a checksum.
+//! What tells a block that is as it was written from another one: a checksum, or the tag of its
+//! encryption.
+
+use std::borrow::Cow;
+use std::io;
 
 use twox_hash::XxHash3_64;
 
 use super::layout::{BLOCK_BYTES, Layout};
+use crate::encryption::{Cipher, Place, SEAL_BYTES};
 
-/// Stands in place of block 0's entry: what the file is, and its format. That block, redb's header,
-/// is overwritten in place, and has checksums of its own.
-pub(super) const HEAD: &[u8; SUM_BYTES] = b"EDP1";
-
-pub(super) const LAYOUT: Layout = Layout { entry_bytes: SUM_BYTES };
+/// Stand in place of block 0's entry: what the file is, and its format. That block, redb's header,
+/// is overwritten in place: with an entry of its own a power cut between the two would lose it.
+const MAGIC: &[u8; 4] = b"EDP1";
+const ENCRYPTED_MAGIC: &[u8; 4] = b"EDX1";
 
 const SUM_BYTES: usize = 4;
 
-/// The entries of these blocks.
-pub(super) fn seal(first: usize, blocks: &[u8]) -> Vec<u8> {
-    let blocks = (first..).zip(blocks.chunks_exact(BLOCK_BYTES));
-    blocks.flat_map(|(block, bytes)| sum_of(block, bytes).to_le_bytes()).collect()
+/// How the blocks of a file are sealed.
+#[derive(Debug, Clone)]
+pub(super) struct Seal {
+    cipher: Option<Cipher>,
 }
 
-/// Whether a block that was read is the one that was written.
-pub(super) fn is_whole(block: usize, bytes: &[u8], entry: &[u8]) -> bool {
-    let sum = entry.try_into().map_or(0, u32::from_le_bytes);
-    // What was never written is zeros; what was has a checksum, or lost it.
-    if sum == 0 { bytes.iter().all(|&byte| byte == 0) } else { sum == sum_of(block, bytes) }
+impl Seal {
+    /// Checksums, or with a cipher encryption.
+    pub(super) fn new(cipher: Option<Cipher>) -> Seal {
+        Seal { cipher }
+    }
+
+    pub(super) fn layout(&self) -> Layout {
+        Layout { entry_bytes: if self.cipher.is_some() { SEAL_BYTES } else { SUM_BYTES } }
+    }
+
+    /// The entry of block 0.
+    pub(super) fn head(&self) -> Vec<u8> {
+        let mut head = magic(self.cipher.is_some()).to_vec();
+        head.resize(self.layout().entry_bytes, 0);
+        head
+    }
+
+    /// What is written in place of these blocks, and their entries.
+    pub(super) fn seal<'a>(
+        &self,
+        first: usize,
+        blocks: &'a [u8],
+    ) -> io::Result<(Cow<'a, [u8]>, Vec<u8>)> {
+        assert!(blocks.len().is_multiple_of(BLOCK_BYTES), "redb writes whole blocks");
+        let places = first..first + blocks.len() / BLOCK_BYTES;
+        let mut entries = Vec::with_capacity(places.len() * self.layout().entry_bytes);
+        let Some(cipher) = &self.cipher else {
+            for (block, bytes) in places.zip(blocks.chunks_exact(BLOCK_BYTES)) {
+                entries.extend(sum_of(block, bytes).to_le_bytes());
+            }
+            return Ok((Cow::Borrowed(blocks), entries));
+        };
+        let mut sealed = blocks.to_vec();
+        for (block, bytes) in places.zip(sealed.chunks_exact_mut(BLOCK_BYTES)) {
+            entries.extend(cipher.encrypt(Place::Block(block as u64), bytes)?);
+        }
+        Ok((Cow::Owned(sealed), entries))
+    }
+
+    /// Makes of a block that was read the one that was written; false if it is another one.
+    pub(super) fn open(&self, block: usize, bytes: &mut [u8], entry: &[u8]) -> bool {
+        let Some(cipher) = &self.cipher else {
+            let sum = entry.try_into().map_or(0, u32::from_le_bytes);
+            // What was never written is zeros; what was has a checksum, or lost it.
+            return if sum == 0 {
+                bytes.iter().all(|&byte| byte == 0)
+            } else {
+                sum == sum_of(block, bytes)
+            };
+        };
+        // redb reads no block that it has not written: one without an entry was robbed of it.
+        let entry = entry.try_into();
+        entry.is_ok_and(|entry| cipher.decrypt(Place::Block(block as u64), bytes, entry))
+    }
+}
+
+fn magic(is_encrypted: bool) -> &'static [u8; 4] {
+    if is_encrypted { ENCRYPTED_MAGIC } else { MAGIC }
+}
+
+/// Whether a file that begins with these bytes is encrypted; `None` if it is no data file.
+pub(super) fn is_encrypted(front: [u8; 4]) -> Option<bool> {
+    [false, true].into_iter().find(|is_encrypted| *magic(*is_encrypted) == front)
 }
 
 /// Never 0. A block counts at its own place only.
