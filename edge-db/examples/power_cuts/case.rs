@@ -42,7 +42,8 @@ impl Drop for OnPanic<'_> {
 /// The seed gives what is done and what goes wrong. The order of the database's own threads it
 /// does not give: a failure may need several runs to show again.
 ///
-/// With `fails`, the disk also refuses writes and syncs now and then, and fills up.
+/// With `fails`, the disk also refuses writes and syncs now and then, and fills up. In a build with
+/// encryption, every fourth database is encrypted.
 pub(crate) fn run(seed: u64, fails: bool, watched: &Watched) -> Tally {
     watched.seed.store(seed, Ordering::Relaxed);
     watched.cut.store(0, Ordering::Relaxed);
@@ -54,6 +55,7 @@ pub(crate) fn run(seed: u64, fails: bool, watched: &Watched) -> Tally {
         model: Model::default(),
         tally: Tally::default(),
         fails,
+        is_encrypted: seed.is_multiple_of(4),
         watched,
     };
     while case.tally.cuts < CUTS {
@@ -70,6 +72,7 @@ struct Case<'a> {
     model: Model,
     tally: Tally,
     fails: bool,
+    is_encrypted: bool,
     watched: &'a Watched,
 }
 
@@ -96,7 +99,7 @@ impl Case<'_> {
     }
 
     fn open(&mut self) -> Result<Handles, Ended> {
-        let options = handles::options(&mut self.rng);
+        let options = handles::options(&mut self.rng, self.is_encrypted);
         let handles = match Handles::open(self.disk.plug(), options) {
             Ok(handles) => handles,
             Err(_) if self.disk.has_ended().is_some() => return Err(Ended),

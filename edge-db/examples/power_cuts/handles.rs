@@ -43,11 +43,22 @@ impl Drop for Handles {
 }
 
 /// Limits so small that everything happens often, and differently in each life.
-pub(crate) fn options(rng: &mut Rng) -> DbBuilder {
-    Db::builder()
+pub(crate) fn options(rng: &mut Rng, is_encrypted: bool) -> DbBuilder {
+    builder(is_encrypted)
         .memory_bytes(rng.pick(&[64 << 10, 64 << 10, 160 << 10]))
         .journal_bytes(rng.pick(&[64 << 10, 128 << 10, 512 << 10]))
         .check_on_open(rng.chance(25))
+}
+
+#[cfg(feature = "encryption")]
+fn builder(is_encrypted: bool) -> DbBuilder {
+    let key = edge_db::EncryptionKey::from_bytes([7; 32]);
+    if is_encrypted { Db::builder().encryption_key(key) } else { Db::builder() }
+}
+
+#[cfg(not(feature = "encryption"))]
+fn builder(_: bool) -> DbBuilder {
+    Db::builder()
 }
 
 impl Handles {

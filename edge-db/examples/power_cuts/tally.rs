@@ -63,6 +63,14 @@ const MUST_BE_CUT: [(Phase, Kind, Op); 25] = [
     (Phase::Closing, Kind::Segment, Op::Sync),
 ];
 
+/// The same, where there is encryption: a crash then leaves no database, or one with its key.
+const MUST_BE_CUT_ENCRYPTED: [(Phase, Kind, Op); 4] = [
+    (Phase::Opening, Kind::Key, Op::Create),
+    (Phase::Opening, Kind::Key, Op::WriteFront),
+    (Phase::Opening, Kind::Key, Op::Sync),
+    (Phase::Opening, Kind::Key, Op::Rename),
+];
+
 impl Tally {
     /// Takes in a disk and a model that are done with.
     pub(crate) fn end_case(&mut self, disk: &SimDisk, model: &Model) {
@@ -97,8 +105,10 @@ impl Tally {
 
     /// Kinds of moments that were never cut.
     pub(crate) fn uncut(&self) -> Vec<Moment> {
-        let moments = MUST_BE_CUT.map(|(phase, kind, op)| Moment { phase, kind, op });
-        moments.into_iter().filter(|moment| !self.moments.contains_key(moment)).collect()
+        let encrypted = MUST_BE_CUT_ENCRYPTED.iter().filter(|_| cfg!(feature = "encryption"));
+        let moments = MUST_BE_CUT.iter().chain(encrypted);
+        let moments = moments.map(|&(phase, kind, op)| Moment { phase, kind, op });
+        moments.filter(|moment| !self.moments.contains_key(moment)).collect()
     }
 
     fn ops(&self, kind: Kind, op: Op) -> u64 {
