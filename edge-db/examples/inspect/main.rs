@@ -6,6 +6,8 @@
 //! cargo run -p edge-db --example inspect -- DIR NAME       # rows or records of NAME
 //! ```
 //!
+//! An encrypted one needs `--features encryption` and, in front of `DIR`, `--key FILE`.
+//!
 //! It opens the database, so nothing else may have it open. Keys are decoded by the kind that is
 //! stored with the table; values of tables are shown as text where they are, else in hex, for
 //! bincode does not say what it holds.
@@ -16,16 +18,20 @@ use std::error::Error;
 use std::io::{BufWriter, ErrorKind, Write};
 use std::process::ExitCode;
 
-use edge_db::{Db, Log, NameKind};
+use edge_db::{Db, DbBuilder, Log, NameKind};
 use json::{bytes, key, string};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let result = match arguments.as_slice() {
-        [dir] if dir != "--help" => open(dir).and_then(|db| overview(&db)),
-        [dir, name] => open(dir).and_then(|db| dump(&db, name)),
+    let (key, arguments) = match arguments.as_slice() {
+        [flag, file, rest @ ..] if flag == "--key" => (Some(file.as_str()), rest),
+        all => (None, all),
+    };
+    let result = match arguments {
+        [dir] if !dir.starts_with("--") => open(dir, key).and_then(|db| overview(&db)),
+        [dir, name] => open(dir, key).and_then(|db| dump(&db, name)),
         _ => {
-            println!("usage: inspect DIR [NAME]");
+            println!("usage: inspect [--key FILE] DIR [NAME]");
             return ExitCode::from(2);
         }
     };
@@ -40,12 +46,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn open(dir: &str) -> Result<Db, Box<dyn Error>> {
+fn open(dir: &str, key: Option<&str>) -> Result<Db, Box<dyn Error>> {
     // Opening would create one.
     if !std::path::Path::new(dir).join("data.pages").exists() {
         return Err(format!("{dir} is no database folder: it has no data.pages").into());
     }
-    Ok(Db::open(dir)?)
+    Ok(key.map_or_else(|| Ok(Db::builder()), with_key)?.open(dir)?)
+}
+
+#[cfg(feature = "encryption")]
+fn with_key(file: &str) -> Result<DbBuilder, Box<dyn Error>> {
+    Ok(Db::builder().encryption_key(edge_db::EncryptionKey::from_file(file)?))
+}
+
+#[cfg(not(feature = "encryption"))]
+fn with_key(_: &str) -> Result<DbBuilder, Box<dyn Error>> {
+    Err("--key takes the cargo feature `encryption`".into())
 }
 
 fn overview(db: &Db) -> Result<(), Box<dyn Error>> {
