@@ -24,6 +24,7 @@ const DECIDING: [&str; 32] = [
     "edge-db/src/resolve.rs",
     "edge-db/src/space.rs",
     "edge-db/src/tree/layout.rs",
+    "edge-db/src/tree/weight.rs",
     "edge-db/src/upkeep.rs",
     "edge-db/src/view.rs",
     "edge-mq/src/hub.rs",

@@ -25,6 +25,7 @@ pub struct DbBuilder {
     queue_bytes: usize,
     checkpoint_age: Duration,
     check_on_open: bool,
+    disk_budget: u64,
 }
 
 impl Default for DbBuilder {
@@ -36,6 +37,7 @@ impl Default for DbBuilder {
             queue_bytes: 16 << 20,
             checkpoint_age: Duration::from_secs(15 * 60),
             check_on_open: false,
+            disk_budget: u64::MAX,
         }
     }
 }
@@ -61,6 +63,23 @@ impl DbBuilder {
     /// all of it. One batch may overshoot it by its own size.
     pub fn journal_bytes(mut self, bytes: u64) -> DbBuilder {
         self.journal_bytes = bytes.max(LEAST_JOURNAL_BYTES);
+        self
+    }
+
+    /// How much of the disk the folder may take; no limit without this call.
+    ///
+    /// Once it is used up, batches that put something are refused with
+    /// [`WriteError::Full`](crate::WriteError::Full); those that only remove, trim or move cursors
+    /// are taken, and so are appends to logs that drop their oldest records, which then drop as
+    /// much as is appended. Room is known a few milliseconds after what was removed is asked for.
+    ///
+    /// Counted are the journal at its limit, the blocks of the data file that are in use (holes in
+    /// it are taken by what comes, [`Db::compact`] gives them back), and what is still to settle.
+    /// What is in use is an estimate, for redb does not say; and removing rows all over a large
+    /// table rewrites pages before it frees them. So leave a fifth of the disk free. [`Db::backup`] and compacting need space
+    /// of their own.
+    pub fn disk_budget(mut self, bytes: u64) -> DbBuilder {
+        self.disk_budget = bytes;
         self
     }
 
@@ -109,8 +128,13 @@ impl DbBuilder {
             table_bytes,
             journal_bytes: self.journal_bytes,
             table_age: self.checkpoint_age,
+            budget_bytes: self.disk_budget,
         };
         let place = disk.place();
+        let least_bytes = limits.journal_bytes + 4 * limits.table_bytes as u64;
+        if limits.budget_bytes < least_bytes {
+            return Err(OpenError::Budget { budget_bytes: limits.budget_bytes, least_bytes });
+        }
         let (store, journal, tree) = Store::open(disk, limits, self.check_on_open)?;
         Db::start(Opened { store, journal, tree, place, queue_bytes: self.queue_bytes })
     }

@@ -120,8 +120,10 @@ impl Committer {
                 None => self.admit(pending.ops, &mut staged),
                 Some(error) => Err(WriteError::Store(StoreError::clone(error))),
             };
-            if let Err(WriteError::Store(error)) = &outcome {
-                failed = Some(error.clone());
+            match &outcome {
+                Err(WriteError::Store(error)) => failed = Some(error.clone()),
+                Err(WriteError::Full { .. }) => self.shared.store.want_space(),
+                _ => {}
             }
             waiters.push((pending.done, outcome));
         }
@@ -141,7 +143,8 @@ impl Committer {
     /// Begins a group, with what grew old.
     fn begin(&mut self) -> Result<(), StoreError> {
         let store = &self.shared.store;
-        self.ledger.begin(Time::now(), &mut |log, from| oldest_chunks(store, log, from))
+        self.ledger
+            .begin(Time::now(), store.fullness(), &mut |log, from| oldest_chunks(store, log, from))
     }
 
     /// Stages one batch behind those of its group.

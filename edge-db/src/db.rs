@@ -178,6 +178,7 @@ impl Db {
             settlings,
             last_settling,
             file_bytes: shared.store.file_bytes(),
+            used_bytes: shared.store.used_bytes(),
             memory_bytes: shared.store.table_bytes(),
             stalls: shared.store.stalls(),
             queued_batches,

@@ -41,6 +41,11 @@ impl Space {
         key.first_chunk().map(|prefix| Space(u32::from_be_bytes(*prefix)))
     }
 
+    /// Whether a complete key is of a keyspace, table or log.
+    pub(crate) fn is_users(key: &[u8]) -> bool {
+        Space::of(key) >= Some(Space::FIRST)
+    }
+
     /// The key of this table's count.
     pub(crate) fn count_key(self) -> Vec<u8> {
         Space::COUNTS.key(&self.prefix())

@@ -20,6 +20,9 @@ pub struct Stats {
     pub journal_bytes: u64,
     /// Bytes that the data file occupies on disk.
     pub file_bytes: u64,
+    /// Bytes that count against the disk budget: of the data file without its holes, what is to
+    /// settle yet, and the journal at its limit.
+    pub used_bytes: u64,
     /// Bytes in memory that have not settled yet.
     pub memory_bytes: u64,
     /// Memory tables that have settled.

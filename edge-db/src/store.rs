@@ -22,7 +22,7 @@ use crate::Time;
 use crate::backup::RESTORING;
 use crate::disk::counted::Counted;
 use crate::disk::{Disk, DiskLock, LockError};
-use crate::error::{OpenError, ReadError, StoreError};
+use crate::error::{OpenError, ReadError, StoreError, WriteError};
 use crate::journal::{Journal, mark, replay};
 use crate::memory::{Found, MemoryTable};
 use crate::revision::Revision;
@@ -61,6 +61,8 @@ pub(crate) struct Limits {
     pub(crate) journal_bytes: u64,
     /// A table with something in it is frozen after about this.
     pub(crate) table_age: Duration,
+    /// For everything on disk.
+    pub(crate) budget_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -78,8 +80,23 @@ pub(crate) struct Store {
     /// How many views are open at each revision.
     readers: Mutex<BTreeMap<Revision, usize>>,
     settling: Arc<Settling>,
+    /// Bytes of the data file that are no holes.
+    in_use: AtomicU64,
     /// Spaces with values that expire, and when they were last rid of those.
     expiring: Mutex<HashMap<Space, Expiring>>,
+}
+
+/// A disk budget that is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fullness {
+    pub(crate) used_bytes: u64,
+    pub(crate) budget_bytes: u64,
+}
+
+impl From<Fullness> for WriteError {
+    fn from(Fullness { used_bytes, budget_bytes }: Fullness) -> WriteError {
+        WriteError::Full { used_bytes, budget_bytes }
+    }
 }
 
 /// How values of a space expire.
@@ -131,7 +148,7 @@ impl Store {
         let tree = Tree::open(Arc::clone(&disk), limits.cache_bytes, check, alarm);
         let tree = tree.map_err(damaged)?;
         let view = tree.view().map_err(damaged)?;
-        let settled = view.settled().map_err(damaged)?;
+        let settled = view.settled().map_err(damaged)?.revision;
         let table = MemoryTable::default();
         let found = replay(&*disk, settled, |revision, writes| {
             table.apply(writes, revision, revision);
@@ -152,6 +169,7 @@ impl Store {
             visible: AtomicU64::new(found.last().get()),
             readers: Mutex::default(),
             settling,
+            in_use: AtomicU64::new(tree.weight().in_use()),
             expiring: Mutex::default(),
         };
         let journal = Journal::new(disk, &found, limits.journal_bytes);
@@ -240,6 +258,22 @@ impl Store {
     /// Bytes written to the device since it was opened, in whole pages.
     pub(crate) fn device_bytes(&self) -> u64 {
         self.device_bytes.load(Ordering::Relaxed)
+    }
+
+    /// What it takes of the disk budget: the journal at its limit, what of the data file is in
+    /// use, and what is to settle yet.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.limits.journal_bytes + self.in_use.load(Ordering::Relaxed) + self.table_bytes()
+    }
+
+    /// What no more may be put beside, once it is used up.
+    pub(crate) fn fullness(&self) -> Option<Fullness> {
+        let budget_bytes = self.limits.budget_bytes;
+        if budget_bytes == u64::MAX {
+            return None;
+        }
+        let used_bytes = self.used_bytes();
+        (used_bytes >= budget_bytes).then_some(Fullness { used_bytes, budget_bytes })
     }
 
     /// Bytes in both memory tables.

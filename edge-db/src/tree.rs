@@ -8,8 +8,9 @@ mod compaction;
 mod health;
 mod layout;
 mod pages;
+mod weight;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
@@ -30,6 +31,7 @@ pub(crate) use compaction::Compaction;
 pub(crate) use health::Alarm;
 use health::Health;
 use pages::Pages;
+pub(crate) use weight::Weight;
 
 const TREE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("edge-db");
 
@@ -48,6 +50,7 @@ pub(crate) struct Tree {
     before: Vec<Weak<Database>>,
     /// Whether the file's name must be made durable before anything settles in it.
     owes_names: bool,
+    weight: Weight,
 }
 
 impl Tree {
@@ -61,8 +64,19 @@ impl Tree {
         let health = Arc::new(Health::new(on_failed_read.clone()));
         let database = open(&*disk, cache_bytes, check, &health)?;
         let (database, before) = (Arc::new(database), Vec::new());
-        let owes_names = false;
-        Ok(Tree { database, disk, cache_bytes, health, on_failed_read, before, owes_names })
+        let (owes_names, weight) = (false, Weight::default());
+        let mut tree = Tree {
+            database,
+            disk,
+            cache_bytes,
+            health,
+            on_failed_read,
+            before,
+            owes_names,
+            weight,
+        };
+        tree.weigh(tree.view()?.settled()?.weight);
+        Ok(tree)
     }
 
     /// Opens the file again after an error: redb does nothing more until then. Views of the handles
@@ -72,6 +86,8 @@ impl Tree {
         self.retire();
         let database = open(&*self.disk, self.cache_bytes, false, &health)?;
         self.replace_handle(database, health);
+        // What failed may be there all the same.
+        self.weigh(self.view()?.settled()?.weight);
         Ok(())
     }
 
@@ -93,6 +109,17 @@ impl Tree {
     pub(crate) fn is_outlived(&mut self) -> bool {
         self.before.retain(|before| before.strong_count() > 0);
         !self.before.is_empty()
+    }
+
+    /// What it holds, and what that takes.
+    pub(crate) fn weight(&self) -> Weight {
+        self.weight
+    }
+
+    fn weigh(&mut self, weight: Weight) {
+        let file = self.disk.open(FILE).and_then(|file| file.allocated_bytes());
+        // Where that cannot be had, it is as it was.
+        self.weight = file.map_or(weight, |file| weight.measured(file));
     }
 
     /// The tree as it is now; later changes do not show.
@@ -120,7 +147,7 @@ impl Tree {
             self.disk.sync_names().map_err(|error| StoreError::new("settle", error))?;
             self.owes_names = false;
         }
-        guarded("settle", || {
+        let weight = guarded("settle", || {
             let is_written = || {
                 self.health.check().map_err(|error| StoreError::new("settle", SharedError(error)))
             };
@@ -128,17 +155,21 @@ impl Tree {
             // Without this a crash makes the next open walk all of the file.
             transaction.set_quick_repair(true);
             transaction.set_durability(Durability::Immediate).map_err(unsettled)?;
+            let settled;
             {
                 let mut tree = transaction.open_table(TREE).map_err(unsettled)?;
-                write_table(&mut tree, table, due, now, None, is_written)?;
+                let content = write_table(&mut tree, table, due, now, None, is_written)?;
+                let content = self.weight.content().saturating_add_signed(content);
                 // A crash before the commit leaves the tree as it was, and the journal with it.
-                let settled = revision.get().to_be_bytes();
-                tree.insert(Space::SETTLED.prefix().as_slice(), settled.as_slice())
+                settled = Settled { revision, weight: self.weight.with_content(content) };
+                tree.insert(Space::SETTLED.prefix().as_slice(), settled.encode().as_slice())
                     .map_err(unsettled)?;
             }
             transaction.commit().map_err(unsettled)?;
-            is_written()
-        })
+            is_written().map(|()| settled.weight)
+        })?;
+        self.weigh(weight);
+        Ok(())
     }
 }
 
@@ -146,7 +177,28 @@ fn unsettled(error: impl Into<redb::Error>) -> StoreError {
     StoreError::new("settle", error.into())
 }
 
-/// Writes what a memory table says of keys, of those in front of `upto` if that is given.
+/// What the tree says of itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Settled {
+    /// Everything up to here is in it.
+    pub(crate) revision: Revision,
+    weight: Weight,
+}
+
+impl Settled {
+    fn encode(self) -> Vec<u8> {
+        [&self.revision.get().to_be_bytes()[..], &self.weight.encode()].concat()
+    }
+
+    fn decode(stored: &[u8]) -> Option<Settled> {
+        let (revision, weight) = stored.split_first_chunk()?;
+        let revision = Revision::new(u64::from_be_bytes(*revision));
+        Some(Settled { revision, weight: Weight::decode(weight.try_into().ok()?) })
+    }
+}
+
+/// Writes what a memory table says of keys, of those in front of `upto` if that is given. Gives by
+/// how much the content grew.
 fn write_table(
     tree: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
     table: &MemoryTable,
@@ -154,7 +206,10 @@ fn write_table(
     now: Time,
     upto: Option<&[u8]>,
     is_written: impl Fn() -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
+) -> Result<i64, StoreError> {
+    let grown = Cell::new(0);
+    let grow = |by: usize| grown.set(grown.get() + i64::try_from(by).unwrap_or(i64::MAX));
+    let shrink = |by: usize| grown.set(grown.get() - i64::try_from(by).unwrap_or(i64::MAX));
     let is_concerned = |key: &[u8]| upto.is_none_or(|upto| key < upto);
     let tree = RefCell::new(tree);
     let write = |key: &[u8], value: Option<&[u8]>| {
@@ -162,11 +217,14 @@ fn write_table(
             return Ok(());
         }
         let mut tree = tree.borrow_mut();
-        let done = match value {
+        let before = match value {
             Some(value) => tree.insert(key, value),
             None => tree.remove(key),
         };
-        done.map(drop).map_err(unsettled)?;
+        if let Some(before) = before.map_err(unsettled)? {
+            shrink(key.len() + before.value().len());
+        }
+        grow(value.map_or(0, |value| key.len() + value.len()));
         is_written()
     };
     let erase = |from: &[u8], to: &[u8], is_kept: &dyn Fn(&[u8]) -> bool| {
@@ -174,8 +232,12 @@ fn write_table(
         if from >= to {
             return Ok(());
         }
-        let done = tree.borrow_mut().retain_in(from..to, |_, stored| is_kept(stored));
-        done.map_err(unsettled)
+        let retain = |key: &[u8], stored: &[u8]| {
+            let is_kept = is_kept(stored);
+            shrink(if is_kept { 0 } else { key.len() + stored.len() });
+            is_kept
+        };
+        tree.borrow_mut().retain_in(from..to, retain).map_err(unsettled)
     };
     let mut coalescer = Coalescer::default();
     table.settle(
@@ -186,7 +248,7 @@ fn write_table(
     for space in due {
         erase(&space.prefix(), &space.next().prefix(), &|stored| !codec::is_expired(stored, now))?;
     }
-    Ok(())
+    Ok(grown.get())
 }
 
 /// There is a journal, so there was a data file.
@@ -303,12 +365,12 @@ impl TreeView {
         named(StoreError::new("read", error), &self.health)
     }
 
-    /// Up to which revision everything is in the tree.
-    pub(crate) fn settled(&self) -> Result<Revision, StoreError> {
-        let Some(stored) = self.get(&Space::SETTLED.prefix())? else { return Ok(Revision::ZERO) };
-        let number = stored.as_ref().try_into().map(u64::from_be_bytes);
-        let number = number.map_err(|_| StoreError::new("read", "its position is damaged"))?;
-        Ok(Revision::new(number))
+    /// Up to which revision everything is in the tree, and how much that is.
+    pub(crate) fn settled(&self) -> Result<Settled, StoreError> {
+        let Some(stored) = self.get(&Space::SETTLED.prefix())? else {
+            return Ok(Settled::default());
+        };
+        Settled::decode(&stored).ok_or_else(|| StoreError::new("read", "its position is damaged"))
     }
 }
 

@@ -93,7 +93,7 @@ fn writers_and_readers_go_on_beside_it() {
                 number += 1;
                 let key = number.wrapping_mul(2_654_435_761) % 120_000;
                 let mut batch = db.batch();
-                if number % 7 == 0 {
+                if number.is_multiple_of(7) {
                     let to = key + 50;
                     batch.remove_range(&cells, key..to);
                     written.extend((key..to).map(|key| (key, None)));
@@ -102,7 +102,7 @@ fn writers_and_readers_go_on_beside_it() {
                     written.insert(key, Some(number));
                 }
                 let commit = batch.commit_async();
-                if number % 50 == 0 {
+                if number.is_multiple_of(50) {
                     commit.wait().unwrap();
                     let expected = written[&key].map(|number| number.to_be_bytes().to_vec());
                     assert_eq!(cells.get(&key).unwrap(), expected);

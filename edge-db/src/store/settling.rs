@@ -178,6 +178,11 @@ impl Store {
         state.compacted.clone().unwrap_or(Ok(()))
     }
 
+    /// Has what was removed settle, so that its space is known to be free.
+    pub(crate) fn want_space(&self) {
+        self.settling.wanted.store(true, Ordering::Relaxed);
+    }
+
     /// Tells those who wait for a checkpoint that the committer cannot.
     pub(crate) fn refuse_checkpoint(&self, error: StoreError) {
         self.settling.state.lock().refused = Some(error);
@@ -311,7 +316,9 @@ impl Settler<'_> {
             self.settle_beside(table, &due, now);
         }
         drop(layers);
-        self.replace_base(true)
+        self.replace_base(true)?;
+        self.store.in_use.store(self.tree.weight().in_use(), Ordering::Relaxed);
+        Ok(())
     }
 
     /// Goes on with compacting, by one step; `Some` when that was the last one.
@@ -322,6 +329,7 @@ impl Settler<'_> {
         };
         if compaction.is_complete() {
             self.tree.finish_compaction(compaction)?;
+            self.store.in_use.store(self.tree.weight().in_use(), Ordering::Relaxed);
             return self.replace_base(false).map(Some);
         }
         let copied = self.tree.copy_some(&mut compaction);
