@@ -18,7 +18,7 @@ fn open(dir: &Path) -> (Db, Table<u64, Vec<u8>>) {
 
 /// The same for a number, and no two alike.
 fn value(number: u64) -> Vec<u8> {
-    (0..100).map(|at| (number.wrapping_mul(at * 2 + 1) >> 3) as u8).collect()
+    (0..100).map(|at| (number.wrapping_mul(at * 2 + 1) >> 3).to_le_bytes()[0]).collect()
 }
 
 fn insert(
