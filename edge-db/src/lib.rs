@@ -34,6 +34,8 @@ mod varint;
 mod view;
 mod watch;
 
+#[cfg(feature = "arrow")]
+pub mod arrow;
 pub mod disk;
 
 pub use backup::{BackupError, BackupSummary, RestoreError, restore};

@@ -14,8 +14,8 @@ use crate::store::{Layers, Store};
 use crate::tree::{TreeEntry, TreeRange};
 use side::Side;
 
-/// Everything up to one revision. What it may ask for is kept while it is open.
-#[derive(Debug)]
+/// Everything up to one revision. What it may ask for is kept while it, or a clone, is open.
+#[derive(Debug, Clone)]
 pub(crate) struct View {
     open: Arc<Open>,
 }

@@ -35,8 +35,9 @@ use crate::codec::{self, Codec, DecodeError};
 use crate::varint::{put_bytes, put_varint};
 use front::{FRONT_BYTES, malformed};
 pub(crate) use front::{Front, Packing, front};
-pub(crate) use reading::read;
-pub(super) use reading::take_text;
+#[cfg(feature = "arrow")]
+pub(crate) use reading::{RawRecord, visit};
+pub(crate) use reading::{read, take_header};
 
 const PART_BYTES: usize = 4 + 4 + 8;
 

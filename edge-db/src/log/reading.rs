@@ -225,7 +225,7 @@ impl Log {
             .map_err(|source| self.value_error(source))
     }
 
-    fn key_error(&self) -> ReadError {
+    pub(super) fn key_error(&self) -> ReadError {
         ReadError::Key { name: self.name().to_owned() }
     }
 }

@@ -1,5 +1,8 @@
 //! The records in a stored chunk.
 
+use std::borrow::Cow;
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
 
 use super::front::{FRONT_BYTES, Front, Packing, front, malformed, take_array};
@@ -10,20 +13,17 @@ use crate::varint::{take_bytes, take_varint};
 use crate::{Seq, Time};
 
 /// The parts behind a front: those very bytes, or what they were before they were compressed.
-fn parts(stored: &Bytes, front: &Front) -> Result<Bytes, DecodeError> {
-    let body = stored.slice(FRONT_BYTES..);
-    let Packing::Packed(compression) = front.packing else { return Ok(body) };
-    let mut packed = body.as_ref();
-    let bytes = take_array(&mut packed).map(u32::from_le_bytes);
+fn parts<'a>(stored: &'a [u8], front: &Front) -> Result<Cow<'a, [u8]>, DecodeError> {
+    let mut body = &stored[FRONT_BYTES..];
+    let Packing::Packed(compression) = front.packing else { return Ok(body.into()) };
+    let bytes = take_array(&mut body).map(u32::from_le_bytes);
     let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok());
     let bytes = bytes.filter(|bytes| *bytes <= PACKED_BYTES).ok_or_else(|| malformed("length"))?;
-    Ok(compression.unpack(packed, bytes)?.into())
+    Ok(compression.unpack(body, bytes)?.into())
 }
 
 /// Appends to `out` the records of a stored chunk from `from` on, at most `most` of them; gives
 /// how many bytes they lie in, decompressed.
-///
-/// The whole of a record is checked before it is handed out, headers included.
 pub(crate) fn read(
     stored: &Bytes,
     last: Seq,
@@ -32,11 +32,63 @@ pub(crate) fn read(
     out: &mut Vec<Record>,
 ) -> Result<usize, DecodeError> {
     let front = front(stored)?;
-    let body = parts(stored, &front)?;
-    let mut rest = body.as_ref();
-    let positions = front.positions(last).ok_or_else(|| malformed("front"))?;
+    let body = match parts(stored, &front)? {
+        Cow::Borrowed(parts) => stored.slice_ref(parts),
+        Cow::Owned(parts) => parts.into(),
+    };
+    if most == 0 {
+        return Ok(body.len());
+    }
     let end = out.len().saturating_add(most);
+    walk(&body, &front, last, from, |record| {
+        out.push(Record {
+            seq: record.seq,
+            time: record.time,
+            key: body.slice_ref(record.key),
+            headers: body.slice_ref(record.headers),
+            value: body.slice_ref(record.value),
+        });
+        if out.len() == end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(body.len())
+}
+
+/// Shows the records of a stored chunk from `from` on, until `show` breaks, without copying what
+/// is not compressed.
+#[cfg(feature = "arrow")]
+pub(crate) fn visit(
+    stored: &[u8],
+    last: Seq,
+    from: Seq,
+    show: impl FnMut(RawRecord<'_>) -> ControlFlow<()>,
+) -> Result<(), DecodeError> {
+    let front = front(stored)?;
+    walk(&parts(stored, &front)?, &front, last, from, show)
+}
+
+/// A record as it lies in a chunk.
+pub(crate) struct RawRecord<'a> {
+    pub(crate) seq: Seq,
+    pub(crate) time: Time,
+    pub(crate) key: &'a [u8],
+    pub(crate) headers: &'a [u8],
+    pub(crate) value: &'a [u8],
+}
+
+/// Shows the records in `body`, the parts of a chunk, from `from` on, until `show` breaks.
+///
+/// The whole of a record is checked before it is shown, headers included.
+fn walk<'a>(
+    body: &'a [u8],
+    front: &Front,
+    last: Seq,
+    from: Seq,
+    mut show: impl FnMut(RawRecord<'a>) -> ControlFlow<()>,
+) -> Result<(), DecodeError> {
+    let mut rest = body;
+    let positions = front.positions(last).ok_or_else(|| malformed("front"))?;
     let mut seq = positions.start;
+    let mut flow = ControlFlow::Continue(());
     while !rest.is_empty() {
         let (part, mut records) = take_part(&mut rest).ok_or_else(|| malformed("part"))?;
         let behind = seq.plus(u64::from(part.count));
@@ -45,18 +97,13 @@ pub(crate) fn read(
             continue;
         }
         while seq < behind {
-            if out.len() == end {
-                return Ok(body.len());
+            if flow.is_break() {
+                return Ok(());
             }
-            let parts = take_record(&mut records).ok_or_else(|| malformed("record"))?;
+            let record = take_record(&mut records, seq, part.base);
+            let record = record.ok_or_else(|| malformed("record"))?;
             if seq >= from {
-                out.push(Record {
-                    seq,
-                    time: Time::from_micros(part.base.wrapping_add(parts.time)),
-                    key: body.slice_ref(parts.key),
-                    headers: body.slice_ref(parts.headers),
-                    value: body.slice_ref(parts.value),
-                });
+                flow = show(record);
             }
             seq = seq.next();
         }
@@ -64,7 +111,7 @@ pub(crate) fn read(
             return Err(malformed("part"));
         }
     }
-    if seq == positions.end { Ok(body.len()) } else { Err(malformed("end")) }
+    if seq == positions.end { Ok(()) } else { Err(malformed("end")) }
 }
 
 struct Part {
@@ -81,26 +128,20 @@ fn take_part<'a>(rest: &mut &'a [u8]) -> Option<(Part, &'a [u8])> {
     Some((Part { count, base }, records))
 }
 
-struct Parts<'a> {
-    time: i64,
-    key: &'a [u8],
-    headers: &'a [u8],
-    value: &'a [u8],
-}
-
-fn take_record<'a>(rest: &mut &'a [u8]) -> Option<Parts<'a>> {
-    let time = unzigzag(take_varint(rest)?);
+fn take_record<'a>(rest: &mut &'a [u8], seq: Seq, base: i64) -> Option<RawRecord<'a>> {
+    let time = Time::from_micros(base.wrapping_add(unzigzag(take_varint(rest)?)));
     let key = take_bytes(rest)?;
     let headers = take_bytes(rest)?;
     let mut unchecked = headers;
     while !unchecked.is_empty() {
-        take_text(&mut unchecked)?;
-        take_bytes(&mut unchecked)?;
+        take_header(&mut unchecked)?;
     }
     let value = take_bytes(rest)?;
-    Some(Parts { time, key, headers, value })
+    Some(RawRecord { seq, time, key, headers, value })
 }
 
-pub(crate) fn take_text<'a>(rest: &mut &'a [u8]) -> Option<&'a str> {
-    std::str::from_utf8(take_bytes(rest)?).ok()
+/// Name and value.
+pub(crate) fn take_header<'a>(rest: &mut &'a [u8]) -> Option<(&'a str, &'a [u8])> {
+    let name = std::str::from_utf8(take_bytes(rest)?).ok()?;
+    Some((name, take_bytes(rest)?))
 }
