@@ -12,21 +12,17 @@
 use std::io::{self, Read, Write as _};
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use twox_hash::XxHash3_64;
 
-use crate::disk::{Disk, Folder, LockError};
+use crate::Db;
 use crate::error::{ReadError, StoreError};
 use crate::journal::record;
-use crate::memory::MemoryTable;
+use crate::new_folder::{FillError, NewFolder, NewFolderError};
 use crate::revision::Revision;
 use crate::space::Space;
 use crate::store::Write;
-use crate::tree::Alarm;
-use crate::tree::Tree;
-use crate::{Db, Time};
 
 const MAGIC: &[u8; 8] = b"EDGEBKUP";
 const FORMAT: u32 = 1;
@@ -34,10 +30,6 @@ const FORMAT: u32 = 1;
 const FRAME_BYTES: usize = 256 * 1024;
 /// No frame is longer: a batch, and so a value, has at most 64 MiB.
 const MOST_FRAME_BYTES: usize = 80 * 1024 * 1024;
-/// Settled at once while restoring.
-const TABLE_BYTES: usize = 8 * 1024 * 1024;
-/// There while a restore is not complete.
-pub(crate) const RESTORING: &str = "restoring";
 
 /// What a backup holds, or what was restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,27 +167,37 @@ fn checksum(number: u64, payload: &[u8]) -> u64 {
 /// # Errors
 /// See [`RestoreError`].
 pub fn restore(from: impl Read, dir: impl AsRef<Path>) -> Result<BackupSummary, RestoreError> {
-    let dir = dir.as_ref();
-    let place = dir.display().to_string();
-    let failed = |source| RestoreError::Folder { place: place.clone(), source };
-    let disk = Folder::new(dir).map_err(failed)?;
-    let _lock = disk.lock().map_err(|error| match error {
-        LockError::Held { .. } => RestoreError::NotEmpty { place: place.clone() },
-        LockError::Io(source) => failed(source),
-    })?;
-    // The lock itself is there.
-    if disk.names().map_err(failed)?.len() > 1 {
-        return Err(RestoreError::NotEmpty { place });
+    let mut from = io::BufReader::new(from);
+    let folder = NewFolder::begin(dir.as_ref())?;
+    let revision = read_head(&mut from)?;
+    let mut folder = folder.at(revision);
+    for number in 0.. {
+        let payload = read_frame(&mut from, number, revision)?;
+        if payload.is_empty() {
+            break;
+        }
+        let writes = record::writes(&payload).ok_or(RestoreError::Damaged { frame: number })?;
+        folder.write(writes)?;
     }
-    disk.create(RESTORING).and_then(|_| disk.sync_names()).map_err(failed)?;
-    let disk: Arc<dyn Disk> = Arc::new(disk);
-    let summary = fill(io::BufReader::new(from), &disk)?;
-    // A crash before this leaves a folder that does not open.
-    disk.remove(RESTORING).and_then(|()| disk.sync_names()).map_err(failed)?;
-    Ok(summary)
+    Ok(folder.complete()?)
 }
 
-fn fill(mut from: impl Read, disk: &Arc<dyn Disk>) -> Result<BackupSummary, RestoreError> {
+impl From<FillError> for RestoreError {
+    fn from(error: FillError) -> RestoreError {
+        match error {
+            FillError::Folder(NewFolderError::NotEmpty { place }) => {
+                RestoreError::NotEmpty { place }
+            }
+            FillError::Folder(NewFolderError::Folder { place, source }) => {
+                RestoreError::Folder { place, source }
+            }
+            FillError::Store(error) => RestoreError::Store(error),
+        }
+    }
+}
+
+/// The revision that the backup is of.
+fn read_head(from: &mut impl Read) -> Result<Revision, RestoreError> {
     let mut head = [0; 20];
     from.read_exact(&mut head).map_err(|_| RestoreError::Format)?;
     let format = u32::from_le_bytes(head[8..12].try_into().expect("4 bytes"));
@@ -203,28 +205,7 @@ fn fill(mut from: impl Read, disk: &Arc<dyn Disk>) -> Result<BackupSummary, Rest
         return Err(RestoreError::Format);
     }
     let revision = u64::from_le_bytes(head[12..].try_into().expect("8 bytes"));
-    let revision = Revision::new(revision);
-    let mut tree = Tree::open(Arc::clone(disk), TABLE_BYTES, false, Alarm::new(|| {}))?;
-    let settle =
-        |tree: &mut Tree, table: &MemoryTable| tree.settle(table, revision, &[], Time::now());
-    let mut table = MemoryTable::default();
-    let mut summary = BackupSummary { keys: 0, bytes: 0 };
-    for number in 0.. {
-        let payload = read_frame(&mut from, number, revision)?;
-        if payload.is_empty() {
-            settle(&mut tree, &table)?;
-            return Ok(summary);
-        }
-        let writes = record::writes(&payload).ok_or(RestoreError::Damaged { frame: number })?;
-        summary.keys += writes.len() as u64;
-        summary.bytes += writes.iter().map(|write| write.bytes() as u64).sum::<u64>();
-        table.apply(writes, revision, revision);
-        if table.bytes() >= TABLE_BYTES {
-            settle(&mut tree, &table)?;
-            table = MemoryTable::default();
-        }
-    }
-    unreachable!("a stream ends before its frames cannot be counted")
+    Ok(Revision::new(revision))
 }
 
 fn read_frame(

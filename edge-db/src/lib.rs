@@ -18,6 +18,7 @@ mod ledger;
 mod log;
 mod memory;
 mod names;
+mod new_folder;
 mod queue;
 mod resolve;
 mod revision;

@@ -19,12 +19,12 @@ use settling::Settling;
 pub(crate) use settling::settle_until_stopped;
 
 use crate::Time;
-use crate::backup::RESTORING;
 use crate::disk::counted::Counted;
 use crate::disk::{Disk, DiskLock, LockError};
 use crate::error::{OpenError, ReadError, StoreError, WriteError};
 use crate::journal::{Journal, mark, replay};
 use crate::memory::{Found, MemoryTable};
+use crate::new_folder::INCOMPLETE;
 use crate::revision::Revision;
 use crate::space::Space;
 use crate::tree::{Alarm, FILE, Tree, TreeView};
@@ -138,8 +138,9 @@ impl Store {
             Err(LockError::Io(source)) => return Err(OpenError::Folder { place, source }),
         };
         let damaged = |source| OpenError::Damaged { place: place.clone(), source };
-        if disk.open(RESTORING).is_ok() {
-            let unfinished = "a restore into it was not completed: remove it and restore again";
+        if disk.open(INCOMPLETE).is_ok() {
+            let unfinished =
+                "a restore or repair into it was not completed: remove it and begin again";
             return Err(damaged(StoreError::new("open", unfinished)));
         }
         let settling = Arc::<Settling>::default();
