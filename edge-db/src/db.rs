@@ -19,12 +19,13 @@ use crate::queue::Queue;
 use crate::space::Space;
 use crate::store::{Store, settle_until_stopped};
 use crate::tree::Tree;
+use crate::upkeep::Extracts;
 use crate::view::View;
 use crate::watch::{Signal, Signals};
 use crate::{CompactSummary, Key, Keyspace, Log, Snapshot, Stats, Table, codec};
 
 /// The format of everything that this crate writes; 1 had no journal and was never released.
-const FORMAT: u32 = 3;
+pub(crate) const FORMAT: u32 = 3;
 
 /// An embedded database in one folder: a cheap handle, shared by clones.
 ///
@@ -43,6 +44,7 @@ struct Inner {
     shared: Arc<Shared>,
     catalog: Mutex<Catalog>,
     claims: Claims,
+    extracts: Extracts,
 }
 
 impl Drop for Inner {
@@ -243,6 +245,10 @@ impl Db {
         &self.inner.claims
     }
 
+    pub(crate) fn extracts(&self) -> &Extracts {
+        &self.inner.extracts
+    }
+
     pub(crate) fn with_catalog<T>(&self, look: impl FnOnce(&Catalog) -> T) -> T {
         look(&self.inner.catalog.lock())
     }
@@ -271,6 +277,7 @@ impl Db {
             shared: Arc::clone(&shared),
             catalog: Mutex::new(catalog),
             claims: Claims::default(),
+            extracts: Extracts::default(),
         };
         // From here on dropping it ends the threads that were started.
         let db = Db { inner: Arc::new(inner) };

@@ -60,8 +60,10 @@ pub enum OpenError {
         /// Who has it open, as far as is known.
         holder: String,
     },
-    /// A file is no part of a database, or does not match its checksums. Restore a backup.
-    #[error("database {place} is damaged")]
+    /// A file is no part of a database, or does not match its checksums. [`verify`](crate::verify)
+    /// says what is lost; restore a backup, or make of it what is left by
+    /// [`plan_repair`](crate::plan_repair).
+    #[error("database {place} is damaged: verify says what is lost, restore a backup or repair")]
     Damaged {
         /// The folder.
         place: String,

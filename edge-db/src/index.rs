@@ -209,6 +209,7 @@ where
                 encoded
             }))
         });
+        db.extracts().note(named.space, Arc::clone(&extract));
         let upkeep = IndexUpkeep {
             name: name.into(),
             space: named.space,

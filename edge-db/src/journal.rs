@@ -13,8 +13,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-pub(crate) use replay::{Replay, replay};
-pub(crate) use segment::is_segment;
+pub(crate) use replay::{Damage, Replay, first_revisions, replay, salvage};
+pub(crate) use segment::{FORMAT, is_segment, is_unborn};
 
 use crate::disk::Disk;
 use crate::revision::Revision;

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod audit;
 mod backup;
 mod batch;
 mod builder;
@@ -20,6 +21,7 @@ mod memory;
 mod names;
 mod new_folder;
 mod queue;
+mod repair;
 mod resolve;
 mod revision;
 mod seq;
@@ -32,6 +34,7 @@ mod transaction;
 mod tree;
 mod upkeep;
 mod varint;
+mod verify;
 mod view;
 mod watch;
 
@@ -57,9 +60,11 @@ pub use log::{
 };
 pub use names::{NameKind, RawRow, RawRows};
 pub use queue::Commit;
+pub use repair::{RepairError, RepairPlan, plan_repair};
 pub use seq::{Seq, Time};
 pub use snapshot::Snapshot;
 pub use stats::{CompactSummary, Stats};
 pub use table::{OldValue, Rows, Table};
 pub use transaction::Transaction;
+pub use verify::{Finding, Place, Progress, Report, VerifyError, verify, verify_on};
 pub use watch::Watch;

@@ -20,16 +20,20 @@ pub(crate) struct Space(u32);
 
 impl Space {
     pub(crate) const CATALOG: Space = Space(0);
-    const LOG_STATE: Space = Space(1);
-    const CURSORS: Space = Space(2);
+    pub(crate) const LOG_STATE: Space = Space(1);
+    pub(crate) const CURSORS: Space = Space(2);
     /// Its prefix is the one key.
     pub(crate) const SETTLED: Space = Space(3);
-    const COUNTS: Space = Space(4);
+    pub(crate) const COUNTS: Space = Space(4);
     /// The first one that the catalog gives out.
     pub(crate) const FIRST: Space = Space(16);
 
     pub(crate) fn next(self) -> Space {
         Space(self.0 + 1)
+    }
+
+    pub(crate) fn number(self) -> u32 {
+        self.0
     }
 
     pub(crate) fn prefix(self) -> [u8; 4] {

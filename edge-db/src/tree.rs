@@ -7,7 +7,9 @@
 mod compaction;
 mod health;
 mod layout;
+mod nodes;
 mod pages;
+mod walk;
 mod weight;
 
 use std::cell::{Cell, RefCell};
@@ -31,13 +33,15 @@ pub(crate) use compaction::Compaction;
 pub(crate) use health::Alarm;
 use health::Health;
 use pages::Pages;
+pub(crate) use walk::{Lookup, Lost, Piece, Walker};
 pub(crate) use weight::Weight;
 
-const TREE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("edge-db");
+const NAME: &str = "edge-db";
+const TREE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new(NAME);
 
 /// The file on the disk, and what it is called while it is being created.
 pub(crate) const FILE: &str = "data.pages";
-const UNBORN: &str = "data.pages.new";
+pub(crate) const UNBORN: &str = "data.pages.new";
 
 #[derive(Debug)]
 pub(crate) struct Tree {
@@ -190,7 +194,7 @@ impl Settled {
         [&self.revision.get().to_be_bytes()[..], &self.weight.encode()].concat()
     }
 
-    fn decode(stored: &[u8]) -> Option<Settled> {
+    pub(crate) fn decode(stored: &[u8]) -> Option<Settled> {
         let (revision, weight) = stored.split_first_chunk()?;
         let revision = Revision::new(u64::from_be_bytes(*revision));
         Some(Settled { revision, weight: Weight::decode(weight.try_into().ok()?) })
@@ -303,6 +307,12 @@ fn open_file(
         .set_check_integrity_on_open(check)
         .create_with_backend(pages);
     database.map_err(|error: DatabaseError| StoreError::new("open", error))
+}
+
+/// Whether redb opens the file. What it writes then stays in memory.
+pub(crate) fn try_open(disk: &dyn Disk) -> Result<(), StoreError> {
+    const CACHE_BYTES: usize = 1 << 20;
+    open(disk, CACHE_BYTES, false, &Arc::new(Health::reading_only())).map(drop)
 }
 
 /// What the storage found says more than what redb makes of it.

@@ -40,11 +40,38 @@ pub(crate) enum Damage {
     Missing { last: Revision, durable: Revision },
 }
 
+impl Damage {
+    /// The file, and where in it.
+    pub(crate) fn place(&self) -> (&str, Option<u64>) {
+        match self {
+            Damage::Io { file, .. }
+            | Damage::Header { file }
+            | Damage::Format { file, .. }
+            | Damage::Length { file, .. }
+            | Damage::Twice { other: file, .. } => (file, None),
+            Damage::Record { file, offset, .. } => (file, Some(*offset)),
+            Damage::Missing { .. } => ("the journal", None),
+        }
+    }
+
+    /// What is wrong there.
+    pub(crate) fn what(&self) -> String {
+        match self {
+            Damage::Io { source, .. } => format!("it cannot be read: {source}"),
+            Damage::Header { .. } => "it has no header of a journal segment".to_owned(),
+            Damage::Record { revision, .. } => format!("commit {revision} should be there"),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// What was found.
 #[derive(Debug)]
 pub(crate) struct Replay {
     found: Vec<Found>,
     last: Revision,
+    /// What the mark says.
+    durable: Revision,
 }
 
 #[derive(Debug)]
@@ -69,6 +96,25 @@ impl Replay {
         self.last
     }
 
+    /// The youngest revision that anything left of the journal speaks of, in records that do not
+    /// count, too.
+    pub(crate) fn latest_told(&self) -> Revision {
+        let told = self.found.iter().filter_map(|found| {
+            let bytes = found.read_any();
+            let number = found.header.number;
+            let records = (0..bytes.len())
+                .step_by(ALIGN)
+                .filter_map(move |at| record::open(&bytes[at..], seed(number, at as u64)));
+            records.map(|(head, _)| head.revision.max(head.durable)).max()
+        });
+        told.max().unwrap_or_default().max(self.durable).max(self.last)
+    }
+
+    /// How many segments there are.
+    pub(crate) fn segments_found(&self) -> u64 {
+        self.found.len() as u64
+    }
+
     pub(super) fn segments(&self) -> impl Iterator<Item = Segment> {
         self.found.iter().map(|found| {
             Segment::found(found.name.clone(), Arc::clone(&found.file), found.header, found.last)
@@ -80,16 +126,57 @@ impl Replay {
     }
 }
 
-/// Hands every group behind `settled` to `apply`, in order.
+impl Found {
+    /// What can be read of it, zeros for the rest.
+    fn read_any(&self) -> Vec<u8> {
+        const STEP: usize = 4096;
+        let len = self.file.len().unwrap_or(0).min(self.header.len);
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+        if self.file.read(0, &mut bytes).is_err() {
+            for (place, part) in bytes.chunks_mut(STEP).enumerate() {
+                if self.file.read((place * STEP) as u64, part).is_err() {
+                    part.fill(0);
+                }
+            }
+        }
+        bytes
+    }
+}
+
+/// Hands every group behind `settled` to `apply`, in order. All of them are durable when this
+/// returns.
 pub(crate) fn replay(
     disk: &dyn Disk,
     settled: Revision,
-    mut apply: impl FnMut(Revision, Vec<Write>),
+    apply: impl FnMut(Revision, Vec<Write>),
 ) -> Result<Replay, Damage> {
-    let mut found = find(disk)?;
+    let (replay, doubtful) = read(disk, settled, apply, &mut Err)?;
+    doubtful.make_durable(&replay.found)?;
+    Ok(replay)
+}
+
+/// [`replay`] that tells `note` of each damage, and gives it up only if that does. What lies
+/// behind the first commit that is lost is not applied. Writes nothing.
+pub(crate) fn salvage(
+    disk: &dyn Disk,
+    settled: Revision,
+    apply: impl FnMut(Revision, Vec<Write>),
+    note: &mut dyn FnMut(Damage) -> Result<(), Damage>,
+) -> Result<Replay, Damage> {
+    read(disk, settled, apply, note).map(|(replay, _)| replay)
+}
+
+fn read(
+    disk: &dyn Disk,
+    settled: Revision,
+    mut apply: impl FnMut(Revision, Vec<Write>),
+    note: &mut dyn FnMut(Damage) -> Result<(), Damage>,
+) -> Result<(Replay, Doubtful), Damage> {
+    let mut found = find(disk, note)?;
     let durable = Mark::read(disk);
     let mut expected = None;
     let mut doubtful = Doubtful { proven: durable.max(settled), records: VecDeque::new() };
+    let mut is_lost = false;
     for place in 0..found.len() {
         let (segment, later) = found[place..].split_first_mut().expect("place is below the length");
         // The first record of a later segment says where this one ends: behind it only what a
@@ -100,15 +187,24 @@ pub(crate) fn replay(
         }
         let later = later.first().map(|later| later.name.as_str());
         let walk = Walk { place, segment, settled, end, later, durable, doubtful: &mut doubtful };
-        expected = walk.run(expected, &mut apply)?;
+        if let Err(damage) = walk.run(&mut expected, &mut apply, note) {
+            note(damage)?;
+            is_lost = true;
+            break;
+        }
     }
     let last = expected.map_or(settled, |next: Revision| Revision::new(next.get() - 1));
     let last = last.max(settled);
-    if last < durable {
-        return Err(Damage::Missing { last, durable });
+    if last < durable && !is_lost {
+        note(Damage::Missing { last, durable })?;
     }
-    doubtful.make_durable(&found)?;
-    Ok(Replay { found, last })
+    Ok((Replay { found, last, durable }, doubtful))
+}
+
+/// What segments begin with, in the order of their numbers.
+pub(crate) fn first_revisions(disk: &dyn Disk) -> Vec<Revision> {
+    let found = find(disk, &mut |_| Ok(())).unwrap_or_default();
+    found.iter().filter_map(|found| found.first).collect()
 }
 
 /// Records that were read, and that the disk may not have.
@@ -151,7 +247,10 @@ impl Doubtful {
 }
 
 /// All segments by number; what was not complete when the power went is removed.
-fn find(disk: &dyn Disk) -> Result<Vec<Found>, Damage> {
+fn find(
+    disk: &dyn Disk,
+    note: &mut dyn FnMut(Damage) -> Result<(), Damage>,
+) -> Result<Vec<Found>, Damage> {
     let failed = |file: &str| {
         let file = file.to_owned();
         move |source| Damage::Io { file, source }
@@ -166,30 +265,44 @@ fn find(disk: &dyn Disk) -> Result<Vec<Found>, Damage> {
         if !segment::is_segment(&name) {
             continue;
         }
-        let file = disk.open(&name).map_err(failed(&name))?;
-        let mut bytes = [0; 64];
-        let header = match file.read(0, &mut bytes).map(|()| segment::decode(&bytes)) {
-            Ok(Ok(header)) => header,
-            Ok(Err(HeaderError::Format(found))) => {
-                return Err(Damage::Format { file: name, found });
+        match read_header(disk, &name) {
+            Ok((file, header, first)) => {
+                found.push(Found { name, file, header, first, last: Revision::ZERO });
             }
-            Ok(Err(HeaderError::Damaged)) => return Err(Damage::Header { file: name }),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                return Err(Damage::Header { file: name });
-            }
-            Err(error) => return Err(failed(&name)(error)),
-        };
-        let first = first_revision(&*file, header).map_err(failed(&name))?;
-        found.push(Found { name, file, header, first, last: Revision::ZERO });
-    }
-    found.sort_by_key(|found| found.header.number);
-    for pair in found.windows(2) {
-        if pair[0].header.number == pair[1].header.number {
-            let [file, other] = [&pair[0], &pair[1]].map(|found| found.name.clone());
-            return Err(Damage::Twice { file, other });
+            Err(damage) => note(damage)?,
         }
     }
-    Ok(found)
+    found.sort_by_key(|found| found.header.number);
+    let mut segments: Vec<Found> = Vec::new();
+    for found in found {
+        match segments.last().filter(|before| before.header.number == found.header.number) {
+            Some(before) => note(Damage::Twice { file: before.name.clone(), other: found.name })?,
+            None => segments.push(found),
+        }
+    }
+    Ok(segments)
+}
+
+type Headed = (Arc<dyn DiskFile>, Header, Option<Revision>);
+
+fn read_header(disk: &dyn Disk, name: &str) -> Result<Headed, Damage> {
+    let file_name = || name.to_owned();
+    let failed = |source| Damage::Io { file: file_name(), source };
+    let file = disk.open(name).map_err(failed)?;
+    let mut bytes = [0; 64];
+    match file.read(0, &mut bytes) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            return Err(Damage::Header { file: file_name() });
+        }
+        Err(error) => return Err(failed(error)),
+    }
+    let header = segment::decode(&bytes).map_err(|error| match error {
+        HeaderError::Format(found) => Damage::Format { file: file_name(), found },
+        HeaderError::Damaged => Damage::Header { file: file_name() },
+    })?;
+    let first = first_revision(&*file, header).map_err(failed)?;
+    Ok((file, header, first))
 }
 
 fn first_revision(file: &dyn DiskFile, header: Header) -> io::Result<Option<Revision>> {
@@ -227,13 +340,20 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    /// Gives the revision that is expected next.
+    /// Moves on the revision that is expected next.
     fn run(
         self,
-        mut expected: Option<Revision>,
+        expected: &mut Option<Revision>,
         apply: &mut impl FnMut(Revision, Vec<Write>),
-    ) -> Result<Option<Revision>, Damage> {
-        let bytes = self.read()?;
+        note: &mut dyn FnMut(Damage) -> Result<(), Damage>,
+    ) -> Result<(), Damage> {
+        let bytes = match self.read() {
+            Ok(bytes) => bytes,
+            Err(damage) => {
+                note(damage)?;
+                self.segment.read_any()
+            }
+        };
         let number = self.segment.header.number;
         let mut offset = segment::HEADER_BYTES;
         loop {
@@ -244,9 +364,10 @@ impl Walk<'_> {
             else {
                 if next <= self.settled {
                     // Used again and written over, perhaps: nothing in it is needed.
-                    return Ok(None);
+                    *expected = None;
+                    return Ok(());
                 }
-                return self.ended(&bytes, at, next).map(|()| expected);
+                return self.ended(&bytes, at, next);
             };
             if head.revision > next || expected.is_some_and(|next| head.revision != next) {
                 return Err(self.damaged(offset, next));
@@ -262,7 +383,7 @@ impl Walk<'_> {
                 self.doubtful.push(record, head.durable);
             }
             self.segment.last = head.revision;
-            expected = Some(head.revision.next());
+            *expected = Some(head.revision.next());
             offset = whole as u64;
         }
     }

@@ -19,7 +19,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::revision::Revision;
 
 const MAGIC: &[u8; 8] = b"EDGEJRNL";
-pub(super) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 pub(super) const HEADER_BYTES: u64 = 64;
 /// What segments are called, before their number; one that is being created has another ending.
 const PREFIX: &str = "journal-";
@@ -130,7 +130,7 @@ pub(crate) fn is_segment(name: &str) -> bool {
 }
 
 /// Whether it is one that was being created.
-pub(super) fn is_unborn(name: &str) -> bool {
+pub(crate) fn is_unborn(name: &str) -> bool {
     name.starts_with(PREFIX) && name.ends_with(UNBORN)
 }
 

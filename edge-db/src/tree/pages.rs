@@ -49,6 +49,15 @@ struct Known {
     changed: BTreeSet<usize>,
 }
 
+impl Known {
+    /// Whether a block is what was written.
+    fn is_good(&self, block: usize, bytes: &[u8]) -> bool {
+        let sum = self.sums.get(block).copied().unwrap_or_default();
+        // What was never written is zeros; what was has a checksum, or lost it.
+        if sum == 0 { bytes.iter().all(|&byte| byte == 0) } else { sum == sum_of(block, bytes) }
+    }
+}
+
 impl Pages {
     pub(super) fn open(file: Arc<dyn DiskFile>, health: Arc<Health>) -> io::Result<Pages> {
         let found = file.len()?;
@@ -86,14 +95,7 @@ impl Pages {
             if block == 0 {
                 continue;
             }
-            let sum = known.sums.get(block).copied().unwrap_or_default();
-            // What was never written is zeros; what was has a checksum, or lost it.
-            let is_good = if sum == 0 {
-                bytes.iter().all(|&byte| byte == 0)
-            } else {
-                sum == sum_of(block, bytes)
-            };
-            if !is_good {
+            if !known.is_good(block, bytes) {
                 return Err(self.health.damaged(offset_of(block)));
             }
         }
@@ -118,6 +120,46 @@ impl Pages {
             kept.resize(kept.len().max(bytes.len()), 0);
             kept[..bytes.len()].copy_from_slice(bytes);
         }
+    }
+
+    /// Opens a file that may be damaged, for [`Pages::read_any`]; and whether its first checksums
+    /// say what it is.
+    pub(super) fn open_any(file: Arc<dyn DiskFile>) -> io::Result<(Pages, bool)> {
+        let len = len_in(file.len()?);
+        let mut sums = vec![0; blocks(len)?];
+        let has_magic = match read_sums(&*file, len) {
+            Ok(found) => {
+                sums = found;
+                sums.first() == Some(&MAGIC)
+            }
+            Err(_) => false,
+        };
+        let known = RwLock::new(Known { sums, changed: BTreeSet::new() });
+        let health = Arc::new(Health::reading_only());
+        let len = RwLock::new(len);
+        Ok((Pages { file, len, known, refused: RwLock::default(), health }, has_magic))
+    }
+
+    /// Reads what is there, zeros where nothing can be read, and gives the offsets in the file of
+    /// the blocks that are not what was written. For looking at a file that may be damaged: nothing
+    /// is noted.
+    pub(super) fn read_any(&self, offset: u64, out: &mut [u8]) -> io::Result<Vec<u64>> {
+        let first = blocks(offset)?;
+        let mut parts = runs(first, out.len());
+        let whole = parts.all(|(at, part)| self.file.read(at, &mut out[part]).is_ok());
+        let known = self.known.read();
+        let mut bad = Vec::new();
+        for (block, bytes) in (first..).zip(out.chunks_mut(BLOCK_BYTES)) {
+            let at = offset_of(block);
+            let is_read = whole || self.file.read(at, bytes).is_ok();
+            if !is_read {
+                bytes.fill(0);
+            }
+            if !is_read || (block > 0 && !known.is_good(block, bytes)) {
+                bad.push(at);
+            }
+        }
+        Ok(bad)
     }
 
     /// Writes changed checksums, neighbours at once.
