@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use edge_db::VerifyError;
+
 use crate::handles::{self, Handles};
 use crate::life::{Ended, Life, chain};
 use crate::model::Model;
@@ -95,7 +97,25 @@ impl Case<'_> {
         if self.rng.chance(85) { Ending::PowerCut } else { Ending::Kill }
     }
 
+    /// Whatever the last life left, nothing of it is damage. Looked at after each fourth cut, for
+    /// it takes as long as a life.
+    fn look_from_outside(&self) -> Result<(), Ended> {
+        if !self.tally.cuts.is_multiple_of(4) {
+            return Ok(());
+        }
+        match edge_db::verify_on(self.disk.plug(), |_| {}) {
+            _ if self.disk.has_ended().is_some() => Err(Ended),
+            Ok(report) => {
+                assert!(report.is_clean(), "verify finds damage: {:#?}", report.findings);
+                Ok(())
+            }
+            Err(VerifyError::NoDatabase { .. }) => Ok(()),
+            Err(error) => panic!("could not verify: {}", chain(&error)),
+        }
+    }
+
     fn open(&mut self) -> Result<Handles, Ended> {
+        self.look_from_outside()?;
         let options = handles::options(&mut self.rng);
         let handles = match Handles::open(self.disk.plug(), options) {
             Ok(handles) => handles,
