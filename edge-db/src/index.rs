@@ -317,7 +317,7 @@ impl<K, V> Table<K, V> {
         }
         let (from, to) = (space.prefix(), space.next().prefix());
         let mut count = 0;
-        view.range(Bound::Included(&from), Bound::Excluded(&to))?.visit(|_, _| {
+        view.visit(Bound::Included(&from), Bound::Excluded(&to), |_, _| {
             count += 1;
             std::ops::ControlFlow::Continue(())
         })?;

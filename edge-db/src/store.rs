@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
 use settling::Settling;
 pub(crate) use settling::settle_until_stopped;
@@ -73,8 +74,8 @@ pub(crate) struct Store {
     /// Written since it was opened, in whole pages.
     device_bytes: Arc<AtomicU64>,
     limits: Limits,
-    /// `None` once closed.
-    layers: RwLock<Option<Arc<Layers>>>,
+    /// `None` once closed. Readers take it without waiting for each other or for who replaces it.
+    layers: ArcSwapOption<Layers>,
     /// What reads see: everything up to here.
     visible: AtomicU64,
     /// How many views are open at each revision.
@@ -162,11 +163,11 @@ impl Store {
             lock: Mutex::new(Some(lock)),
             device_bytes,
             limits,
-            layers: RwLock::new(Some(Arc::new(Layers {
+            layers: ArcSwapOption::from_pointee(Layers {
                 active: Arc::new(table),
                 frozen: None,
                 base,
-            }))),
+            }),
             visible: AtomicU64::new(found.last().get()),
             readers: Mutex::default(),
             settling,
@@ -179,7 +180,8 @@ impl Store {
 
     /// What is stored under a key now.
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
-        let layers = self.layers()?;
+        let layers = self.layers.load();
+        let layers = layers.as_ref().ok_or(ReadError::Closed)?;
         // The revision is read while the table stands still, so that no version that it asks for
         // is pruned before.
         match layers.active.get(key, || self.visible()) {
@@ -290,6 +292,6 @@ impl Store {
     }
 
     pub(crate) fn layers(&self) -> Result<Arc<Layers>, ReadError> {
-        self.layers.read().clone().ok_or(ReadError::Closed)
+        self.layers.load_full().ok_or(ReadError::Closed)
     }
 }

@@ -13,7 +13,7 @@ mod walk;
 mod weight;
 
 use std::cell::{Cell, RefCell};
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
@@ -364,6 +364,22 @@ impl TreeView {
         let inner = self.table.range_owned::<&[u8]>((from, to));
         let inner = inner.map_err(|error| self.error(error))?;
         Ok(TreeRange { inner, health: Arc::clone(&self.health) })
+    }
+
+    /// Shows the entries between the bounds, until that breaks. The bounds must not cross.
+    pub(crate) fn visit(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        show: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StoreError> {
+        for entry in self.table.range::<&[u8]>((from, to)).map_err(|error| self.error(error))? {
+            let (key, value) = entry.map_err(|error| self.error(error))?;
+            if show(key.value(), value.value()).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Lets reads that find something else than they look for say why.

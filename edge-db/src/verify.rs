@@ -206,11 +206,9 @@ impl Db {
         let extracts = self.extracts().all();
         let mut audit =
             Audit::new(Sources { get: &get, extracts, now: Time::now() }, Findings::default());
-        let read = view.range(Bound::Unbounded, Bound::Unbounded).and_then(|mut range| {
-            range.visit(|key, value| {
-                audit.entry(key, value);
-                ControlFlow::Continue(())
-            })
+        let read = view.visit(Bound::Unbounded, Bound::Unbounded, |key, value| {
+            audit.entry(key, value);
+            ControlFlow::Continue(())
         });
         let (entries, bytes, names) = (audit.entries, audit.bytes, audit.names());
         let found = match read {

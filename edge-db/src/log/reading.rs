@@ -190,7 +190,7 @@ impl Log {
     ) -> Result<Option<(chunk::Front, Range<Seq>)>, ReadError> {
         let (start, end) = (self.space().chunk_key(seq), self.space().next().prefix());
         let mut found = None;
-        view.range(Bound::Included(&start), Bound::Excluded(&end))?.visit(|key, stored| {
+        view.visit(Bound::Included(&start), Bound::Excluded(&end), |key, stored| {
             found = Some((chunk_last(key), chunk::front(stored)));
             ControlFlow::Break(())
         })?;
@@ -204,25 +204,23 @@ impl Log {
     /// The first record at or after a time, looking at each chunk; else the end of the range.
     fn first_from(&self, view: &View, range: Range<Seq>, time: Time) -> Result<Seq, ReadError> {
         let (start, end) = (self.space().chunk_key(range.start), self.space().next().prefix());
-        let mut chunks = view.range(Bound::Included(&start), Bound::Excluded(&end))?;
-        loop {
-            // Copies nothing but what may hold the record.
-            let mut found = None;
-            chunks.visit(|key, stored| match chunk::front(stored) {
-                Ok(front) if front.latest < time => ControlFlow::Continue(()),
-                _ => {
-                    found = Some((Bytes::copy_from_slice(key), Bytes::copy_from_slice(stored)));
-                    ControlFlow::Break(())
-                }
-            })?;
-            let Some((key, stored)) = found else { return Ok(range.end) };
-            let mut records = Vec::new();
-            self.read_chunk(&key, &stored, range.start, usize::MAX, &mut records)?;
-            // None, if it is one of those in the chunk that were dropped.
-            if let Some(record) = records.iter().find(|record| record.time() >= time) {
-                return Ok(record.seq());
+        let mut found = Ok(range.end);
+        view.visit(Bound::Included(&start), Bound::Excluded(&end), |key, stored| {
+            if chunk::front(stored).is_ok_and(|front| front.latest < time) {
+                return ControlFlow::Continue(());
             }
-        }
+            let mut records = Vec::new();
+            let stored = Bytes::copy_from_slice(stored);
+            let read = self.read_chunk(key, &stored, range.start, usize::MAX, &mut records);
+            // None, if it is one of those in the chunk that were dropped.
+            match (read, records.iter().find(|record| record.time() >= time)) {
+                (Err(error), _) => found = Err(error),
+                (Ok(_), Some(record)) => found = Ok(record.seq()),
+                (Ok(_), None) => return ControlFlow::Continue(()),
+            }
+            ControlFlow::Break(())
+        })?;
+        found
     }
 
     fn read_chunk(

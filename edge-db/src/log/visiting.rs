@@ -19,7 +19,7 @@ impl Log {
     ) -> Result<(), ReadError> {
         let (start, end) = (self.space().chunk_key(from), self.space().next().prefix());
         let mut damaged = None;
-        view.range(Bound::Included(&start), Bound::Excluded(&end))?.visit(|key, stored| {
+        view.visit(Bound::Included(&start), Bound::Excluded(&end), |key, stored| {
             let mut flow = ControlFlow::Continue(());
             let mut watched = |record: RawRecord<'_>| {
                 flow = show(record);

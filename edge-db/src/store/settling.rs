@@ -106,19 +106,23 @@ impl Store {
             self.settling.changed.wait(&mut state);
         }
         self.settling.wanted.store(false, Ordering::Relaxed);
-        let mut layers = self.layers.write();
-        if let Some(now) = layers.as_ref().filter(|now| !now.active.is_empty()) {
-            *layers = Some(Arc::new(Layers {
-                active: Arc::new(MemoryTable::default()),
+        if self.layers().is_ok_and(|now| !now.active.is_empty()) {
+            let active = Arc::new(MemoryTable::default());
+            self.replace_layers(|now| Layers {
+                active: Arc::clone(&active),
                 frozen: Some(Arc::clone(&now.active)),
                 base: Arc::clone(&now.base),
-            }));
+            });
             state.frozen = Some(self.visible());
         }
-        drop(layers);
         drop(state);
         self.settling.changed.notify_all();
         Ok(())
+    }
+
+    /// Committer and settling thread may both do this at once.
+    fn replace_layers(&self, with: impl Fn(&Layers) -> Layers) {
+        self.layers.rcu(|now| now.as_ref().map(|now| Arc::new(with(now))));
     }
 
     /// Everything up to here is in the tree.
@@ -205,7 +209,7 @@ impl Store {
         if self.settling.changed.wait_while_for(&mut state, wait, deadline).timed_out() {
             return false;
         }
-        if let Some(layers) = self.layers.write().take() {
+        if let Some(layers) = self.layers.swap(None) {
             // Somebody may still read from it, while others open the folder and write.
             layers.base.tree.close();
         }
@@ -370,13 +374,12 @@ impl Settler<'_> {
 
     /// Lets reads go to the tree as it is now, past the frozen table if that is in it.
     fn replace_base(&self, has_settled: bool) -> Result<(), StoreError> {
-        let tree = self.tree.view()?;
-        let mut layers = self.store.layers.write();
-        if let Some(now) = layers.as_ref() {
-            let base = Arc::new(Base { tree });
-            let frozen = if has_settled { None } else { now.frozen.clone() };
-            *layers = Some(Arc::new(Layers { active: Arc::clone(&now.active), frozen, base }));
-        }
+        let base = Arc::new(Base { tree: self.tree.view()? });
+        self.store.replace_layers(|now| Layers {
+            active: Arc::clone(&now.active),
+            frozen: if has_settled { None } else { now.frozen.clone() },
+            base: Arc::clone(&base),
+        });
         Ok(())
     }
 }
