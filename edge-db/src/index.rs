@@ -14,7 +14,7 @@ use crate::key::{Key, decode_whole};
 use crate::space::{Space, end_of_prefix, without_space};
 use crate::upkeep::{Extract, Hang, IndexUpkeep};
 use crate::view::{self, View};
-use crate::{Log, Table};
+use crate::{Log, Table, Time};
 
 /// Rows that get their index entry in one commit, while an index is new.
 const ROWS_AT_ONCE: usize = 1000;
@@ -114,7 +114,11 @@ impl<I: Key, K: Key, V: DeserializeOwned> IndexRows<I, K, V> {
     /// `None` for a row that has expired.
     fn row(&self, entry: view::Entry) -> Option<Result<(K, V), ReadError>> {
         let row = || {
-            let (entry, _) = entry?;
+            let (entry, stored) = entry?;
+            // Of a row that expired before another one took its place.
+            if codec::is_expired(&stored, Time::now()) {
+                return Ok(None);
+            }
             let mut rest = without_space(&entry);
             let key = I::decode(&mut rest).and_then(|_| decode_whole::<K>(rest));
             let key = key.ok_or_else(|| self.table.keyspace().key_error())?;

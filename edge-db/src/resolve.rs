@@ -175,9 +175,10 @@ impl<'a> Resolver<'a> {
             let (table, index) = (upkeep.table.to_string(), index.name.to_string());
             return Err(WriteError::NotUnique { table, index });
         }
-        // With the row's time of expiry, so that both go together.
+        // With the row's time of expiry, so that both go together; without, if the row stays now.
         let expires = after.and_then(|value| codec::Stored::parse(value).ok()?.expires);
-        if old.as_ref() != Some(&new) || expires.is_some() {
+        let did_expire = before.is_some_and(codec::expires);
+        if old.as_ref() != Some(&new) || expires.is_some() || did_expire {
             let value = codec::header_until(codec::Codec::Raw, 0, expires);
             self.write([&new, row].concat(), Some(value));
         }
