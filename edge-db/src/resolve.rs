@@ -87,7 +87,7 @@ impl<'a> Resolver<'a> {
                 if holds { Ok(()) } else { Err(WriteError::Conflict { table: table.to_string() }) }
             }
             Op::CheckRange { table, from, to, digest } => {
-                if range_digest(self.range(&from, &to)?)? == digest {
+                if range_digest(self.range(&from, &to)?, self.now)? == digest {
                     Ok(())
                 } else {
                     Err(WriteError::Conflict { table: table.to_string() })
@@ -275,11 +275,14 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// What tells one content of a range from another.
-pub(crate) fn range_digest(range: Range) -> Result<u64, StoreError> {
+/// What tells one content of a range from another; what has expired is none of it.
+pub(crate) fn range_digest(range: Range, now: Time) -> Result<u64, StoreError> {
     let mut digest = 0;
     for entry in range {
         let (key, value) = entry?;
+        if codec::is_expired(&value, now) {
+            continue;
+        }
         for part in [&key, &value] {
             digest = XxHash3_64::oneshot_with_seed(digest, part);
         }

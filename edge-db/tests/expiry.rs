@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::error::Error;
 use std::time::Duration;
 
 use edge_db::{Db, Index, Table, WriteError};
@@ -69,4 +70,24 @@ fn row_that_is_put_again_to_last_stays_in_its_index() {
     // What has expired leaves the file here.
     db.checkpoint().unwrap();
     look();
+}
+
+#[test]
+fn transaction_reads_an_expired_row_as_none_and_is_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let rows = db.table::<u8, u8>("rows").unwrap();
+    insert(&db, &rows.clone().expire_after(Duration::ZERO), &[(1, 10)]).unwrap();
+    let mut attempts = 0;
+    let done: Result<_, Box<dyn Error>> = db.transact(|tx| {
+        attempts += 1;
+        let found = (tx.get(&rows, &1)?, tx.range(&rows, ..)?.count());
+        // That it leaves the file here is no change.
+        db.keyspace(&format!("settles {attempts}"))?;
+        db.checkpoint()?;
+        tx.insert(&rows, &1, &11)?;
+        Ok(found)
+    });
+    assert_eq!((done.unwrap(), attempts), ((None, 0), 1));
+    assert_eq!(rows.get(&1).unwrap(), Some(11));
 }
