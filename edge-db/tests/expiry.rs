@@ -6,8 +6,9 @@
 use std::error::Error;
 use std::time::Duration;
 
-use edge_db::{Db, Index, Table, WriteError};
+use edge_db::{Db, Index, OpenError, Table, WriteError};
 
+const LONG: Duration = Duration::from_secs(60 * 60);
 /// Long enough to put another row in its place, and short enough to wait for.
 const SHORT: Duration = Duration::from_millis(50);
 
@@ -90,4 +91,21 @@ fn transaction_reads_an_expired_row_as_none_and_is_stored() {
     });
     assert_eq!((done.unwrap(), attempts), ((None, 0), 1));
     assert_eq!(rows.get(&1).unwrap(), Some(11));
+}
+
+#[test]
+fn refused_count_leaves_the_table_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let lasting = db.table::<u8, u8>("rows").unwrap().expire_after(LONG);
+    insert(&db, &lasting, &[(1, 10)]).unwrap();
+    let refused = lasting.keep_count();
+    let expected = matches!(refused, Err(OpenError::Write(WriteError::CountedExpires { .. })));
+    assert!(expected, "{refused:?}");
+    insert(&db, &lasting, &[(2, 20)]).unwrap();
+    db.shutdown(LONG).unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let lasting = db.table::<u8, u8>("rows").unwrap().expire_after(LONG);
+    insert(&db, &lasting, &[(3, 30)]).unwrap();
+    assert_eq!(lasting.count().unwrap(), 3);
 }
