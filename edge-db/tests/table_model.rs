@@ -1,40 +1,42 @@
-//! What hangs on a table is what the table says: indexes, count and change log agree with a
-//! `BTreeMap` over inserts, removals, updates, comparisons, ranges, settling and reopening.
+//! What hangs on a table is what the table says: indexes, count and snapshots agree with a
+//! `BTreeMap`, and the change log with a `Vec` of all that changed, over inserts, removals, updates,
+//! comparisons, ranges, batches that are in the queue together, settling and reopening.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "table_model/model.rs"]
+mod model;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Duration;
 
-use edge_db::{Db, Index, Key, Log, Table, WriteError};
+use edge_db::{Batch, Db, Index, Key, Log, Snapshot, Table, WriteError};
+use model::{Model, Person, Refusal, Step};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// Badge (unique, if any) and room.
-type Person = (Option<u8>, u8);
-
-#[derive(Debug, Clone)]
-enum Step {
-    Insert(u8, Person),
-    Remove(u8),
-    Move(u8, u8),
-    CompareAndSet(u8, Option<Person>, Option<Person>),
-    RemoveRange(u8, u8),
-    Clear,
-}
-
 #[derive(Debug, Clone)]
 enum Action {
-    Commit(Vec<Step>),
+    /// Batches that are in the queue together.
+    Commit(Vec<Vec<Step>>),
+    /// The same as a step of its name, alone.
+    CompareAndSet(u8, Option<Person>, Option<Person>),
     Checkpoint,
     Reopen,
+    Snapshot,
 }
 
 fn person() -> impl Strategy<Value = Person> {
     (proptest::option::of(0u8..6), 0u8..4)
+}
+
+/// What is expected of a row, and what it becomes.
+fn comparison() -> impl Strategy<Value = (u8, Option<Person>, Option<Person>)> {
+    let maybe = || proptest::option::of(person());
+    (0u8..12, prop_oneof![1 => maybe(), 1 => Just(None)], maybe())
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -42,53 +44,25 @@ fn action() -> impl Strategy<Value = Action> {
         8 => (0u8..12, person()).prop_map(|(key, person)| Step::Insert(key, person)),
         2 => (0u8..12).prop_map(Step::Remove),
         3 => (0u8..12, 0u8..4).prop_map(|(key, room)| Step::Move(key, room)),
-        3 => (0u8..12, proptest::option::of(person()), proptest::option::of(person()))
-            .prop_map(|(key, old, new)| Step::CompareAndSet(key, old, new)),
+        2 => comparison().prop_map(|(key, old, new)| Step::CompareAndSet(key, old, new)),
         1 => (0u8..12, 0u8..12).prop_map(|(from, to)| Step::RemoveRange(from, to)),
         1 => Just(Step::Clear),
     ];
     prop_oneof![
-        8 => vec(step, 1..4).prop_map(Action::Commit),
-        1 => Just(Action::Checkpoint),
+        8 => vec(vec(step, 1..4), 1..5).prop_map(Action::Commit),
+        3 => comparison().prop_map(|(key, old, new)| Action::CompareAndSet(key, old, new)),
+        2 => Just(Action::Checkpoint),
         1 => Just(Action::Reopen),
+        1 => Just(Action::Snapshot),
     ]
 }
 
-/// The rows, or nothing if the batch must be refused.
-fn apply(model: &BTreeMap<u8, Person>, steps: &[Step]) -> Option<BTreeMap<u8, Person>> {
-    let mut rows = model.clone();
-    for step in steps {
-        match step {
-            Step::Insert(key, person) => put(&mut rows, *key, *person)?,
-            Step::Remove(key) => drop(rows.remove(key)),
-            Step::Move(key, room) => {
-                if let Some((badge, _)) = rows.get(key).copied() {
-                    put(&mut rows, *key, (badge, *room))?;
-                }
-            }
-            Step::CompareAndSet(key, old, new) => {
-                if rows.get(key) != old.as_ref() {
-                    return None;
-                }
-                match new {
-                    Some(new) => put(&mut rows, *key, *new)?,
-                    None => drop(rows.remove(key)),
-                }
-            }
-            Step::RemoveRange(from, to) => rows.retain(|key, _| !(from..to).contains(&key)),
-            Step::Clear => rows.clear(),
-        }
-    }
-    Some(rows)
-}
-
-fn put(rows: &mut BTreeMap<u8, Person>, key: u8, person: Person) -> Option<()> {
-    let is_taken = |(other, row): (&u8, &Person)| *other != key && row.0 == person.0;
-    if person.0.is_some() && rows.iter().any(is_taken) {
-        return None;
-    }
-    rows.insert(key, person);
-    Some(())
+fn refusal<T>(told: Result<T, WriteError>) -> Result<T, Refusal> {
+    told.map_err(|error| match error {
+        WriteError::Conflict { .. } => Refusal::Conflict,
+        WriteError::NotUnique { .. } => Refusal::NotUnique,
+        error => panic!("{error}"),
+    })
 }
 
 struct People {
@@ -111,7 +85,7 @@ impl People {
         People { db, table, by_badge, by_room, changes }
     }
 
-    fn commit(&self, steps: &[Step]) -> Result<(), WriteError> {
+    fn batch(&self, steps: &[Step]) -> Batch {
         let mut batch = self.db.batch();
         for step in steps {
             match step.clone() {
@@ -131,10 +105,10 @@ impl People {
                 Step::Clear => batch.clear_table(&self.table),
             }
         }
-        batch.commit().map(drop)
+        batch
     }
 
-    fn check(&self, model: &BTreeMap<u8, Person>) {
+    fn check(&self, Model { rows: model, changes }: &Model) {
         let rows: BTreeMap<_, _> = self.table.iter().unwrap().map(Result::unwrap).collect();
         assert_eq!(&rows, model);
         assert_eq!(self.table.count().unwrap(), model.len() as u64);
@@ -160,29 +134,31 @@ impl People {
             let rooms = model.values().filter(|row| row.1 > from && row.1 <= to);
             assert_eq!(backwards, rooms.count());
         }
-        assert_eq!(&self.replayed(), model, "the change log tells another story");
+        assert_eq!(&self.changes(), changes, "the change log tells another story");
     }
 
-    /// The table as its change log tells it.
-    fn replayed(&self) -> BTreeMap<u8, Person> {
-        let mut rows = BTreeMap::new();
+    fn check_snapshot(&self, snapshot: &Snapshot, Model { rows, changes }: &Model) {
+        let found: BTreeMap<_, _> =
+            snapshot.iter(&self.table).unwrap().map(Result::unwrap).collect();
+        assert_eq!(&found, rows);
+        assert_eq!(snapshot.bounds(&self.changes).unwrap().end.get(), changes.len() as u64);
+    }
+
+    /// What the change log tells.
+    fn changes(&self) -> Vec<(u8, Option<Person>)> {
+        let mut changes = Vec::new();
         let mut position = self.changes.bounds().unwrap().start;
         loop {
             let records = self.changes.read(position, 100).unwrap();
             if records.is_empty() {
-                return rows;
+                return changes;
             }
             position = records.next();
             for record in records {
                 let key = u8::decode(&mut record.key().as_ref()).unwrap();
-                let change = record.headers().next().unwrap();
-                assert_eq!(change.0, "change");
-                if change.1 == b"put"[..] {
-                    rows.insert(key, person_in(record.value()));
-                } else {
-                    assert_eq!(change.1, b"delete"[..]);
-                    assert!(rows.remove(&key).is_some(), "deleted what was not there");
-                }
+                let change = record.header("change").unwrap();
+                assert!(change == "put" || change == "delete", "{change:?}");
+                changes.push((key, (change == "put").then(|| person_in(record.value()))));
             }
         }
     }
@@ -204,32 +180,38 @@ proptest! {
     fn what_hangs_on_a_table_agrees_with_it(actions in vec(action(), 1..40)) {
         let dir = tempfile::tempdir().unwrap();
         let mut people = People::open(dir.path());
-        let mut model = BTreeMap::new();
-        for action in &actions {
+        let mut model = Model::default();
+        let mut snapshots = Vec::new();
+        for action in actions {
             match action {
-                Action::Commit(steps) => {
-                    let stored = people.commit(steps);
-                    match apply(&model, steps) {
-                        Some(rows) => {
-                            prop_assert!(stored.is_ok(), "{:?}", stored);
-                            model = rows;
-                        }
-                        None => {
-                            let refused = matches!(
-                                stored,
-                                Err(WriteError::Conflict { .. } | WriteError::NotUnique { .. })
-                            );
-                            prop_assert!(refused, "{:?}", stored);
-                        }
+                Action::Commit(batches) => {
+                    let batches = batches.iter().map(|steps| (steps, people.batch(steps)));
+                    let flying: Vec<_> =
+                        batches.map(|(steps, batch)| (steps, batch.commit_async())).collect();
+                    for (steps, commit) in flying {
+                        prop_assert_eq!(refusal(commit.wait()).map(drop), model.commit(steps));
                     }
+                }
+                Action::CompareAndSet(key, old, new) => {
+                    let told = people.table.compare_and_set(&key, old.as_ref(), new.as_ref());
+                    let should = match model.commit(&[Step::CompareAndSet(key, old, new)]) {
+                        Err(Refusal::Conflict) => Ok(false),
+                        other => other.map(|()| true),
+                    };
+                    prop_assert_eq!(refusal(told), should);
                 }
                 Action::Checkpoint => people.db.checkpoint().unwrap(),
                 Action::Reopen => {
+                    snapshots.clear();
                     people.db.shutdown(LONG).unwrap();
                     people = People::open(dir.path());
                 }
+                Action::Snapshot => snapshots.push((people.db.snapshot().unwrap(), model.clone())),
             }
             people.check(&model);
+            for (snapshot, model) in &snapshots {
+                people.check_snapshot(snapshot, model);
+            }
         }
     }
 }
