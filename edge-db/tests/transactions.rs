@@ -94,3 +94,25 @@ fn transaction_that_always_comes_second_gives_up() {
     assert!(matches!(conflict, Some(WriteError::Conflict { .. })), "{error}");
     assert_eq!((attempts, table.get(&1).unwrap(), table.get(&2).unwrap()), (32, Some(32), None));
 }
+
+#[test]
+fn row_that_moved_within_a_range_is_a_conflict() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let table = db.table::<u32, u32>("rows").unwrap();
+    assert!(table.compare_and_set(&1, None, Some(&7)).unwrap());
+    let mut seen = Vec::new();
+    let done: Outcome<()> = db.transact(|tx| {
+        let rows = tx.range(&table, ..)?.collect::<Result<Vec<_>, _>>()?;
+        if seen.is_empty() {
+            let mut batch = db.batch();
+            batch.remove(&table, &1);
+            batch.insert(&table, &2, &7)?;
+            batch.commit()?;
+        }
+        seen.push(rows);
+        Ok(tx.insert(&table, &3, &8)?)
+    });
+    done.unwrap();
+    assert_eq!(seen, [[(1, 7)], [(2, 7)]]);
+}
