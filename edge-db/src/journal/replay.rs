@@ -1,8 +1,9 @@
 //! Reading the journal at open: what of it has not settled yet, and whether all of that is there.
 //!
 //! Nothing is written, but what a killed process left to the system's cache is synced, so that it
-//! is durable before anybody sees it. The one record that was not synced when the power went may be torn: it
-//! ends the journal. A bad record that later ones show to have been durable is damage.
+//! is durable before anybody sees it. Records that were not synced when the power went may be torn
+//! or missing: the first of them ends the journal, and segments that were begun behind it go. A bad
+//! record that others show to have been durable is damage.
 
 use std::io;
 use std::sync::Arc;
@@ -40,6 +41,7 @@ pub(crate) enum Damage {
 pub(crate) struct Replay {
     found: Vec<Found>,
     last: Revision,
+    next_number: u64,
 }
 
 #[derive(Debug)]
@@ -50,6 +52,31 @@ struct Found {
     /// The revision of the first record; `None` without one.
     first: Option<Revision>,
     last: Revision,
+}
+
+impl Found {
+    fn read(&self) -> Result<Vec<u8>, Damage> {
+        let file = || self.name.clone();
+        let failed = |source| Damage::Io { file: file(), source };
+        let expected = self.header.len;
+        let len = self.file.len().map_err(failed)?;
+        if len != expected {
+            return Err(Damage::Length { file: file(), len, expected });
+        }
+        let mut bytes = vec![0; usize::try_from(len).map_err(|e| failed(io::Error::other(e)))?];
+        self.file.read(0, &mut bytes).map_err(failed)?;
+        Ok(bytes)
+    }
+
+    /// Whether a record at `from` or behind it says that this revision was durable. `bytes` are the
+    /// segment's.
+    fn tells_durable(&self, revision: Revision, bytes: &[u8], from: u64) -> bool {
+        let from = usize::try_from(from).expect("the segment is in memory");
+        (from..bytes.len()).step_by(ALIGN).any(|at| {
+            let seed = seed(self.header.number, at as u64);
+            record::open(&bytes[at..], seed).is_some_and(|(head, _)| head.durable >= revision)
+        })
+    }
 }
 
 impl Replay {
@@ -65,7 +92,7 @@ impl Replay {
     }
 
     pub(super) fn next_number(&self) -> u64 {
-        self.found.last().map_or(1, |found| found.header.number + 1)
+        self.next_number
     }
 }
 
@@ -76,6 +103,7 @@ pub(crate) fn replay(
     mut apply: impl FnMut(Revision, Vec<Write>),
 ) -> Result<Replay, Damage> {
     let mut found = find(disk)?;
+    let next_number = found.last().map_or(1, |found| found.header.number + 1);
     let durable = Mark::read(disk);
     let mut expected = None;
     for place in 0..found.len() {
@@ -86,8 +114,12 @@ pub(crate) fn replay(
         if end.is_some_and(|end| end <= settled.next()) {
             continue;
         }
-        let later = later.first().map(|later| later.name.as_str());
         let walk = Walk { segment, settled, end, later, durable };
+        if let Some(missing) = walk.gap_before(expected)? {
+            let is_lost = |found: &mut Found| found.first.is_some_and(|first| first > missing);
+            remove(disk, found.extract_if(.., is_lost))?;
+            break;
+        }
         expected = walk.run(expected, &mut apply)?;
     }
     let last = expected.map_or(settled, |next: Revision| Revision::new(next.get() - 1));
@@ -100,7 +132,18 @@ pub(crate) fn replay(
         let failed = |source| Damage::Io { file: found.name.clone(), source };
         found.file.sync().map_err(failed)?;
     }
-    Ok(Replay { found, last })
+    Ok(Replay { found, last, next_number })
+}
+
+/// Removes segments that hold nothing but what lies behind a gap. Else their records would follow
+/// good ones once other commits have filled the gap.
+fn remove(disk: &dyn Disk, lost: impl Iterator<Item = Found>) -> Result<(), Damage> {
+    for found in lost {
+        let failed = |source| Damage::Io { file: found.name.clone(), source };
+        disk.remove(&found.name).map_err(failed)?;
+    }
+    // A crash before this may leave any of them, which are behind the same gap then.
+    disk.sync_names().map_err(|source| Damage::Io { file: "the folder".to_owned(), source })
 }
 
 /// All segments by number; what was not complete when the power went is removed.
@@ -172,20 +215,35 @@ struct Walk<'a> {
     settled: Revision,
     /// Where a later segment goes on.
     end: Option<Revision>,
-    /// The segment after it.
-    later: Option<&'a str>,
+    /// The segments after it.
+    later: &'a [Found],
     /// What the mark says.
     durable: Revision,
 }
 
 impl Walk<'_> {
+    /// The commit that is missing before the first one of this segment, if any is. It was not
+    /// durable then, and neither was anything behind it: what a power cut left of that is lost.
+    fn gap_before(&self, expected: Option<Revision>) -> Result<Option<Revision>, Damage> {
+        let next = expected.unwrap_or(self.settled.next());
+        let first = self.segment.first.filter(|first| self.is_before_end(*first));
+        if first.is_none_or(|first| first <= next) {
+            return Ok(None);
+        }
+        let here = segment::HEADER_BYTES;
+        if self.was_durable(next, &self.segment.read()?, here)? {
+            return Err(self.damaged(here, next));
+        }
+        Ok(Some(next))
+    }
+
     /// Gives the revision that is expected next.
     fn run(
         self,
         mut expected: Option<Revision>,
         apply: &mut impl FnMut(Revision, Vec<Write>),
     ) -> Result<Option<Revision>, Damage> {
-        let bytes = self.read()?;
+        let bytes = self.segment.read()?;
         let number = self.segment.header.number;
         let mut offset = segment::HEADER_BYTES;
         loop {
@@ -198,7 +256,7 @@ impl Walk<'_> {
                     // Used again and written over, perhaps: nothing in it is needed.
                     return Ok(None);
                 }
-                return self.ended(&bytes, at, next).map(|()| expected);
+                return self.ended(&bytes, offset, next).map(|()| expected);
             };
             if head.revision > next || expected.is_some_and(|next| head.revision != next) {
                 return Err(self.damaged(offset, next));
@@ -216,46 +274,39 @@ impl Walk<'_> {
         }
     }
 
-    fn read(&self) -> Result<Vec<u8>, Damage> {
-        let file = || self.segment.name.clone();
-        let failed = |source| Damage::Io { file: file(), source };
-        let expected = self.segment.header.len;
-        let len = self.segment.file.len().map_err(failed)?;
-        if len != expected {
-            return Err(Damage::Length { file: file(), len, expected });
-        }
-        let mut bytes = vec![0; usize::try_from(len).map_err(|e| failed(io::Error::other(e)))?];
-        self.segment.file.read(0, &mut bytes).map_err(failed)?;
-        Ok(bytes)
-    }
-
     fn is_before_end(&self, revision: Revision) -> bool {
         self.end.is_none_or(|end| revision < end)
     }
 
     /// At `at` is no record that counts: fine if `next` was never durable.
-    fn ended(&self, bytes: &[u8], at: usize, next: Revision) -> Result<(), Damage> {
-        let here = || Err(self.damaged(at as u64, next));
-        if let Some(end) = self.end {
-            return if end > next { here() } else { Ok(()) };
+    fn ended(&self, bytes: &[u8], at: u64, next: Revision) -> Result<(), Damage> {
+        if self.end.is_some_and(|end| end <= next) || !self.was_durable(next, bytes, at)? {
+            return Ok(());
         }
-        let is_durable = |later: usize| {
-            let seed = seed(self.segment.header.number, later as u64);
-            record::open(&bytes[later..], seed).is_some_and(|(head, _)| head.durable >= next)
-        };
-        if (at..bytes.len()).step_by(ALIGN).any(is_durable) {
-            return here();
-        }
-        match self.later {
-            _ if self.durable < next => Ok(()),
+        match self.later.first() {
             // That one was begun because this one was full.
-            Some(later) => Err(Damage::Record {
-                file: later.to_owned(),
-                offset: segment::HEADER_BYTES,
-                revision: next,
-            }),
-            None => here(),
+            Some(later) if self.end.is_none() && !self.segment.tells_durable(next, bytes, at) => {
+                Err(Damage::Record {
+                    file: later.name.clone(),
+                    offset: segment::HEADER_BYTES,
+                    revision: next,
+                })
+            }
+            _ => Err(self.damaged(at, next)),
         }
+    }
+
+    /// Whether the mark, the segment from here on, or a later one says that a commit was durable.
+    fn was_durable(&self, revision: Revision, bytes: &[u8], from: u64) -> Result<bool, Damage> {
+        if self.durable >= revision || self.segment.tells_durable(revision, bytes, from) {
+            return Ok(true);
+        }
+        for later in self.later {
+            if later.tells_durable(revision, &later.read()?, segment::HEADER_BYTES) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn damaged(&self, offset: u64, revision: Revision) -> Damage {
