@@ -175,6 +175,7 @@ pub(crate) fn derived(row: Option<&[u8]>, near: usize) -> Vec<u8> {
     derived
 }
 
+/// Those behind it.
 pub(crate) fn near(row: u32) -> Range<u32> {
-    row..row + 6
+    row + 1..row + 7
 }
