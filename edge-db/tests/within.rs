@@ -10,15 +10,17 @@ use std::time::Duration;
 use edge_db::{Db, Entry};
 
 const LONG: Duration = Duration::from_secs(60 * 60);
+const SMALL: u64 = 64 * 1024;
+const LARGE: u64 = 512 * 1024;
 
-fn open(dir: &Path) -> Db {
-    Db::builder().journal_bytes(0).open(dir).unwrap()
+/// Opens with segments of the journal of an eighth of so many bytes.
+fn open(dir: &Path, journal_bytes: u64) -> Db {
+    Db::builder().journal_bytes(journal_bytes).open(dir).unwrap()
 }
 
-/// Appends an entry that fills a third of a segment of the journal.
-fn append(db: &Db, number: u8, within: Option<Duration>) {
+fn append(db: &Db, number: u8, bytes: usize, within: Option<Duration>) {
     let mut batch = db.batch();
-    batch.append(&db.log("log").unwrap(), Entry::new(vec![number; 2500]));
+    batch.append(&db.log("log").unwrap(), Entry::new(vec![number; bytes]));
     let batch = if let Some(within) = within { batch.within(within) } else { batch };
     batch.commit().unwrap();
 }
@@ -46,7 +48,7 @@ fn segments(from: &Path, to: &Path) -> Vec<PathBuf> {
 
 /// Which segment holds this entry, and where.
 fn find(segments: &[PathBuf], number: u8) -> (usize, usize) {
-    let at = |path| fs::read(path).unwrap().windows(2500).position(|bytes| bytes == [number; 2500]);
+    let at = |path| fs::read(path).unwrap().windows(999).position(|bytes| bytes == [number; 999]);
     segments.iter().enumerate().find_map(|(place, path)| Some((place, at(path)?))).unwrap()
 }
 
@@ -54,48 +56,65 @@ fn find(segments: &[PathBuf], number: u8) -> (usize, usize) {
 fn lose(segments: &[PathBuf], number: u8) {
     let (place, at) = find(segments, number);
     let mut bytes = fs::read(&segments[place]).unwrap();
-    bytes[at..at + 2500].fill(0);
+    bytes[at..].iter_mut().take_while(|byte| **byte == number).for_each(|byte| *byte = 0);
     fs::write(&segments[place], bytes).unwrap();
+}
+
+/// Puts one durable entry and seven others, three to a segment, and loses 3.
+fn cut_behind_2(live: &Path, cut: &Path) {
+    let db = open(live, SMALL);
+    append(&db, 1, 2500, None);
+    (2..9).for_each(|number| append(&db, number, 2500, Some(LONG)));
+    let segments = segments(live, cut);
+    assert!(find(&segments, 3).0 < find(&segments, 4).0, "a segment ends elsewhere");
+    lose(&segments, 3);
 }
 
 #[test]
 fn later_segment_that_reached_the_disk_alone_is_given_up() {
     let (live, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let db = open(live.path());
-    append(&db, 1, None);
-    for number in 2..9 {
-        append(&db, number, Some(LONG));
-    }
-    assert_eq!(entries(&db), [1, 2, 3, 4, 5, 6, 7, 8]);
-    let segments = segments(live.path(), cut.path());
-    assert!(find(&segments, 4).0 < find(&segments, 8).0, "one segment holds all");
-    lose(&segments, 4);
-
-    let db = open(cut.path());
-    assert_eq!(entries(&db), [1, 2, 3]);
-    append(&db, 20, None);
+    cut_behind_2(live.path(), cut.path());
+    let db = open(cut.path(), SMALL);
+    assert_eq!(entries(&db), [1, 2]);
+    append(&db, 20, 2500, None);
     db.shutdown(LONG).unwrap();
     drop(db);
     // What was lost does not follow what came in its place.
-    let db = open(cut.path());
-    assert_eq!(entries(&db), [1, 2, 3, 20]);
-    db.checkpoint().unwrap();
-    (21..30).for_each(|number| append(&db, number, Some(Duration::ZERO)));
+    let db = open(cut.path(), SMALL);
+    assert_eq!(entries(&db), [1, 2, 20]);
+}
+
+/// A later segment that is not removed would be all that is left of the journal here.
+#[test]
+fn lost_batch_stays_lost_when_segments_are_used_again() {
+    let [live, cut, again] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let db = open(live.path(), LARGE);
+    append(&db, 0, 2500, None);
     db.shutdown(LONG).unwrap();
     drop(db);
-    let db = open(cut.path());
-    assert_eq!(entries(&db), [1, 2, 3, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29]);
+    cut_behind_2(live.path(), cut.path());
+    let db = open(cut.path(), LARGE);
+    // A segment for these two, which settle.
+    append(&db, 13, 30_000, None);
+    append(&db, 14, 30_000, None);
+    db.checkpoint().unwrap();
+    // The first segment again for this one, and the one of those two for the next; both get lost.
+    append(&db, 15, 30_000, Some(LONG));
+    append(&db, 16, 40_000, Some(LONG));
+    let segments = segments(cut.path(), again.path());
+    lose(&segments, 15);
+    lose(&segments, 16);
+    let db = open(again.path(), LARGE);
+    assert_eq!(entries(&db), [0, 1, 2, 13, 14]);
 }
 
 #[test]
 fn later_durable_batch_shows_that_a_lost_one_is_damage() {
     let (live, cut) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let db = open(live.path());
-    for number in 1..9 {
-        append(&db, number, Some(LONG));
-    }
-    append(&db, 9, None);
-    append(&db, 10, None);
+    let db = open(live.path(), SMALL);
+    (1..9).for_each(|number| append(&db, number, 2500, Some(LONG)));
+    append(&db, 9, 2500, None);
+    append(&db, 10, 2500, None);
     let segments = segments(live.path(), cut.path());
     // The records themselves say so.
     fs::remove_file(cut.path().join("durable")).unwrap();
