@@ -31,6 +31,8 @@ pub(crate) struct Model {
     issued: VecDeque<Issued>,
     /// What is there and may not be durable.
     early: Option<Box<Early>>,
+    /// Batches that have failed, and may turn up in place of those that are not durable.
+    undead: Vec<Issued>,
     /// Whether the power went since the database was opened last.
     is_cut: bool,
     /// Whether the disk fails on purpose: a batch in flight may have failed.
@@ -55,12 +57,14 @@ impl Model {
 
     /// How many batches a power cut may swallow: fewer than there are marks.
     pub(crate) fn at_risk(&self) -> u64 {
-        (self.issued.len() + self.early.as_ref().map_or(0, |early| early.batches.len())) as u64
+        let early = self.early.as_ref().map_or(0, |early| early.batches.len());
+        (self.issued.len() + self.undead.len() + early) as u64
     }
 
     /// All that is there is durable now.
     pub(crate) fn is_durable(&mut self) {
         self.early = None;
+        self.undead.clear();
     }
 
     /// Nothing of what was not durable need be there any more.
@@ -79,9 +83,8 @@ impl Model {
         let stored: BTreeSet<u64> = marks.values().copied().collect();
         if is_reopened {
             let (early, is_cut) = (self.early.take(), std::mem::take(&mut self.is_cut));
-            let last = stored.last().copied().unwrap_or(0);
             let early = early.filter(|_| is_cut);
-            self.lost_early += early.map_or(0, |early| self.take_back(*early, last));
+            self.lost_early += early.map_or(0, |early| self.take_back(*early, &stored));
         }
         for issued in self.issued.iter().filter(|issued| issued.has_failed && !is_reopened) {
             let number = issued.number;
@@ -101,16 +104,27 @@ impl Model {
 
     /// Takes back what was not durable, but for batches up to the last that is there. One that is
     /// missing before that one shows when the states are compared.
-    fn take_back(&mut self, early: Early, last: u64) -> u64 {
-        let Early { state, logs, batches } = early;
+    fn take_back(&mut self, early: Early, stored: &BTreeSet<u64>) -> u64 {
+        let Early { state, logs, mut batches } = early;
         self.state = state;
         for (log, mark) in self.logs.iter_mut().zip(logs) {
             log.take_back(mark);
         }
-        let (stored, lost): (Vec<_>, Vec<_>) =
-            batches.into_iter().partition(|issued| issued.number <= last);
-        stored.into_iter().for_each(|issued| self.apply(issued));
-        lost.len() as u64
+        batches.append(&mut self.undead);
+        batches.sort_by_key(|issued| issued.number);
+        let mut lost = 0;
+        for issued in batches {
+            let is_there = match issued.has_failed {
+                true => stored.contains(&issued.number),
+                false => Some(&issued.number) <= stored.last(),
+            };
+            if is_there {
+                self.apply(issued);
+            } else {
+                lost += u64::from(!issued.has_failed);
+            }
+        }
+        lost
     }
 
     /// The batch was acknowledged.
@@ -171,6 +185,9 @@ impl Model {
                 let may_fail = issued.has_failed || self.is_faulty;
                 let may_miss = must_miss || may_fail || self.may_be_refused(&issued);
                 assert!(may_miss, "batch {} is missing, and batch {last} is there", issued.number);
+                if issued.has_failed {
+                    self.undead.push(issued);
+                }
             }
         }
     }
