@@ -1,7 +1,7 @@
 //! Reading the journal at open: what of it has not settled yet, and whether all of that is there.
 //!
-//! Nothing is written, but what a killed process left to the system's cache is synced, so that it
-//! is durable before anybody sees it. Records that were not synced when the power went may be torn
+//! Nothing is changed, but what a killed process left to the system's cache is written again as it
+//! is and synced, so that it is durable before anybody sees it. Records that were not synced when the power went may be torn
 //! or missing: the first of them ends the journal, and segments that were begun behind it go. A bad
 //! record that others show to have been durable is damage.
 
@@ -22,6 +22,8 @@ use crate::store::Write;
 pub(crate) enum Damage {
     #[error("{file} cannot be read")]
     Io { file: String, source: io::Error },
+    #[error("{file} cannot be written")]
+    Write { file: String, source: io::Error },
     #[error("{file} has no header of a journal segment")]
     Header { file: String },
     #[error("{file} has journal format {found}, this build knows {}", segment::FORMAT)]
@@ -267,6 +269,12 @@ impl Walk<'_> {
                 let payload = Bytes::copy_from_slice(&bytes[at + HEADER_BYTES..at + end]);
                 let writes = record::writes(&payload).ok_or_else(|| self.damaged(offset, next))?;
                 apply(head.revision, writes);
+            }
+            if head.revision > self.settled.max(self.durable) {
+                // Its sync may have failed in a process that was killed then. Only what is written
+                // again do systems save after that; a crash meanwhile leaves what there was.
+                let failed = |source| Damage::Write { file: self.segment.name.clone(), source };
+                self.segment.file.write(offset, &bytes[at..whole]).map_err(failed)?;
             }
             self.segment.last = head.revision;
             expected = Some(head.revision.next());
