@@ -274,7 +274,9 @@ impl Walk<'_> {
                 // Its sync may have failed in a process that was killed then. Only what is written
                 // again do systems save after that; a crash meanwhile leaves what there was.
                 let failed = |source| Damage::Write { file: self.segment.name.clone(), source };
-                self.segment.file.write(offset, &bytes[at..whole]).map_err(failed)?;
+                // A segment that was used again has a header that is as old as its first record.
+                let from = if offset == segment::HEADER_BYTES { 0 } else { at };
+                self.segment.file.write(from as u64, &bytes[from..whole]).map_err(failed)?;
             }
             self.segment.last = head.revision;
             expected = Some(head.revision.next());
