@@ -163,7 +163,13 @@ impl Case<'_> {
                 self.watched.cut.store(self.tally.cuts, Ordering::Relaxed);
                 self.watched.all_cuts.fetch_add(1, Ordering::Relaxed);
             }
-            Ending::Kill => self.tally.kills += 1,
+            Ending::Kill => {
+                self.tally.kills += 1;
+                if self.model.is_faulty {
+                    // What a failed sync left in doubt may have been half written anew.
+                    self.model.cut_power();
+                }
+            }
         }
         self.disk.power_on(&mut self.rng);
     }

@@ -185,8 +185,8 @@ impl Model {
                 let may_fail = issued.has_failed || self.is_faulty;
                 let may_miss = must_miss || may_fail || self.may_be_refused(&issued);
                 assert!(may_miss, "batch {} is missing, and batch {last} is there", issued.number);
-                if issued.has_failed {
-                    self.undead.push(issued);
+                if may_fail && !must_miss {
+                    self.undead.push(Issued { has_failed: true, ..issued });
                 }
             }
         }
