@@ -69,6 +69,7 @@ impl fmt::Debug for IndexUpkeep {
 pub(crate) enum Hang {
     Index(IndexUpkeep),
     Count,
+    NoCount,
     Capture(Space),
     /// The index of this name is gone.
     NoIndex(Arc<str>),
@@ -97,6 +98,7 @@ impl Upkeeps {
             }
             Hang::NoIndex(name) => upkeep.indexes.retain(|other| other.name != name),
             Hang::Count => upkeep.is_counted = true,
+            Hang::NoCount => upkeep.is_counted = false,
             Hang::Capture(log) => upkeep.captured = Some(log),
         }
     }

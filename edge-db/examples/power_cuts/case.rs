@@ -125,7 +125,7 @@ impl Case<'_> {
         let verified = handles.db.snapshot();
         let verified = verified
             .and_then(|snapshot| handles.verify(&snapshot, &mut self.model, true))
-            .and_then(|()| crate::reads::what_hangs_on_the_table(&handles, &self.model));
+            .and_then(|()| crate::reads::what_hangs_on_tables(&handles, &self.model));
         match verified {
             Ok(()) => Ok(handles),
             Err(_) if self.disk.has_ended().is_some() => Err(Ended),
@@ -193,11 +193,18 @@ impl Case<'_> {
         let Some(ending) = self.disk.has_ended() else { return };
         match ending {
             Ending::PowerCut => {
+                self.model.cut_power();
                 self.tally.cuts += 1;
                 self.watched.cut.store(self.tally.cuts, Ordering::Relaxed);
                 self.watched.all_cuts.fetch_add(1, Ordering::Relaxed);
             }
-            Ending::Kill => self.tally.kills += 1,
+            Ending::Kill => {
+                self.tally.kills += 1;
+                if self.model.is_faulty {
+                    // What a failed sync left in doubt may have been half written anew.
+                    self.model.cut_power();
+                }
+            }
         }
         self.disk.power_on(&mut self.rng);
     }
