@@ -182,6 +182,7 @@ impl Db {
             file_bytes: shared.store.file_bytes(),
             used_bytes: shared.store.used_bytes(),
             memory_bytes: shared.store.table_bytes(),
+            expired: shared.store.expired(),
             stalls: shared.store.stalls(),
             queued_batches,
             queued_bytes,

@@ -4,7 +4,6 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::Time;
 use crate::backup::BackupSummary;
 use crate::disk::{Disk, DiskLock, Folder, LockError};
 use crate::error::StoreError;
@@ -92,7 +91,7 @@ impl NewFolder {
 
     fn settle(&mut self) -> Result<(), StoreError> {
         let table = std::mem::take(&mut self.table);
-        self.tree.settle(&table, self.revision, &[], Time::now())
+        self.tree.settle(&table, self.revision)
     }
 
     /// All is written: from here on the folder opens as a database.

@@ -29,6 +29,8 @@ pub struct Stats {
     pub settlings: u64,
     /// How long the last one took, beside the writers.
     pub last_settling: std::time::Duration,
+    /// Rows, and entries of indexes, that were dropped from the data file because they had expired.
+    pub expired: u64,
     /// How often writers waited because both memory tables were full.
     pub stalls: u64,
     /// Batches that wait for the disk.

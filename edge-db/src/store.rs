@@ -83,6 +83,8 @@ pub(crate) struct Store {
     settling: Arc<Settling>,
     /// Bytes of the data file that are no holes.
     in_use: AtomicU64,
+    /// Values that were dropped because they had expired.
+    expired: AtomicU64,
     /// Spaces with values that expire, and when they were last rid of those.
     expiring: Mutex<HashMap<Space, Expiring>>,
 }
@@ -172,6 +174,7 @@ impl Store {
             readers: Mutex::default(),
             settling,
             in_use: AtomicU64::new(tree.weight().in_use()),
+            expired: AtomicU64::new(0),
             expiring: Mutex::default(),
         };
         let journal = Journal::new(disk, &found, limits.journal_bytes);
@@ -261,6 +264,11 @@ impl Store {
     /// Bytes written to the device since it was opened, in whole pages.
     pub(crate) fn device_bytes(&self) -> u64 {
         self.device_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Values that were dropped because they had expired.
+    pub(crate) fn expired(&self) -> u64 {
+        self.expired.load(Ordering::Relaxed)
     }
 
     /// What it takes of the disk budget: the journal at its limit, what of the data file is in

@@ -9,6 +9,7 @@ mod health;
 mod layout;
 mod nodes;
 mod pages;
+mod sweep;
 mod walk;
 mod weight;
 
@@ -20,8 +21,6 @@ use std::sync::{Arc, Weak};
 use bytes::Bytes;
 use redb::{Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
-use crate::Time;
-use crate::codec;
 use crate::disk::{Disk, DiskFile};
 use crate::error::StoreError;
 use crate::journal;
@@ -33,6 +32,7 @@ pub(crate) use compaction::Compaction;
 pub(crate) use health::Alarm;
 use health::Health;
 use pages::Pages;
+pub(crate) use sweep::Sweep;
 pub(crate) use walk::{Lookup, Lost, Piece, Walker};
 pub(crate) use weight::Weight;
 
@@ -139,13 +139,27 @@ impl Tree {
     }
 
     /// Writes a memory table into the tree, and that everything up to `revision` is there now;
-    /// durable when this returns. Values of the `due` spaces that have expired `now` go.
+    /// durable when this returns.
     pub(crate) fn settle(
         &mut self,
         table: &MemoryTable,
         revision: Revision,
-        due: &[Space],
-        now: Time,
+    ) -> Result<(), StoreError> {
+        self.change(|tree, is_written| {
+            let content = write_table(tree, table, None, is_written)?;
+            // A crash before the commit leaves the tree as it was, and the journal with it.
+            Ok((revision, content))
+        })
+    }
+
+    /// Changes the tree, durably when this returns. `with` says up to where everything is in it
+    /// then, and by how much its content grew.
+    fn change(
+        &mut self,
+        with: impl FnOnce(
+            &mut redb::Table<'_, &'static [u8], &'static [u8]>,
+            &dyn Fn() -> Result<(), StoreError>,
+        ) -> Result<(Revision, i64), StoreError>,
     ) -> Result<(), StoreError> {
         if self.owes_names {
             self.disk.sync_names().map_err(|error| StoreError::new("settle", error))?;
@@ -162,9 +176,8 @@ impl Tree {
             let settled;
             {
                 let mut tree = transaction.open_table(TREE).map_err(unsettled)?;
-                let content = write_table(&mut tree, table, due, now, None, is_written)?;
+                let (revision, content) = with(&mut tree, &is_written)?;
                 let content = self.weight.content().saturating_add_signed(content);
-                // A crash before the commit leaves the tree as it was, and the journal with it.
                 settled = Settled { revision, weight: self.weight.with_content(content) };
                 tree.insert(Space::SETTLED.prefix().as_slice(), settled.encode().as_slice())
                     .map_err(unsettled)?;
@@ -206,8 +219,6 @@ impl Settled {
 fn write_table(
     tree: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
     table: &MemoryTable,
-    due: &[Space],
-    now: Time,
     upto: Option<&[u8]>,
     is_written: impl Fn() -> Result<(), StoreError>,
 ) -> Result<i64, StoreError> {
@@ -231,27 +242,20 @@ fn write_table(
         grow(value.map_or(0, |value| key.len() + value.len()));
         is_written()
     };
-    let erase = |from: &[u8], to: &[u8], is_kept: &dyn Fn(&[u8]) -> bool| {
+    let erase = |from: &[u8], to: &[u8]| {
         let to = upto.map_or(to, |upto| upto.min(to));
         if from >= to {
             return Ok(());
         }
-        let retain = |key: &[u8], stored: &[u8]| {
-            let is_kept = is_kept(stored);
-            shrink(if is_kept { 0 } else { key.len() + stored.len() });
-            is_kept
+        let remove = |key: &[u8], stored: &[u8]| {
+            shrink(key.len() + stored.len());
+            false
         };
-        tree.borrow_mut().retain_in(from..to, retain).map_err(unsettled)
+        tree.borrow_mut().retain_in(from..to, remove).map_err(unsettled)
     };
     let mut coalescer = Coalescer::default();
-    table.settle(
-        |from, to| erase(from, to, &|_| false),
-        |key, value| coalescer.push(key, value, write),
-    )?;
+    table.settle(erase, |key, value| coalescer.push(key, value, write))?;
     coalescer.flush(write)?;
-    for space in due {
-        erase(&space.prefix(), &space.next().prefix(), &|stored| !codec::is_expired(stored, now))?;
-    }
     Ok(grown.get())
 }
 

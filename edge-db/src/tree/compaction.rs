@@ -13,7 +13,6 @@ use redb::{Database, WriteTransaction};
 
 use super::health::Health;
 use super::{FILE, SharedError, TREE, Tree, UNBORN, guarded, open_file};
-use crate::Time;
 use crate::error::StoreError;
 use crate::memory::MemoryTable;
 use crate::space::Space;
@@ -95,13 +94,11 @@ impl Tree {
         &self,
         to: &mut Compaction,
         table: &MemoryTable,
-        due: &[Space],
-        now: Time,
     ) -> Result<(), StoreError> {
         guarded("compact", || {
             let mut tree = to.transaction.open_table(TREE).map_err(fail)?;
             let upto = to.copied_to.as_deref();
-            super::write_table(&mut tree, table, due, now, upto, || Ok(())).map(drop)?;
+            super::write_table(&mut tree, table, upto, || Ok(())).map(drop)?;
             drop(tree);
             to.check()
         })

@@ -12,14 +12,14 @@ use crate::disk::Folder;
 use crate::memory::MemoryTable;
 use crate::revision::Revision;
 use crate::store::Write;
+use crate::tree;
 use crate::tree::{Alarm, Tree};
-use crate::{Time, tree};
 
 fn settle(tree: &mut Tree, writes: Vec<Write>, revision: u64) {
     let table = MemoryTable::default();
     let revision = Revision::new(revision);
     table.apply(writes, revision, revision);
-    tree.settle(&table, revision, &[], Time::now()).unwrap();
+    tree.settle(&table, revision).unwrap();
 }
 
 fn entries(walker: &Walker) -> Vec<(Vec<u8>, Vec<u8>)> {
