@@ -15,8 +15,6 @@ pub(super) enum Bound {
     AtMostTimes(f64, Figure),
     /// The fixed limit, or the other figure where that is more.
     AtMostOrAs(f64, Figure),
-    /// Nothing measures it yet, so it does not hold.
-    NotYet(&'static str),
 }
 
 impl Bound {
@@ -34,14 +32,10 @@ impl Bound {
                 let theirs = figures.value(other).map_or("time".to_owned(), show);
                 format!("at most {}, or the {theirs} of {}", show(limit), name(other, ours))
             }
-            Bound::NotYet(what) => what.to_owned(),
         }
     }
 
     pub(super) fn judge(self, ours: Figure, figures: &Figures) -> Verdict {
-        if matches!(self, Bound::NotYet(_)) {
-            return Verdict::Fails("not yet measured".to_owned());
-        }
         let Some(value) = figures.value(ours) else {
             return Verdict::Fails("not measured".to_owned());
         };
@@ -58,7 +52,6 @@ impl Bound {
                 let limit = figures.value(other).map_or(limit, |other| limit.max(other));
                 verdict(value <= limit, has)
             }
-            Bound::NotYet(_) => Verdict::Fails(has),
         }
     }
 }
