@@ -130,12 +130,15 @@ impl Committer {
         let writes = self.ledger.take_writes();
         let result = match failed {
             Some(error) => Err(error),
-            None if writes.is_empty() => Ok(()),
-            None => self.store(writes, waiters.len(), within),
+            None if !writes.is_empty() => self.store(writes, waiters.len(), within),
+            // What a durable batch may have seen is durable before it.
+            None if !waiters.is_empty() && within.is_none() => self.sync(),
+            None => Ok(()),
         };
+        let stored = result.as_ref().map(|()| self.shared.store.visible());
         for (done, outcome) in waiters {
             // Nobody need wait for the outcome.
-            drop(done.send(told(outcome, &result)));
+            drop(done.send(told(outcome, stored)));
         }
         result
     }
@@ -254,9 +257,10 @@ fn tell_all(group: Vec<Pending>, error: &WriteError) {
 }
 
 /// What the waiter of an admitted batch is told once the group has gone to disk, or has not.
-fn told(outcome: Outcome, group: &Result<(), StoreError>) -> Result<Receipt, WriteError> {
-    match (outcome, group) {
-        (Ok(_), Err(error)) => Err(WriteError::Store(error.clone())),
-        (outcome, _) => outcome,
+fn told(outcome: Outcome, group: Result<Revision, &StoreError>) -> Outcome {
+    let receipt = outcome?;
+    match group {
+        Ok(revision) => Ok(Receipt { revision, ..receipt }),
+        Err(error) => Err(WriteError::Store(error.clone())),
     }
 }

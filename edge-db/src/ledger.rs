@@ -87,7 +87,7 @@ impl Ledger {
         for op in ops {
             self.stage(op, oldest)?;
         }
-        Ok(Receipt { appended })
+        Ok(Receipt { appended, ..Receipt::default() })
     }
 
     /// What the admitted batches write, in order; the ledger is ready for the next group.

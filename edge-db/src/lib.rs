@@ -61,6 +61,7 @@ pub use log::{
 pub use names::{NameKind, RawRow, RawRows};
 pub use queue::Commit;
 pub use repair::{RepairError, RepairPlan, plan_repair};
+pub use revision::Revision;
 pub use seq::{Seq, Time};
 pub use snapshot::Snapshot;
 pub use stats::{CompactSummary, Stats};
