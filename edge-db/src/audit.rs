@@ -118,6 +118,7 @@ impl<'a> Audit<'a> {
             Some(Space::LOG_STATE) => self.log_state(key, value),
             Some(Space::CURSORS) => self.cursor(key, value),
             Some(Space::SETTLED) if key.len() == 4 => {}
+            Some(Space::HISTORY) if key.len() == 4 && codec::decode::<u64>(value, 0).is_ok() => {}
             Some(Space::COUNTS) => self.count(key, value),
             Some(space) if space >= Space::FIRST => self.row(space, key, value),
             _ => self.drop_entry("no space", key, "nothing is stored under such keys"),

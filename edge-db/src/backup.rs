@@ -9,20 +9,24 @@
 //! Numbers are little-endian. The seed of a frame's checksum is the revision plus the frame's number,
 //! XOR its length shifted by 32 bits: nothing can be altered, left out or put elsewhere.
 
+mod increment;
+mod restore;
+
 use std::io::{self, Read, Write as _};
 use std::ops::Bound;
-use std::path::Path;
 
 use bytes::Bytes;
 use twox_hash::XxHash3_64;
 
 use crate::Db;
-use crate::error::{ReadError, StoreError};
+use crate::error::{ReadError, StoreError, WriteError};
 use crate::journal::record;
 use crate::new_folder::{FillError, NewFolder, NewFolderError};
 use crate::revision::Revision;
 use crate::space::Space;
 use crate::store::Write;
+pub(crate) use increment::{history, new_history};
+pub use restore::{Restore, restore};
 
 const MAGIC: &[u8; 8] = b"EDGEBKUP";
 const FORMAT: u32 = 1;
@@ -32,10 +36,13 @@ const FRAME_BYTES: usize = 256 * 1024;
 const MOST_FRAME_BYTES: usize = 80 * 1024 * 1024;
 
 /// What a backup holds, or what was restored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BackupSummary {
-    /// Keys of all kinds: rows, chunks of logs, cursors, names.
+    /// The last commit that is in it.
+    pub revision: Revision,
+    /// Keys of all kinds: rows, chunks of logs, cursors, names. Of an increment: what its commits
+    /// put and removed.
     pub keys: u64,
     /// Bytes of keys and values.
     pub bytes: u64,
@@ -48,6 +55,29 @@ pub enum BackupError {
     /// The database could not be read.
     #[error("could not read the database")]
     Read(#[from] ReadError),
+    /// What the database shows could not be made durable. There is no backup of what a power cut
+    /// may still take back.
+    #[error("could not make durable what is to be backed up")]
+    Sync(#[from] WriteError),
+    /// The journal has not all of the commits any more: take a full backup, and let the next
+    /// increments follow that. More often, or with more of
+    /// [`DbBuilder::keep_journal_bytes`](crate::DbBuilder::keep_journal_bytes), it does not come
+    /// to this.
+    #[error("the journal lacks commits behind {since}, it has those from {oldest} on")]
+    Gap {
+        /// Where the increment was to begin.
+        since: Revision,
+        /// The first commit that the journal has, with all that follow.
+        oldest: Revision,
+    },
+    /// The database has not come that far: it is not the one that this revision is of.
+    #[error("there is no commit {since}: the last one is {last}")]
+    Ahead {
+        /// Where the increment was to begin.
+        since: Revision,
+        /// The last commit of the database.
+        last: Revision,
+    },
     /// The backup could not be written. What was written is of no use.
     #[error("could not write the backup")]
     Write(#[from] io::Error),
@@ -70,6 +100,41 @@ pub enum RestoreError {
         /// Counted from 0.
         frame: u64,
     },
+    /// An increment does not follow on what is before it: one is missing.
+    #[error("the increment follows on commit {since}, but what is before it ends at {last}")]
+    Gap {
+        /// The commit that the increment follows on.
+        since: Revision,
+        /// The last commit before the increment.
+        last: Revision,
+    },
+    /// An increment is of another database, or of this one as it was before it was restored.
+    #[error("the increment is of another database")]
+    OtherDatabase,
+    /// What was asked for lies before the full backup. Take an earlier one.
+    #[error("the full backup holds commit {full}, only {up_to} was asked for")]
+    TooLate {
+        /// The last commit that was asked for.
+        up_to: Revision,
+        /// The commit of the full backup.
+        full: Revision,
+    },
+    /// What was asked for lies behind all that there is.
+    #[error("the backups end with commit {last}, {up_to} was asked for")]
+    TooShort {
+        /// The last commit that was asked for.
+        up_to: Revision,
+        /// The last commit that there is.
+        last: Revision,
+    },
+    /// An increment cannot be used. Those in front of it can: restore up to there.
+    #[error("could not restore increment {number}")]
+    Increment {
+        /// Counted from 0.
+        number: usize,
+        /// Why.
+        source: Box<RestoreError>,
+    },
     /// There is something in the folder. Restore into a new one.
     #[error("{place} is not empty: restore into a new folder")]
     NotEmpty {
@@ -91,7 +156,8 @@ pub enum RestoreError {
 
 impl Db {
     /// Writes everything as it is now, over all tables, logs and cursors, while writing goes on.
-    /// [`restore`](crate::restore) makes a database of it. Reads all of the database once; memory
+    /// [`restore`](crate::restore) makes a database of it, [`Restore`](crate::Restore) of it and of
+    /// what [`Db::backup_since`] writes from then on. Reads all of the database once; memory
     /// does not grow with it, though what is overwritten meanwhile is kept as for a
     /// [`Snapshot`](crate::Snapshot).
     ///
@@ -110,12 +176,16 @@ impl Db {
     /// See [`BackupError`].
     pub fn backup(&self, to: impl io::Write) -> Result<BackupSummary, BackupError> {
         let view = self.view()?;
+        // A commit that a power cut takes back gives its number to another one.
+        if self.revision() < view.revision() {
+            self.batch().commit()?;
+        }
         let revision = view.revision().get();
         let mut out = Frames { to: io::BufWriter::new(to), number: revision };
         out.to.write_all(MAGIC)?;
         out.to.write_all(&FORMAT.to_le_bytes())?;
         out.to.write_all(&revision.to_le_bytes())?;
-        let mut summary = BackupSummary { keys: 0, bytes: 0 };
+        let mut summary = BackupSummary { revision: view.revision(), ..BackupSummary::default() };
         let mut frame = Vec::with_capacity(FRAME_BYTES);
         let entries = view.range(Bound::Unbounded, Bound::Unbounded).map_err(ReadError::from)?;
         for entry in entries {
@@ -161,27 +231,6 @@ fn checksum(number: u64, payload: &[u8]) -> u64 {
     XxHash3_64::oneshot_with_seed(number ^ ((payload.len() as u64) << 32), payload)
 }
 
-/// Makes a database in a new folder of what [`Db::backup`] wrote. The folder can be opened once
-/// this has returned; if it fails, remove it.
-///
-/// # Errors
-/// See [`RestoreError`].
-pub fn restore(from: impl Read, dir: impl AsRef<Path>) -> Result<BackupSummary, RestoreError> {
-    let mut from = io::BufReader::new(from);
-    let folder = NewFolder::begin(dir.as_ref())?;
-    let revision = read_head(&mut from)?;
-    let mut folder = folder.at(revision);
-    for number in 0.. {
-        let payload = read_frame(&mut from, number, revision)?;
-        if payload.is_empty() {
-            break;
-        }
-        let writes = record::writes(&payload).ok_or(RestoreError::Damaged { frame: number })?;
-        folder.write(writes)?;
-    }
-    Ok(folder.complete()?)
-}
-
 impl From<FillError> for RestoreError {
     fn from(error: FillError) -> RestoreError {
         match error {
@@ -194,6 +243,24 @@ impl From<FillError> for RestoreError {
             FillError::Store(error) => RestoreError::Store(error),
         }
     }
+}
+
+/// Fills a new folder, if the backup is of `up_to` at the latest.
+fn fill(mut from: impl Read, folder: &mut NewFolder, up_to: Revision) -> Result<(), RestoreError> {
+    let revision = read_head(&mut from)?;
+    if up_to < revision {
+        return Err(RestoreError::TooLate { up_to, full: revision });
+    }
+    folder.go_to(revision);
+    for number in 0.. {
+        let payload = read_frame(&mut from, number, revision)?;
+        if payload.is_empty() {
+            break;
+        }
+        let writes = record::writes(&payload).ok_or(RestoreError::Damaged { frame: number })?;
+        folder.write(writes)?;
+    }
+    Ok(())
 }
 
 /// The revision that the backup is of.

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::backup;
 use crate::batch::{Batch, Op};
 use crate::builder::DbBuilder;
 use crate::catalog::{Catalog, FORMAT_KEY, Found, Kind, Named, system_error};
 use crate::claim::Claims;
 use crate::committer::Committer;
 use crate::error::{OpenError, ReadError, ShutdownError, WriteError};
-use crate::journal::Journal;
+use crate::journal::{End, Journal};
 use crate::ledger::Ledger;
 use crate::log::LogOptions;
 use crate::queue::Queue;
@@ -22,7 +23,7 @@ use crate::tree::Tree;
 use crate::upkeep::Extracts;
 use crate::view::View;
 use crate::watch::{Signal, Signals};
-use crate::{CompactSummary, Key, Keyspace, Log, Snapshot, Stats, Table, codec};
+use crate::{CompactSummary, Key, Keyspace, Log, Revision, Snapshot, Stats, Table, codec};
 
 /// The format of everything that this crate writes; 1 had no journal and was never released.
 pub(crate) const FORMAT: u32 = 3;
@@ -61,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) queue: Queue,
     pub(crate) signals: Signals,
     pub(crate) counters: Counters,
+    /// How far the journal is durable.
+    pub(crate) end: Arc<Mutex<End>>,
 }
 
 #[derive(Debug, Default)]
@@ -163,6 +166,12 @@ impl Db {
     /// When the file cannot be read.
     pub fn snapshot(&self) -> Result<Snapshot, ReadError> {
         Ok(Snapshot::new(self.view()?))
+    }
+
+    /// The last commit that is durable and that reads see. Cheap.
+    pub fn revision(&self) -> Revision {
+        let shared = &self.inner.shared;
+        shared.end.lock().revision.min(shared.store.visible())
     }
 
     /// Numbers of this database since it was opened. Cheap.
@@ -273,6 +282,7 @@ impl Db {
             queue: Queue::new(queue_bytes),
             signals: Signals::default(),
             counters: Counters::default(),
+            end: journal.end(),
         });
         let inner = Inner {
             shared: Arc::clone(&shared),
@@ -368,6 +378,7 @@ impl Db {
         let mut batch = self.batch();
         let value = codec::encode(&FORMAT, 0).expect("a number always encodes");
         batch.put_system(Space::CATALOG.key(FORMAT_KEY), value);
+        batch.put_system(Space::HISTORY.prefix().to_vec(), codec::number(backup::new_history()));
         batch.commit().map(drop)
     }
 }

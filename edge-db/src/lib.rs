@@ -42,7 +42,7 @@ mod watch;
 pub mod arrow;
 pub mod disk;
 
-pub use backup::{BackupError, BackupSummary, RestoreError, restore};
+pub use backup::{BackupError, BackupSummary, Restore, RestoreError, restore};
 pub use batch::{Batch, Receipt};
 pub use builder::DbBuilder;
 pub use claim::Claim;

@@ -4,13 +4,17 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::backup::BackupSummary;
+use bytes::Bytes;
+
+use crate::backup::{self, BackupSummary};
 use crate::disk::{Disk, DiskLock, Folder, LockError};
 use crate::error::StoreError;
 use crate::memory::MemoryTable;
 use crate::revision::Revision;
+use crate::space::Space;
 use crate::store::Write;
 use crate::tree::{Alarm, Tree};
+use crate::{Time, codec};
 
 /// There while the database is not complete.
 pub(crate) const INCOMPLETE: &str = "restoring";
@@ -30,7 +34,6 @@ pub(crate) struct NewFolder {
     place: String,
     tree: Tree,
     table: MemoryTable,
-    revision: Revision,
     summary: BackupSummary,
     _lock: DiskLock,
 }
@@ -67,35 +70,53 @@ impl NewFolder {
         disk.create(INCOMPLETE).and_then(|_| disk.sync_names()).map_err(failed)?;
         let disk: Arc<dyn Disk> = Arc::new(disk);
         let tree = Tree::open(Arc::clone(&disk), TABLE_BYTES, false, Alarm::new(|| {}))?;
-        let summary = BackupSummary { keys: 0, bytes: 0 };
-        let table = MemoryTable::default();
-        let revision = Revision::ZERO;
-        Ok(NewFolder { disk, place, tree, table, revision, summary, _lock: lock })
+        let (table, summary) = (MemoryTable::default(), BackupSummary::default());
+        Ok(NewFolder { disk, place, tree, table, summary, _lock: lock })
     }
 
-    /// The database goes on behind this revision.
-    pub(crate) fn at(self, revision: Revision) -> NewFolder {
-        NewFolder { revision, ..self }
+    /// What is written from here on is of this revision; the database goes on behind the last one.
+    pub(crate) fn go_to(&mut self, revision: Revision) {
+        self.summary.revision = revision;
     }
 
-    /// Writes these.
+    /// How far it is.
+    pub(crate) fn revision(&self) -> Revision {
+        self.summary.revision
+    }
+
+    /// Whose history it holds so far.
+    pub(crate) fn history(&mut self) -> Result<u64, StoreError> {
+        self.settle()?;
+        let stored = self.tree.view()?.get(&Space::HISTORY.prefix())?;
+        backup::history(stored).map_err(|error| StoreError::new("read", error))
+    }
+
+    /// Writes these, which settle together or not at all.
     pub(crate) fn write(&mut self, writes: Vec<Write>) -> Result<(), StoreError> {
         self.summary.keys += writes.len() as u64;
         self.summary.bytes += writes.iter().map(|write| write.bytes() as u64).sum::<u64>();
-        self.table.apply(writes, self.revision, self.revision);
+        self.apply(writes);
         if self.table.bytes() >= TABLE_BYTES {
             self.settle()?;
         }
         Ok(())
     }
 
-    fn settle(&mut self) -> Result<(), StoreError> {
-        let table = std::mem::take(&mut self.table);
-        self.tree.settle(&table, self.revision)
+    fn apply(&mut self, writes: Vec<Write>) {
+        self.table.apply(writes, self.revision(), self.revision());
     }
 
-    /// All is written: from here on the folder opens as a database.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        let table = std::mem::take(&mut self.table);
+        self.tree.settle(&table, self.revision())
+    }
+
+    /// All is written: from here on the folder opens as a database, with commits to come that are
+    /// others than those of the original.
     pub(crate) fn complete(mut self) -> Result<BackupSummary, FillError> {
+        let key = Bytes::copy_from_slice(&Space::HISTORY.prefix());
+        let history = codec::number(backup::new_history());
+        self.apply(vec![Write::Put(key, history.into())]);
         self.settle()?;
         // A crash before this leaves a folder that does not open.
         let removed = self.disk.remove(INCOMPLETE).and_then(|()| self.disk.sync_names());

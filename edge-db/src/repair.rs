@@ -112,7 +112,8 @@ impl RepairPlan {
         mut progress: impl FnMut(Progress),
     ) -> Result<BackupSummary, RepairError> {
         let Looked { report, edits, remains } = self.looked;
-        let mut folder = NewFolder::begin(into.as_ref())?.at(remains.revision);
+        let mut folder = NewFolder::begin(into.as_ref())?;
+        folder.go_to(remains.revision);
         let (mut entries, mut bytes) = (0, 0);
         let mut writes = Vec::new();
         remains.each(&mut progress, &mut |left| {

@@ -8,6 +8,7 @@
 //! | 2 cursors | log's space, cursor's name | position |
 //! | 3 settled | none; in the tree only | the last commit that the tree has |
 //! | 4 counts | table's space | how many rows it has |
+//! | 5 history | none | which database this is, for its backups |
 //! | 16.. | as the owner says; in a Log the position of a chunk's last record | raw bytes, a value, a chunk |
 
 use crate::Seq;
@@ -25,6 +26,8 @@ impl Space {
     /// Its prefix is the one key.
     pub(crate) const SETTLED: Space = Space(3);
     pub(crate) const COUNTS: Space = Space(4);
+    /// Its prefix is the one key.
+    pub(crate) const HISTORY: Space = Space(5);
     /// The first one that the catalog gives out.
     pub(crate) const FIRST: Space = Space(16);
 

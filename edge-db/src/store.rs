@@ -23,7 +23,7 @@ use crate::Time;
 use crate::disk::counted::Counted;
 use crate::disk::{Disk, DiskLock, LockError};
 use crate::error::{OpenError, ReadError, StoreError, WriteError};
-use crate::journal::{Journal, mark, replay};
+use crate::journal::{Commits, End, Journal, mark, replay};
 use crate::memory::{Found, MemoryTable};
 use crate::new_folder::INCOMPLETE;
 use crate::revision::Revision;
@@ -60,10 +60,19 @@ pub(crate) struct Limits {
     pub(crate) table_bytes: usize,
     /// For the journal in all.
     pub(crate) journal_bytes: u64,
+    /// For what of the journal has settled.
+    pub(crate) keep_journal_bytes: u64,
     /// A table with something in it is frozen after about this.
     pub(crate) table_age: Duration,
     /// For everything on disk.
     pub(crate) budget_bytes: u64,
+}
+
+impl Limits {
+    /// For the journal with what is kept of it.
+    pub(crate) fn most_journal_bytes(&self) -> u64 {
+        self.journal_bytes.saturating_add(self.keep_journal_bytes)
+    }
 }
 
 #[derive(Debug)]
@@ -177,7 +186,7 @@ impl Store {
             expired: AtomicU64::new(0),
             expiring: Mutex::default(),
         };
-        let journal = Journal::new(disk, &found, limits.journal_bytes);
+        let journal = Journal::new(disk, &found, limits);
         Ok((store, journal, tree))
     }
 
@@ -209,6 +218,13 @@ impl Store {
         *readers.entry(revision).or_default() += 1;
         drop(readers);
         Ok(View::new(Arc::clone(self), layers, revision))
+    }
+
+    /// What the journal has of the commits behind `since`.
+    pub(crate) fn commits(&self, since: Revision, upto: End) -> Result<Commits, ReadError> {
+        self.layers()?;
+        let commits = Commits::open(&*self.disk, since, upto);
+        Ok(commits.map_err(|error| StoreError::new("read", error))?)
     }
 
     /// Says that a view of this revision is gone.
@@ -271,10 +287,11 @@ impl Store {
         self.expired.load(Ordering::Relaxed)
     }
 
-    /// What it takes of the disk budget: the journal at its limit, what of the data file is in
+    /// What it takes of the disk budget: the journal at its limits, what of the data file is in
     /// use, and what is to settle yet.
     pub(crate) fn used_bytes(&self) -> u64 {
-        self.limits.journal_bytes + self.in_use.load(Ordering::Relaxed) + self.table_bytes()
+        let data = self.in_use.load(Ordering::Relaxed) + self.table_bytes();
+        self.limits.most_journal_bytes().saturating_add(data)
     }
 
     /// What no more may be put beside, once it is used up.

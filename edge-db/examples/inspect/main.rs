@@ -78,7 +78,8 @@ fn overview(db: &Db) -> Result<(), Box<dyn Error>> {
     let stats = db.stats();
     writeln!(
         out,
-        "data {} KB, journal {} KB, not settled {} KB",
+        "revision {}, data {} KB, journal {} KB, not settled {} KB",
+        db.revision(),
         stats.file_bytes / 1024,
         stats.journal_bytes / 1024,
         stats.memory_bytes / 1024

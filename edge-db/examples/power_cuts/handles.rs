@@ -52,6 +52,7 @@ pub(crate) fn options(rng: &mut Rng) -> DbBuilder {
     Db::builder()
         .memory_bytes(rng.pick(&[64 << 10, 64 << 10, 160 << 10]))
         .journal_bytes(rng.pick(&[64 << 10, 128 << 10, 512 << 10]))
+        .keep_journal_bytes(rng.pick(&[0, 0, 64 << 10, 1 << 20]))
         .check_on_open(rng.chance(25))
 }
 

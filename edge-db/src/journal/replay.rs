@@ -12,9 +12,11 @@ use std::io;
 use std::sync::Arc;
 
 use doubtful::Doubtful;
+pub(super) use found::first_revision;
 use found::{Found, find};
 use walk::Walk;
 
+use super::archive::End;
 use super::mark::Mark;
 use super::record::{self, ALIGN};
 use super::segment::{self, Segment, seed};
@@ -110,6 +112,12 @@ impl Replay {
         self.found.iter().map(|found| {
             Segment::found(found.name.clone(), Arc::clone(&found.file), found.header, found.last)
         })
+    }
+
+    /// Where the journal ends.
+    pub(super) fn end(&self) -> End {
+        let segment = self.found.iter().rfind(|found| found.first.is_some());
+        End { revision: self.last, segment: segment.map_or(0, |found| found.header.number) }
     }
 
     pub(super) fn next_number(&self) -> u64 {

@@ -122,7 +122,11 @@ fn read_header(disk: &dyn Disk, name: &str) -> Result<Headed, Damage> {
     Ok((file, header, first))
 }
 
-fn first_revision(file: &dyn DiskFile, header: Header) -> io::Result<Option<Revision>> {
+/// The revision of a segment's first record; `None` without one.
+pub(in crate::journal) fn first_revision(
+    file: &dyn DiskFile,
+    header: Header,
+) -> io::Result<Option<Revision>> {
     let len = file.len()?.min(header.len);
     let offset = segment::HEADER_BYTES;
     if len < offset + HEADER_BYTES as u64 {
