@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::backup::{self, BackupSummary};
+use crate::codec;
 use crate::disk::{Disk, DiskLock, Folder, LockError};
 use crate::error::StoreError;
 use crate::memory::MemoryTable;
@@ -14,7 +15,6 @@ use crate::revision::Revision;
 use crate::space::Space;
 use crate::store::Write;
 use crate::tree::{Alarm, Tree};
-use crate::{Time, codec};
 
 /// There while the database is not complete.
 pub(crate) const INCOMPLETE: &str = "restoring";
