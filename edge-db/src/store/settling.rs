@@ -225,10 +225,19 @@ struct Settler<'a> {
     tree: Tree,
     /// Set by an error, after which redb refuses to write until the file is opened again.
     is_broken: bool,
+    /// What that was.
+    cause: Option<StoreError>,
     /// What is being written anew, or why it cannot be.
     compaction: Option<Result<Compaction, StoreError>>,
     /// Spaces that are looked through for expired values.
     sweeps: VecDeque<Sweep>,
+}
+
+/// Pages that only an old view needs count as free, so nothing may be written.
+#[derive(Debug, thiserror::Error)]
+#[error("a snapshot from before the error is still open")]
+struct Outlived {
+    source: Option<StoreError>,
 }
 
 /// What the settling thread does next.
@@ -247,7 +256,8 @@ enum Job {
 pub(crate) fn settle_until_stopped(store: &Store, tree: Tree, poke: impl Fn()) {
     let settling = &store.settling;
     let sweeps = VecDeque::new();
-    let mut settler = Settler { store, tree, is_broken: false, compaction: None, sweeps };
+    let mut settler =
+        Settler { store, tree, is_broken: false, cause: None, compaction: None, sweeps };
     let mut state = settling.state.lock();
     while !state.stop {
         settler.is_broken |= std::mem::take(&mut state.is_unreadable);
@@ -320,6 +330,14 @@ impl Settler<'_> {
 
     /// Does a job, or a step of it; gives whether that was the last step.
     fn work(&mut self, job: Job) -> Result<bool, StoreError> {
+        let done = self.attempt(job);
+        if let Err(error) = &done {
+            self.cause.get_or_insert_with(|| error.clone());
+        }
+        done
+    }
+
+    fn attempt(&mut self, job: Job) -> Result<bool, StoreError> {
         match job {
             Job::Settle(revision) => self.settle(revision).map(|()| true),
             Job::Reopen => self.reopen().map(|()| true),
@@ -355,9 +373,9 @@ impl Settler<'_> {
             self.reopen()?;
         }
         if self.tree.is_outlived() {
-            let open = "a snapshot from before the error is still open";
-            return Err(StoreError::new("settle", open));
+            return Err(StoreError::new("settle", Outlived { source: self.cause.clone() }));
         }
+        self.cause = None;
         Ok(())
     }
 
