@@ -13,6 +13,9 @@ pub struct Stats {
     /// Bytes written to the device, settling included, in whole pages of 4 KiB.
     /// `device_bytes / written_bytes` is the write amplification.
     pub device_bytes: u64,
+    /// Bytes read from the files, in whole pages of 4 KiB, opening included: what the cache of pages
+    /// did not have. A reader that leaves this as it is was served from memory.
+    pub read_bytes: u64,
     /// Bytes that went into the journal and have not settled, but for what settles just now: a new
     /// memory table is begun at half of the journal's limit.
     pub unsettled_journal_bytes: u64,

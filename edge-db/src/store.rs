@@ -20,7 +20,7 @@ use settling::Settling;
 pub(crate) use settling::settle_until_stopped;
 
 use crate::Time;
-use crate::disk::counted::Counted;
+use crate::disk::counted::{Counted, Traffic};
 use crate::disk::{Disk, DiskLock, LockError};
 use crate::error::{OpenError, ReadError, StoreError, WriteError};
 use crate::journal::{Commits, End, Journal, mark, replay};
@@ -80,8 +80,8 @@ pub(crate) struct Store {
     disk: Arc<dyn Disk>,
     /// `None` once closed.
     lock: Mutex<Option<DiskLock>>,
-    /// Written since it was opened, in whole pages.
-    device_bytes: Arc<AtomicU64>,
+    /// Since it was opened.
+    traffic: Arc<Traffic>,
     limits: Limits,
     /// `None` once closed. Readers take it without waiting for each other or for who replaces it.
     layers: ArcSwapOption<Layers>,
@@ -140,9 +140,8 @@ impl Store {
         limits: Limits,
         check: bool,
     ) -> Result<(Store, Journal, Tree), OpenError> {
-        let device_bytes = Arc::default();
-        let disk: Arc<dyn Disk> =
-            Arc::new(Counted::new(disk, Arc::clone(&device_bytes), mark::FILE));
+        let traffic = Arc::<Traffic>::default();
+        let disk: Arc<dyn Disk> = Arc::new(Counted::new(disk, Arc::clone(&traffic), mark::FILE));
         let place = disk.place();
         let lock = match disk.lock() {
             Ok(lock) => lock,
@@ -172,7 +171,7 @@ impl Store {
         let store = Store {
             disk: Arc::clone(&disk),
             lock: Mutex::new(Some(lock)),
-            device_bytes,
+            traffic,
             limits,
             layers: ArcSwapOption::from_pointee(Layers {
                 active: Arc::new(table),
@@ -277,9 +276,9 @@ impl Store {
         readers.keys().next().map_or(visible, |oldest| visible.min(*oldest))
     }
 
-    /// Bytes written to the device since it was opened, in whole pages.
-    pub(crate) fn device_bytes(&self) -> u64 {
-        self.device_bytes.load(Ordering::Relaxed)
+    /// What went to and from the device since it was opened.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
     }
 
     /// Values that were dropped because they had expired.

@@ -345,6 +345,9 @@ fn guarded<T>(
         .unwrap_or_else(|_panic| Err(StoreError::new(doing, "pages of the data file are damaged")))
 }
 
+/// Takes a key and its value where they lie; may have enough.
+pub(crate) type Show<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 /// The tree at one moment.
 pub(crate) struct TreeView {
     table: ReadOnlyTable<&'static [u8], &'static [u8]>,
@@ -375,7 +378,7 @@ impl TreeView {
         &self,
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
-        show: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        show: &mut Show<'_>,
     ) -> Result<(), StoreError> {
         for entry in self.table.range::<&[u8]>((from, to)).map_err(|error| self.error(error))? {
             let (key, value) = entry.map_err(|error| self.error(error))?;

@@ -37,16 +37,14 @@ impl Tree {
         let view = self.view()?;
         let settled = view.settled()?.revision;
         let (from, to) = (Bound::Included(sweep.next.as_slice()), Bound::Excluded(&sweep.end[..]));
-        let mut count = 0;
         let mut has_expired = false;
         let mut end = None;
-        for entry in view.range(from, to)? {
+        for (count, entry) in view.range(from, to)?.enumerate() {
             let entry = entry?;
             if count == STEP_VALUES {
                 end = Some(entry.key().to_vec());
                 break;
             }
-            count += 1;
             has_expired |= codec::is_expired(entry.value(), now);
         }
         drop(view);

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::{Side, View, is_empty};
 use crate::error::StoreError;
 use crate::revision::Revision;
+use crate::tree::Show;
 
 /// So many entries of an erased range are walked through before the tree is searched for its end.
 const WALKED: usize = 8;
@@ -46,7 +47,7 @@ impl Sides {
     /// erased in front of that.
     fn visit_tree(
         &mut self,
-        walk: impl FnOnce(&mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<(), StoreError>,
+        walk: impl FnOnce(&mut Show<'_>) -> Result<(), StoreError>,
         visit: &mut impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<Option<Bytes>, StoreError> {
         let mut erased = 0;
@@ -81,10 +82,10 @@ impl Sides {
             flow
         })?;
         if behind.is_none() && !is_over {
-            // What was shown ends here whether this breaks or not.
-            let _ = self.visit_up_to(None, visit);
+            // It ends here whether this breaks or not.
+            is_over = self.visit_up_to(None, visit).is_break();
         }
-        Ok(behind)
+        Ok(behind.filter(|_| !is_over))
     }
 
     /// Shows what the tables have up to and with a key, or all that is left; whether they say
