@@ -13,25 +13,25 @@
 //! Numbers are little-endian. The seed of a frame's checksum is the revision plus the frame's number,
 //! XOR its length shifted by 32 bits: nothing can be altered, left out or put elsewhere.
 
+mod increment;
+mod restore;
+
 use std::io::{self, Read, Write as _};
 use std::ops::Bound;
-use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use twox_hash::XxHash3_64;
 
-use crate::disk::{Disk, Folder, LockError};
+use crate::Db;
 use crate::encryption::{Cipher, Encryption, EncryptionKey, Place, UnlockError, WRAPPED_BYTES};
-use crate::error::{ReadError, StoreError};
+use crate::error::{ReadError, StoreError, WriteError};
 use crate::journal::record;
-use crate::memory::MemoryTable;
+use crate::new_folder::{FillError, NewFolder, NewFolderError};
 use crate::revision::Revision;
 use crate::space::Space;
 use crate::store::Write;
-use crate::tree::Alarm;
-use crate::tree::Tree;
-use crate::{Db, Time};
+pub(crate) use increment::{history, new_history};
+pub use restore::{Restore, restore};
 
 const MAGIC: &[u8; 8] = b"EDGEBKUP";
 const ENCRYPTED_MAGIC: &[u8; 8] = b"EDGEBKUX";
@@ -40,16 +40,15 @@ const FORMAT: u32 = 1;
 const FRAME_BYTES: usize = 256 * 1024;
 /// No frame is longer: a batch, and so a value, has at most 64 MiB.
 const MOST_FRAME_BYTES: usize = 80 * 1024 * 1024;
-/// Settled at once while restoring.
-const TABLE_BYTES: usize = 8 * 1024 * 1024;
-/// There while a restore is not complete.
-pub(crate) const RESTORING: &str = "restoring";
 
 /// What a backup holds, or what was restored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BackupSummary {
-    /// Keys of all kinds: rows, chunks of logs, cursors, names.
+    /// The last commit that is in it.
+    pub revision: Revision,
+    /// Keys of all kinds: rows, chunks of logs, cursors, names. Of an increment: what its commits
+    /// put and removed.
     pub keys: u64,
     /// Bytes of keys and values.
     pub bytes: u64,
@@ -62,6 +61,29 @@ pub enum BackupError {
     /// The database could not be read.
     #[error("could not read the database")]
     Read(#[from] ReadError),
+    /// What the database shows could not be made durable. There is no backup of what a power cut
+    /// may still take back.
+    #[error("could not make durable what is to be backed up")]
+    Sync(#[from] WriteError),
+    /// The journal has not all of the commits any more: take a full backup, and let the next
+    /// increments follow that. More often, or with more of
+    /// [`DbBuilder::keep_journal_bytes`](crate::DbBuilder::keep_journal_bytes), it does not come
+    /// to this.
+    #[error("the journal lacks commits behind {since}, it has those from {oldest} on")]
+    Gap {
+        /// Where the increment was to begin.
+        since: Revision,
+        /// The first commit that the journal has, with all that follow.
+        oldest: Revision,
+    },
+    /// The database has not come that far: it is not the one that this revision is of.
+    #[error("there is no commit {since}: the last one is {last}")]
+    Ahead {
+        /// Where the increment was to begin.
+        since: Revision,
+        /// The last commit of the database.
+        last: Revision,
+    },
     /// The backup could not be written. What was written is of no use.
     #[error("could not write the backup")]
     Write(#[from] io::Error),
@@ -84,8 +106,43 @@ pub enum RestoreError {
         /// Counted from 0.
         frame: u64,
     },
-    /// The backup is encrypted. Restore it by `restore_encrypted`, with the key that its database
-    /// had at the time.
+    /// An increment does not follow on what is before it: one is missing.
+    #[error("the increment follows on commit {since}, but what is before it ends at {last}")]
+    Gap {
+        /// The commit that the increment follows on.
+        since: Revision,
+        /// The last commit before the increment.
+        last: Revision,
+    },
+    /// An increment is of another database, or of this one as it was before it was restored.
+    #[error("the increment is of another database")]
+    OtherDatabase,
+    /// What was asked for lies before the full backup. Take an earlier one.
+    #[error("the full backup holds commit {full}, only {up_to} was asked for")]
+    TooLate {
+        /// The last commit that was asked for.
+        up_to: Revision,
+        /// The commit of the full backup.
+        full: Revision,
+    },
+    /// What was asked for lies behind all that there is.
+    #[error("the backups end with commit {last}, {up_to} was asked for")]
+    TooShort {
+        /// The last commit that was asked for.
+        up_to: Revision,
+        /// The last commit that there is.
+        last: Revision,
+    },
+    /// An increment cannot be used. Those in front of it can: restore up to there.
+    #[error("could not restore increment {number}")]
+    Increment {
+        /// Counted from 0.
+        number: usize,
+        /// Why.
+        source: Box<RestoreError>,
+    },
+    /// The backup is encrypted. Restore it with the key that its database had at the time,
+    /// by `Restore::key`.
     #[error("the backup is encrypted: restore it with its key")]
     KeyNeeded,
     /// The database of the backup had another key than this one.
@@ -120,7 +177,8 @@ pub enum RestoreError {
 
 impl Db {
     /// Writes everything as it is now, over all tables, logs and cursors, while writing goes on.
-    /// [`restore`](crate::restore) makes a database of it. Reads all of the database once; memory
+    /// [`restore`](crate::restore) makes a database of it, [`Restore`](crate::Restore) of it and of
+    /// what [`Db::backup_since`] writes from then on. Reads all of the database once; memory
     /// does not grow with it, though what is overwritten meanwhile is kept as for a
     /// [`Snapshot`](crate::Snapshot). The backup of an encrypted database is encrypted, too, and
     /// opens with the same key, whatever becomes of that database's key later.
@@ -140,17 +198,21 @@ impl Db {
     /// See [`BackupError`].
     pub fn backup(&self, to: impl io::Write) -> Result<BackupSummary, BackupError> {
         let view = self.view()?;
+        // A commit that a power cut takes back gives its number to another one.
+        if self.revision() < view.revision() {
+            self.batch().commit()?;
+        }
         let revision = view.revision().get();
         let encryption = self.shared().store.encryption();
         let cipher = encryption.map(Encryption::cipher);
-        let mut out = Frames { to: io::BufWriter::new(to), cipher, revision, number: 0 };
+        let mut out = Frames::new(to, cipher, revision, FULL);
         out.to.write_all(if encryption.is_some() { ENCRYPTED_MAGIC } else { MAGIC })?;
         out.to.write_all(&FORMAT.to_le_bytes())?;
         out.to.write_all(&revision.to_le_bytes())?;
         if let Some(encryption) = encryption {
             out.to.write_all(&encryption.wrapped())?;
         }
-        let mut summary = BackupSummary { keys: 0, bytes: 0 };
+        let mut summary = BackupSummary { revision: view.revision(), ..BackupSummary::default() };
         let mut frame = Vec::with_capacity(FRAME_BYTES);
         let entries = view.range(Bound::Unbounded, Bound::Unbounded).map_err(ReadError::from)?;
         for entry in entries {
@@ -174,20 +236,30 @@ impl Db {
     }
 }
 
+/// What frames are of: none can stand in for one of the other kind.
+const FULL: u64 = 0;
+const INCREMENT: u64 = 1 << 63;
+
 struct Frames<W: io::Write> {
     to: io::BufWriter<W>,
     cipher: Option<Cipher>,
     revision: u64,
     /// Of the next frame.
     number: u64,
+    kind: u64,
 }
 
 impl<W: io::Write> Frames<W> {
+    fn new(to: W, cipher: Option<Cipher>, revision: u64, kind: u64) -> Frames<W> {
+        Frames { to: io::BufWriter::new(to), cipher, revision, number: 0, kind }
+    }
+
     /// Writes a frame, and leaves its payload empty.
     fn write(&mut self, payload: &mut Vec<u8>) -> io::Result<()> {
-        let Frames { revision, number, .. } = *self;
+        let Frames { revision, number, kind, .. } = *self;
         if let Some(cipher) = &self.cipher {
-            cipher.encrypt_behind(0, Place::Frame { revision, number }, payload)?;
+            let place = Place::Frame { revision, number: number | kind };
+            cipher.encrypt_behind(0, place, payload)?;
         }
         let length = u32::try_from(payload.len()).map_err(io::Error::other)?;
         self.to.write_all(&length.to_le_bytes())?;
@@ -199,6 +271,17 @@ impl<W: io::Write> Frames<W> {
     }
 }
 
+/// Frames that are read.
+#[derive(Debug)]
+struct ReadFrames<R> {
+    from: R,
+    cipher: Option<Cipher>,
+    revision: u64,
+    /// Of the next frame.
+    number: u64,
+    kind: u64,
+}
+
 fn checksum(revision: u64, number: u64, payload: &[u8]) -> u64 {
     // The revision is in it, so that this is checked, too; and the length, so that an end that was
     // made up is none.
@@ -206,59 +289,28 @@ fn checksum(revision: u64, number: u64, payload: &[u8]) -> u64 {
     XxHash3_64::oneshot_with_seed(seed, payload)
 }
 
-/// Makes a database in a new folder of what [`Db::backup`] wrote. The folder can be opened once
-/// this has returned; if it fails, remove it.
-///
-/// # Errors
-/// See [`RestoreError`].
-pub fn restore(from: impl Read, dir: impl AsRef<Path>) -> Result<BackupSummary, RestoreError> {
-    restore_into(dir.as_ref(), from, None)
-}
-
-/// Makes a database in a new folder of what [`Db::backup`] wrote of an encrypted one, as [`restore`]
-/// does. It is encrypted in the same way, and opens with the same key: the one that the database had
-/// when the backup was made.
-///
-/// # Errors
-/// See [`RestoreError`].
-#[cfg(feature = "encryption")]
-pub fn restore_encrypted(
-    from: impl Read,
-    dir: impl AsRef<Path>,
-    key: &EncryptionKey,
-) -> Result<BackupSummary, RestoreError> {
-    restore_into(dir.as_ref(), from, Some(key))
-}
-
-fn restore_into(
-    dir: &Path,
-    from: impl Read,
-    key: Option<&EncryptionKey>,
-) -> Result<BackupSummary, RestoreError> {
-    let place = dir.display().to_string();
-    let failed = |source| RestoreError::Folder { place: place.clone(), source };
-    let disk = Folder::new(dir).map_err(failed)?;
-    let _lock = disk.lock().map_err(|error| match error {
-        LockError::Held { .. } => RestoreError::NotEmpty { place: place.clone() },
-        LockError::Io(source) => failed(source),
-    })?;
-    // The lock itself is there.
-    if disk.names().map_err(failed)?.len() > 1 {
-        return Err(RestoreError::NotEmpty { place });
+impl From<FillError> for RestoreError {
+    fn from(error: FillError) -> RestoreError {
+        match error {
+            FillError::Folder(NewFolderError::NotEmpty { place }) => {
+                RestoreError::NotEmpty { place }
+            }
+            FillError::Folder(NewFolderError::Folder { place, source }) => {
+                RestoreError::Folder { place, source }
+            }
+            FillError::Store(error) => RestoreError::Store(error),
+        }
     }
-    disk.create(RESTORING).and_then(|_| disk.sync_names()).map_err(failed)?;
-    let disk: Arc<dyn Disk> = Arc::new(disk);
-    let summary = fill(io::BufReader::new(from), &disk, key)?;
-    // A crash before this leaves a folder that does not open.
-    disk.remove(RESTORING).and_then(|()| disk.sync_names()).map_err(failed)?;
-    Ok(summary)
 }
 
-fn fill(
-    mut from: impl Read,
-    disk: &Arc<dyn Disk>,
-    key: Option<&EncryptionKey>,
-) -> Result<BackupSummary, RestoreError> {
+/// The head of a full backup.
+struct Head {
+    revision: Revision,
+    /// What decrypts what follows, if that is encrypted.
+    encryption: Option<Encryption>,
+}
+
+fn read_head(from: &mut impl Read, key: Option<&EncryptionKey>) -> Result<Head, RestoreError> {
     let mut head = [0; 20];
     from.read_exact(&mut head).map_err(|_| RestoreError::Format)?;
     let format = u32::from_le_bytes(head[8..12].try_into().expect("4 bytes"));
@@ -266,35 +318,25 @@ fn fill(
     if !is_encrypted && &head[..8] != MAGIC || format != FORMAT {
         return Err(RestoreError::Format);
     }
-    let encryption = unlock(&mut from, is_encrypted, key)?;
-    if let Some(encryption) = &encryption {
-        encryption.store(&**disk).map_err(|error| StoreError::new("write", error))?;
-    }
-    let cipher = encryption.as_ref().map(Encryption::cipher);
+    let encryption = unlock(from, is_encrypted, key)?;
     let revision = u64::from_le_bytes(head[12..].try_into().expect("8 bytes"));
-    let revision = Revision::new(revision);
-    let mut tree =
-        Tree::open(Arc::clone(disk), cipher.clone(), TABLE_BYTES, false, Alarm::new(|| {}))?;
-    let settle =
-        |tree: &mut Tree, table: &MemoryTable| tree.settle(table, revision, &[], Time::now());
-    let mut table = MemoryTable::default();
-    let mut summary = BackupSummary { keys: 0, bytes: 0 };
-    for number in 0.. {
-        let payload = read_frame(&mut from, cipher.as_ref(), number, revision)?;
+    Ok(Head { revision: Revision::new(revision), encryption })
+}
+
+/// Fills a new folder.
+fn fill(from: impl Read, head: &Head, folder: &mut NewFolder) -> Result<(), RestoreError> {
+    folder.go_to(head.revision);
+    let cipher = head.encryption.as_ref().map(Encryption::cipher);
+    let revision = head.revision.get();
+    let mut frames = ReadFrames { from, cipher, revision, number: 0, kind: FULL };
+    loop {
+        let damaged = RestoreError::Damaged { frame: frames.number };
+        let payload = frames.next()?;
         if payload.is_empty() {
-            settle(&mut tree, &table)?;
-            return Ok(summary);
+            return Ok(());
         }
-        let writes = record::writes(&payload).ok_or(RestoreError::Damaged { frame: number })?;
-        summary.keys += writes.len() as u64;
-        summary.bytes += writes.iter().map(|write| write.bytes() as u64).sum::<u64>();
-        table.apply(writes, revision, revision);
-        if table.bytes() >= TABLE_BYTES {
-            settle(&mut tree, &table)?;
-            table = MemoryTable::default();
-        }
+        folder.write(record::writes(&payload).ok_or(damaged)?)?;
     }
-    unreachable!("a stream ends before its frames cannot be counted")
 }
 
 /// What decrypts the frames behind, if they are encrypted.
@@ -320,32 +362,33 @@ fn unlock(
     }
 }
 
-fn read_frame(
-    from: &mut impl Read,
-    cipher: Option<&Cipher>,
-    number: u64,
-    revision: Revision,
-) -> Result<Bytes, RestoreError> {
-    let damaged = |error: io::Error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => RestoreError::Damaged { frame: number },
-        _ => RestoreError::Read(error),
-    };
-    let mut head = [0; 12];
-    from.read_exact(&mut head).map_err(damaged)?;
-    let length = u32::from_le_bytes(head[..4].try_into().expect("4 bytes")) as usize;
-    let expected = u64::from_le_bytes(head[4..].try_into().expect("8 bytes"));
-    if length > MOST_FRAME_BYTES {
-        return Err(RestoreError::Damaged { frame: number });
+impl<R: Read> ReadFrames<R> {
+    /// The payload of the next frame.
+    fn next(&mut self) -> Result<Bytes, RestoreError> {
+        let ReadFrames { revision, number, kind, .. } = *self;
+        let damaged = |error: io::Error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => RestoreError::Damaged { frame: number },
+            _ => RestoreError::Read(error),
+        };
+        let mut head = [0; 12];
+        self.from.read_exact(&mut head).map_err(damaged)?;
+        let length = u32::from_le_bytes(head[..4].try_into().expect("4 bytes")) as usize;
+        let expected = u64::from_le_bytes(head[4..].try_into().expect("8 bytes"));
+        if length > MOST_FRAME_BYTES {
+            return Err(RestoreError::Damaged { frame: number });
+        }
+        let mut payload = Vec::new();
+        self.from.by_ref().take(length as u64).read_to_end(&mut payload).map_err(damaged)?;
+        if payload.len() != length || checksum(revision, number, &payload) != expected {
+            return Err(RestoreError::Damaged { frame: number });
+        }
+        self.number += 1;
+        let payload = match &self.cipher {
+            Some(cipher) => {
+                cipher.decrypt_all(Place::Frame { revision, number: number | kind }, payload)
+            }
+            None => Some(payload),
+        };
+        payload.map(Bytes::from).ok_or(RestoreError::Damaged { frame: number })
     }
-    let mut payload = Vec::new();
-    from.take(length as u64).read_to_end(&mut payload).map_err(damaged)?;
-    let revision = revision.get();
-    if payload.len() != length || checksum(revision, number, &payload) != expected {
-        return Err(RestoreError::Damaged { frame: number });
-    }
-    let payload = match cipher {
-        Some(cipher) => cipher.decrypt_all(Place::Frame { revision, number }, payload),
-        None => Some(payload),
-    };
-    payload.map(Bytes::from).ok_or(RestoreError::Damaged { frame: number })
 }

@@ -14,7 +14,7 @@ use crate::log::LogOptions;
 use crate::queue::Commit;
 use crate::space::Space;
 use crate::upkeep::Hang;
-use crate::{Cursor, Db, Entry, Key, Keyspace, Log, Seq, Table, Time, codec};
+use crate::{Cursor, Db, Entry, Key, Keyspace, Log, Revision, Seq, Table, Time, codec};
 
 /// The longest key, in bytes.
 const MAX_KEY_BYTES: usize = 64 * 1024;
@@ -434,9 +434,16 @@ impl Batch {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Receipt {
     pub(crate) appended: Vec<(Space, Range<Seq>)>,
+    pub(crate) revision: Revision,
 }
 
 impl Receipt {
+    /// The commit that has the batch, with others that came at the same time; if it changed
+    /// nothing, one before which nothing changed.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
     /// The positions that the batch's entries got in this log; `None` if it appended none there.
     pub fn seqs(&self, log: &Log) -> Option<Range<Seq>> {
         let space = log.space();

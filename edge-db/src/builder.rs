@@ -23,9 +23,11 @@ pub struct DbBuilder {
     memory_bytes: usize,
     table_bytes: Option<usize>,
     journal_bytes: u64,
+    keep_journal_bytes: u64,
     queue_bytes: usize,
     checkpoint_age: Duration,
     check_on_open: bool,
+    disk_budget: u64,
     encryption_key: Option<EncryptionKey>,
 }
 
@@ -35,9 +37,11 @@ impl Default for DbBuilder {
             memory_bytes: 16 << 20,
             table_bytes: None,
             journal_bytes: 32 << 20,
+            keep_journal_bytes: 0,
             queue_bytes: 16 << 20,
             checkpoint_age: Duration::from_secs(15 * 60),
             check_on_open: false,
+            disk_budget: u64::MAX,
             encryption_key: None,
         }
     }
@@ -61,9 +65,35 @@ impl DbBuilder {
     }
 
     /// How long the journal may grow; 32 MiB without this call, 64 KiB at least. Opening reads
-    /// all of it. One batch may overshoot it by its own size.
+    /// all of it but what [`DbBuilder::keep_journal_bytes`] keeps. One batch may overshoot it by its own size.
     pub fn journal_bytes(mut self, bytes: u64) -> DbBuilder {
         self.journal_bytes = bytes.max(LEAST_JOURNAL_BYTES);
+        self
+    }
+
+    /// How much of the disk the folder may take; no limit without this call.
+    ///
+    /// Once it is used up, batches that put something are refused with
+    /// [`WriteError::Full`](crate::WriteError::Full); those that only remove, trim or move cursors
+    /// are taken, and so are appends to logs that drop their oldest records, which then drop as
+    /// much as is appended. Room is known a few milliseconds after what was removed is asked for.
+    ///
+    /// Counted are the journal at its limits, the blocks of the data file that are in use (holes in
+    /// it are taken by what comes, [`Db::compact`] gives them back), and what is still to settle.
+    /// What is in use is an estimate, for redb does not say; and removing rows all over a large
+    /// table rewrites pages before it frees them. So leave a fifth of the disk free. [`Db::backup`] and compacting need space
+    /// of their own.
+    pub fn disk_budget(mut self, bytes: u64) -> DbBuilder {
+        self.disk_budget = bytes;
+        self
+    }
+
+    /// How much of the journal stays on disk once it has settled, beside
+    /// [`DbBuilder::journal_bytes`], for [`Db::backup_since`]; nothing without this call. The oldest
+    /// goes first. Opening reads nothing of it but the first record of each file; files have up to
+    /// 4 MiB, and each is open as long as the database is.
+    pub fn keep_journal_bytes(mut self, bytes: u64) -> DbBuilder {
+        self.keep_journal_bytes = bytes;
         self
     }
 
@@ -125,9 +155,15 @@ impl DbBuilder {
             cache_bytes: self.memory_bytes - 2 * table_bytes,
             table_bytes,
             journal_bytes: self.journal_bytes,
+            keep_journal_bytes: self.keep_journal_bytes,
             table_age: self.checkpoint_age,
+            budget_bytes: self.disk_budget,
         };
         let place = disk.place();
+        let least_bytes = limits.most_journal_bytes().saturating_add(4 * limits.table_bytes as u64);
+        if limits.budget_bytes < least_bytes {
+            return Err(OpenError::Budget { budget_bytes: limits.budget_bytes, least_bytes });
+        }
         let (store, journal, tree) =
             Store::open(disk, limits, self.check_on_open, self.encryption_key.as_ref())?;
         Db::start(Opened { store, journal, tree, place, queue_bytes: self.queue_bytes })

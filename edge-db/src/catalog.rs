@@ -13,7 +13,7 @@ use crate::space::{Space, end_of_prefix, without_space};
 use crate::upkeep::{Hang, IndexUpkeep, Upkeeps};
 use crate::view::{self, View};
 
-const MAX_NAME_BYTES: usize = 255;
+pub(crate) const MAX_NAME_BYTES: usize = 255;
 
 /// Under this key of the catalog's space the format is stored; no name is empty.
 pub(crate) const FORMAT_KEY: &[u8] = &[];

@@ -120,20 +120,25 @@ impl Committer {
                 None => self.admit(pending.ops, &mut staged),
                 Some(error) => Err(WriteError::Store(StoreError::clone(error))),
             };
-            if let Err(WriteError::Store(error)) = &outcome {
-                failed = Some(error.clone());
+            match &outcome {
+                Err(WriteError::Store(error)) => failed = Some(error.clone()),
+                Err(WriteError::Full { .. }) => self.shared.store.want_space(),
+                _ => {}
             }
             waiters.push((pending.done, outcome));
         }
         let writes = self.ledger.take_writes();
         let result = match failed {
             Some(error) => Err(error),
-            None if writes.is_empty() => Ok(()),
-            None => self.store(writes, waiters.len(), within),
+            None if !writes.is_empty() => self.store(writes, waiters.len(), within),
+            // What a durable batch may have seen is durable before it.
+            None if !waiters.is_empty() && within.is_none() => self.sync(),
+            None => Ok(()),
         };
+        let stored = result.as_ref().map(|()| self.shared.store.visible());
         for (done, outcome) in waiters {
             // Nobody need wait for the outcome.
-            drop(done.send(told(outcome, &result)));
+            drop(done.send(told(outcome, stored)));
         }
         result
     }
@@ -141,7 +146,8 @@ impl Committer {
     /// Begins a group, with what grew old.
     fn begin(&mut self) -> Result<(), StoreError> {
         let store = &self.shared.store;
-        self.ledger.begin(Time::now(), &mut |log, from| oldest_chunks(store, log, from))
+        self.ledger
+            .begin(Time::now(), store.fullness(), &mut |log, from| oldest_chunks(store, log, from))
     }
 
     /// Stages one batch behind those of its group.
@@ -251,9 +257,10 @@ fn tell_all(group: Vec<Pending>, error: &WriteError) {
 }
 
 /// What the waiter of an admitted batch is told once the group has gone to disk, or has not.
-fn told(outcome: Outcome, group: &Result<(), StoreError>) -> Result<Receipt, WriteError> {
-    match (outcome, group) {
-        (Ok(_), Err(error)) => Err(WriteError::Store(error.clone())),
-        (outcome, _) => outcome,
+fn told(outcome: Outcome, group: Result<Revision, &StoreError>) -> Outcome {
+    let receipt = outcome?;
+    match group {
+        Ok(revision) => Ok(Receipt { revision, ..receipt }),
+        Err(error) => Err(WriteError::Store(error.clone())),
     }
 }

@@ -6,25 +6,27 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::backup;
 use crate::batch::{Batch, Op};
 use crate::builder::DbBuilder;
 use crate::catalog::{Catalog, FORMAT_KEY, Found, Kind, Named, system_error};
 use crate::claim::Claims;
 use crate::committer::Committer;
 use crate::error::{OpenError, ReadError, ShutdownError, WriteError};
-use crate::journal::Journal;
+use crate::journal::{End, Journal};
 use crate::ledger::Ledger;
 use crate::log::LogOptions;
 use crate::queue::Queue;
 use crate::space::Space;
 use crate::store::{Store, settle_until_stopped};
 use crate::tree::Tree;
+use crate::upkeep::Extracts;
 use crate::view::View;
 use crate::watch::{Signal, Signals};
-use crate::{CompactSummary, Key, Keyspace, Log, Snapshot, Stats, Table, codec};
+use crate::{CompactSummary, Key, Keyspace, Log, Revision, Snapshot, Stats, Table, codec};
 
 /// The format of everything that this crate writes; 1 had no journal and was never released.
-const FORMAT: u32 = 3;
+pub(crate) const FORMAT: u32 = 3;
 
 /// An embedded database in one folder: a cheap handle, shared by clones.
 ///
@@ -43,6 +45,7 @@ struct Inner {
     shared: Arc<Shared>,
     catalog: Mutex<Catalog>,
     claims: Claims,
+    extracts: Extracts,
 }
 
 impl Drop for Inner {
@@ -59,6 +62,8 @@ pub(crate) struct Shared {
     pub(crate) queue: Queue,
     pub(crate) signals: Signals,
     pub(crate) counters: Counters,
+    /// How far the journal is durable.
+    pub(crate) end: Arc<Mutex<End>>,
 }
 
 #[derive(Debug, Default)]
@@ -163,6 +168,12 @@ impl Db {
         Ok(Snapshot::new(self.view()?))
     }
 
+    /// The last commit that is durable and that reads see. Cheap.
+    pub fn revision(&self) -> Revision {
+        let shared = &self.inner.shared;
+        shared.end.lock().revision.min(shared.store.visible())
+    }
+
     /// Numbers of this database since it was opened. Cheap.
     pub fn stats(&self) -> Stats {
         let shared = &self.inner.shared;
@@ -173,12 +184,15 @@ impl Db {
             batches: shared.counters.batches.load(Ordering::Relaxed),
             written_bytes: shared.counters.bytes.load(Ordering::Relaxed),
             journal_bytes: shared.counters.journal_bytes.load(Ordering::Relaxed),
-            device_bytes: shared.store.device_bytes(),
+            device_bytes: shared.store.traffic().written.load(Ordering::Relaxed),
+            read_bytes: shared.store.traffic().read.load(Ordering::Relaxed),
             unsettled_journal_bytes: shared.counters.journaled.load(Ordering::Relaxed),
             settlings,
             last_settling,
             file_bytes: shared.store.file_bytes(),
+            used_bytes: shared.store.used_bytes(),
             memory_bytes: shared.store.table_bytes(),
+            expired: shared.store.expired(),
             stalls: shared.store.stalls(),
             queued_batches,
             queued_bytes,
@@ -242,6 +256,10 @@ impl Db {
         &self.inner.claims
     }
 
+    pub(crate) fn extracts(&self) -> &Extracts {
+        &self.inner.extracts
+    }
+
     pub(crate) fn with_catalog<T>(&self, look: impl FnOnce(&Catalog) -> T) -> T {
         look(&self.inner.catalog.lock())
     }
@@ -265,11 +283,13 @@ impl Db {
             queue: Queue::new(queue_bytes),
             signals: Signals::default(),
             counters: Counters::default(),
+            end: journal.end(),
         });
         let inner = Inner {
             shared: Arc::clone(&shared),
             catalog: Mutex::new(catalog),
             claims: Claims::default(),
+            extracts: Extracts::default(),
         };
         // From here on dropping it ends the threads that were started.
         let db = Db { inner: Arc::new(inner) };
@@ -359,6 +379,7 @@ impl Db {
         let mut batch = self.batch();
         let value = codec::encode(&FORMAT, 0).expect("a number always encodes");
         batch.put_system(Space::CATALOG.key(FORMAT_KEY), value);
+        batch.put_system(Space::HISTORY.prefix().to_vec(), codec::number(backup::new_history()));
         batch.commit().map(drop)
     }
 }

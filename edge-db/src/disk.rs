@@ -6,6 +6,7 @@
 
 pub(crate) mod counted;
 mod folder;
+pub(crate) mod unchanged;
 
 use std::any::Any;
 use std::fmt;
@@ -40,6 +41,15 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`io::ErrorKind::NotFound`] when it is not.
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Opens a file that is there and will only be read, be it on a medium that takes no writes; as
+    /// [`Disk::open`] does without more.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] when it is not.
+    fn open_to_read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.open(name)
+    }
 
     /// Creates an empty file, in place of one that is there.
     ///

@@ -113,6 +113,11 @@ pub(crate) enum UnlockError {
 #[error("the file `{FILE}` is missing: put a copy of it back, or restore a backup")]
 struct MissingKey;
 
+/// Whether there is a key file.
+pub(crate) fn is_encrypted(disk: &dyn Disk) -> bool {
+    disk.names().is_ok_and(|names| names.iter().any(|name| name == FILE))
+}
+
 /// Finds out whether the database is encrypted, and unlocks it; a new one becomes so if there is a
 /// key. Nothing is changed where that does not fit.
 pub(crate) fn open(

@@ -60,8 +60,10 @@ pub enum OpenError {
         /// Who has it open, as far as is known.
         holder: String,
     },
-    /// A file is no part of a database, or does not match its checksums. Restore a backup.
-    #[error("database {place} is damaged")]
+    /// A file is no part of a database, or does not match its checksums. [`verify`](crate::verify)
+    /// says what is lost; restore a backup, or make of it what is left by
+    /// [`plan_repair`](crate::plan_repair).
+    #[error("database {place} is damaged: verify says what is lost, restore a backup or repair")]
     Damaged {
         /// The folder.
         place: String,
@@ -121,6 +123,18 @@ pub enum OpenError {
         /// The cargo feature that has it.
         feature: &'static str,
     },
+    /// The disk budget has no room for the journal and what settles. Raise it, or lower
+    /// `journal_bytes` or `memory_bytes`.
+    #[error(
+        "a disk budget of {budget_bytes} bytes is too small: \
+         journal and memory tables need {least_bytes}"
+    )]
+    Budget {
+        /// What was asked for.
+        budget_bytes: u64,
+        /// The least that works with the other options.
+        least_bytes: u64,
+    },
     /// A name is 1 to 255 bytes long, none of them zero.
     #[error("a name has 1 to 255 bytes, none of them zero; this one has {bytes}")]
     Name {
@@ -166,7 +180,7 @@ pub enum ReadError {
 #[non_exhaustive]
 pub enum WriteError {
     /// The log has reached its limit, and it refuses rather than drops. Room comes when its
-    /// cursors advance, or with a higher limit.
+    /// cursors advance, or with a higher limit. A batch that is larger than the limit never fits.
     #[error(
         "log `{log}` is full: {used_bytes} of {limit_bytes} bytes are not yet read by all cursors"
     )]
@@ -177,6 +191,14 @@ pub enum WriteError {
         used_bytes: u64,
         /// The limit that it was opened with.
         limit_bytes: u64,
+    },
+    /// The disk budget is used up. Batches that only remove are taken, and make room.
+    #[error("disk budget is used up: {used_bytes} of {budget_bytes} bytes; remove something")]
+    Full {
+        /// Bytes in use.
+        used_bytes: u64,
+        /// The budget that the database was opened with.
+        budget_bytes: u64,
     },
     /// A cursor may not point behind the end of its log.
     #[error("cursor `{cursor}` cannot advance to {to}: log `{log}` ends at {end}")]

@@ -14,7 +14,7 @@ use crate::key::{Key, decode_whole};
 use crate::space::{Space, end_of_prefix, without_space};
 use crate::upkeep::{Extract, Hang, IndexUpkeep};
 use crate::view::{self, View};
-use crate::{Log, Table};
+use crate::{Log, Table, Time};
 
 /// Rows that get their index entry in one commit, while an index is new.
 const ROWS_AT_ONCE: usize = 1000;
@@ -114,7 +114,11 @@ impl<I: Key, K: Key, V: DeserializeOwned> IndexRows<I, K, V> {
     /// `None` for a row that has expired.
     fn row(&self, entry: view::Entry) -> Option<Result<(K, V), ReadError>> {
         let row = || {
-            let (entry, _) = entry?;
+            let (entry, stored) = entry?;
+            // Of a row that expired before another one took its place.
+            if codec::is_expired(&stored, Time::now()) {
+                return Ok(None);
+            }
             let mut rest = without_space(&entry);
             let key = I::decode(&mut rest).and_then(|_| decode_whole::<K>(rest));
             let key = key.ok_or_else(|| self.table.keyspace().key_error())?;
@@ -209,6 +213,7 @@ where
                 encoded
             }))
         });
+        db.extracts().note(named.space, Arc::clone(&extract));
         let upkeep = IndexUpkeep {
             name: name.into(),
             space: named.space,
@@ -268,12 +273,19 @@ impl<K, V> Table<K, V> {
     pub fn keep_count(&self) -> Result<(), OpenError> {
         let db = self.keyspace().db();
         let space = self.keyspace().space();
-        db.named(&format!("{}\0count", self.name()), Kind::Count { table: space })?;
+        let stored_name = format!("{}\0count", self.name());
+        db.named(&stored_name, Kind::Count { table: space })?;
         let mut batch = db.batch();
         let table = self.keyspace().shared_name();
         batch.push_system(Op::Hang { space, table, hang: Hang::Count });
         batch.push_system(Op::Recount { space });
-        batch.commit()?;
+        let counted = batch.commit();
+        if let Err(WriteError::CountedExpires { .. }) = &counted {
+            // Rows may go on expiring, as if nobody had asked.
+            self.hang(Hang::NoCount)?;
+            db.remove_name(&stored_name)?;
+        }
+        counted?;
         Ok(())
     }
 
@@ -316,7 +328,7 @@ impl<K, V> Table<K, V> {
         }
         let (from, to) = (space.prefix(), space.next().prefix());
         let mut count = 0;
-        view.range(Bound::Included(&from), Bound::Excluded(&to))?.visit(|_, _| {
+        view.visit(Bound::Included(&from), Bound::Excluded(&to), |_, _| {
             count += 1;
             std::ops::ControlFlow::Continue(())
         })?;

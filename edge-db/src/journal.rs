@@ -4,6 +4,7 @@
 //! of batches, and used again once everything in them has settled. `docs/format.md` draws the
 //! bytes. Only the committer writes here.
 
+mod archive;
 pub(crate) mod mark;
 pub(crate) mod record;
 mod replay;
@@ -13,12 +14,16 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-pub(crate) use replay::{Replay, replay};
-pub(crate) use segment::is_segment;
+use parking_lot::Mutex;
+
+pub(crate) use archive::{ArchiveError, Commits, End};
+pub(crate) use replay::{Damage, Replay, first_revisions, replay, salvage};
+pub(crate) use segment::{FORMAT, is_segment, is_unborn};
 
 use crate::disk::Disk;
 use crate::encryption::Cipher;
 use crate::revision::Revision;
+use crate::store::Limits;
 use mark::Mark;
 use segment::Segment;
 
@@ -33,7 +38,7 @@ pub(crate) struct Journal {
     disk: Arc<dyn Disk>,
     cipher: Option<Cipher>,
     current: Option<Segment>,
-    /// Full segments, oldest first.
+    /// Full segments, oldest first: what has not settled, and in front of it what is kept.
     retired: VecDeque<Segment>,
     /// Segments that may be written from the front again.
     free: Vec<Segment>,
@@ -42,6 +47,8 @@ pub(crate) struct Journal {
     grown_to: u64,
     /// The last revision that a sync has covered.
     durable: Revision,
+    /// The same for those who read the segments.
+    end: Arc<Mutex<End>>,
     /// Records that no sync has covered, oldest first.
     unsynced: Vec<(Revision, Vec<u8>)>,
     unsynced_bytes: usize,
@@ -51,6 +58,8 @@ pub(crate) struct Journal {
     is_owing: bool,
     mark: Mark,
     largest_bytes: u64,
+    limit_bytes: u64,
+    keep_bytes: u64,
 }
 
 impl Journal {
@@ -60,9 +69,11 @@ impl Journal {
         disk: Arc<dyn Disk>,
         cipher: Option<Cipher>,
         found: &Replay,
-        limit_bytes: u64,
+        limits: Limits,
     ) -> Journal {
-        let largest_bytes = (limit_bytes / 8).clamp(4096, LARGEST_BYTES);
+        let (limit_bytes, keep_bytes) = (limits.journal_bytes, limits.keep_journal_bytes);
+        // What is kept counts, for each segment is an open file.
+        let largest_bytes = limits.most_journal_bytes() / 8;
         Journal {
             mark: Mark::open(&*disk),
             disk,
@@ -73,11 +84,14 @@ impl Journal {
             next_number: found.next_number(),
             grown_to: 0,
             durable: found.last(),
+            end: Arc::new(Mutex::new(found.end())),
             unsynced: Vec::new(),
             unsynced_bytes: 0,
             unsynced_segments: Vec::new(),
             is_owing: false,
-            largest_bytes,
+            largest_bytes: largest_bytes.clamp(4096, LARGEST_BYTES),
+            limit_bytes,
+            keep_bytes,
         }
     }
 
@@ -117,6 +131,8 @@ impl Journal {
             return Err(error);
         }
         self.durable = last;
+        let current = self.current.as_ref().expect("the last record was written to it");
+        *self.end.lock() = End { revision: last, segment: current.number() };
         self.unsynced_segments.clear();
         self.unsynced.clear();
         self.unsynced_bytes = 0;
@@ -136,6 +152,11 @@ impl Journal {
     /// Bytes that were written and are not durable.
     pub(crate) fn unsynced_bytes(&self) -> usize {
         self.unsynced_bytes
+    }
+
+    /// How far it is durable, now and later.
+    pub(crate) fn end(&self) -> Arc<Mutex<End>> {
+        Arc::clone(&self.end)
     }
 
     fn give_up_segment(&mut self) {
@@ -187,18 +208,15 @@ impl Journal {
         let wanted =
             (self.grown_to * 2).clamp(FIRST_BYTES.min(self.largest_bytes), self.largest_bytes);
         let wanted = wanted.max(least.next_multiple_of(4096));
-        // Even if this fails: a header with the number may be on the disk then.
-        let number = self.next_number;
-        self.next_number += 1;
         let fitting = self.free.iter().position(|segment| segment.len() >= wanted);
         let segment = match fitting {
-            Some(place) => self.free.swap_remove(place).recycle(number)?,
+            Some(place) => self.free.swap_remove(place).recycle(&mut self.next_number)?,
             None => {
                 // Smaller ones have had their time; nothing in them is needed.
                 for outgrown in self.free.drain(..) {
                     outgrown.remove(&*self.disk)?;
                 }
-                Segment::create(&*self.disk, number, wanted)?
+                Segment::create(&*self.disk, &mut self.next_number, wanted)?
             }
         };
         self.grown_to = segment.len().min(self.largest_bytes);
@@ -211,20 +229,27 @@ impl Journal {
         Ok(())
     }
 
-    /// Segments that have settled become free; those of one huge record are removed.
+    /// Segments that have settled become free, but for the youngest ones that are kept. Those of
+    /// one huge record are removed, and what a larger journal left.
     fn release(&mut self, settled: Revision) {
-        while self.retired.front().is_some_and(|segment| segment.last() <= settled) {
+        let has_settled = |segment: &&Segment| segment.last() <= settled;
+        let settled = self.retired.iter().take_while(has_settled).map(Segment::len);
+        let mut kept: u64 = settled.sum();
+        let mut free: u64 = self.free.iter().map(Segment::len).sum();
+        while kept > self.keep_bytes {
             let Some(segment) = self.retired.pop_front() else { return };
-            if segment.len() > self.largest_bytes {
+            kept -= segment.len();
+            if segment.len() > self.largest_bytes || free + segment.len() > self.limit_bytes {
                 // A crash before this is durable leaves a segment that replays nothing.
                 drop(segment.remove(&*self.disk));
             } else {
+                free += segment.len();
                 self.free.push(segment);
             }
         }
     }
 
-    /// Bytes of all segments.
+    /// Bytes of all segments, those that are kept among them.
     pub(crate) fn bytes(&self) -> u64 {
         let segments = self.retired.iter().chain(&self.free).chain(&self.current);
         segments.map(Segment::len).sum()

@@ -1,5 +1,7 @@
 //! Keys whose bytes sort as their values do.
 
+pub(crate) mod kind;
+
 use std::borrow::Cow;
 
 use crate::{Seq, Time};

@@ -93,7 +93,7 @@ impl Keyspace {
         let (start, end) = self.bounds(&range);
         let view = self.db.view()?;
         let mut malformed = None;
-        view.range(as_slice(&start), as_slice(&end))?.visit(|key, stored| {
+        view.visit(as_slice(&start), as_slice(&end), |key, stored| {
             match codec::body(stored, Codec::Raw, 0) {
                 Ok(value) => visit(without_space(key), value),
                 Err(source) => {

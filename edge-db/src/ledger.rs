@@ -18,7 +18,7 @@ use crate::error::{ReadError, WriteError};
 use crate::log::gap::Gaps;
 use crate::log::{LogState, WhenFull};
 use crate::space::Space;
-use crate::store::Write;
+use crate::store::{Fullness, Write};
 use crate::view::View;
 use crate::{Seq, Time};
 use account::{Account, stored_bytes};
@@ -30,6 +30,8 @@ pub(crate) struct Ledger {
     logs: HashMap<Space, Account>,
     /// When the current group was begun.
     now: Time,
+    /// What the current group may not add to.
+    full: Option<Fullness>,
     writes: Vec<Write>,
 }
 
@@ -62,6 +64,11 @@ impl Ledger {
     ) -> Result<Receipt, WriteError> {
         let appends = appends_of(&ops);
         self.check_cursors(&ops, &appends)?;
+        if let Some(full) = self.full
+            && self.grows(&ops, &appends)
+        {
+            return Err(full.into());
+        }
         // Those that may refuse come first: a refused batch must not have dropped anything unread.
         for policy in [WhenFull::Refuse, WhenFull::DropOldest] {
             for (log, append) in &appends {
@@ -80,7 +87,7 @@ impl Ledger {
         for op in ops {
             self.stage(op, oldest)?;
         }
-        Ok(Receipt { appended })
+        Ok(Receipt { appended, ..Receipt::default() })
     }
 
     /// What the admitted batches write, in order; the ledger is ready for the next group.
@@ -120,6 +127,16 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+
+    /// Whether a batch takes space that it does not free itself.
+    fn grows(&mut self, ops: &[Op], appends: &BTreeMap<Space, Append>) -> bool {
+        let puts = |op: &Op| matches!(op, Op::Put { key, .. } if Space::is_users(key));
+        ops.iter().any(puts)
+            || appends.iter().any(|(log, append)| {
+                let log = self.log(*log);
+                log.options.when_full == WhenFull::Refuse || log.state.bytes < append.bytes
+            })
     }
 
     fn stage(&mut self, op: Op, oldest: OldestChunks<'_>) -> Result<(), WriteError> {

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod audit;
 mod backup;
 mod batch;
 mod builder;
@@ -19,7 +20,9 @@ mod ledger;
 mod log;
 mod memory;
 mod names;
+mod new_folder;
 mod queue;
+mod repair;
 mod resolve;
 mod revision;
 mod seq;
@@ -32,14 +35,15 @@ mod transaction;
 mod tree;
 mod upkeep;
 mod varint;
+mod verify;
 mod view;
 mod watch;
 
+#[cfg(feature = "arrow")]
+pub mod arrow;
 pub mod disk;
 
-#[cfg(feature = "encryption")]
-pub use backup::restore_encrypted;
-pub use backup::{BackupError, BackupSummary, RestoreError, restore};
+pub use backup::{BackupError, BackupSummary, Restore, RestoreError, restore};
 pub use batch::{Batch, Receipt};
 pub use builder::DbBuilder;
 pub use claim::Claim;
@@ -59,9 +63,12 @@ pub use log::{
 };
 pub use names::{NameKind, RawRow, RawRows};
 pub use queue::Commit;
+pub use repair::{RepairError, RepairPlan, plan_repair};
+pub use revision::Revision;
 pub use seq::{Seq, Time};
 pub use snapshot::Snapshot;
 pub use stats::{CompactSummary, Stats};
 pub use table::{OldValue, Rows, Table};
 pub use transaction::Transaction;
+pub use verify::{Finding, Place, Progress, Report, VerifyError, verify, verify_on};
 pub use watch::Watch;

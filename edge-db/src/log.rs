@@ -10,6 +10,8 @@ mod reading;
 mod record;
 mod records;
 mod tail;
+#[cfg(feature = "arrow")]
+mod visiting;
 
 use std::ops::Range;
 use std::sync::Arc;

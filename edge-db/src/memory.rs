@@ -7,7 +7,7 @@ mod erased;
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::RwLock;
@@ -35,14 +35,14 @@ pub(crate) enum Found {
 pub(crate) struct MemoryTable {
     inner: RwLock<Inner>,
     bytes: AtomicUsize,
+    /// Whether anything was applied, if only a range without keys.
+    is_touched: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     entries: BTreeMap<Bytes, Versions>,
     erased: Erased,
-    /// Whether anything was applied, if only a range without keys.
-    is_touched: bool,
 }
 
 /// The newest version and those before it that an open view may need, newest first.
@@ -94,7 +94,7 @@ impl MemoryTable {
         let mut writes = writes.into_iter();
         while writes.len() > 0 {
             let mut inner = self.inner.write();
-            inner.is_touched = true;
+            self.is_touched.store(true, Ordering::Release);
             let (mut more, mut less) = (0, 0);
             for write in writes.by_ref().take(AT_ONCE) {
                 let (added, freed) = match write {
@@ -117,6 +117,10 @@ impl MemoryTable {
 
     /// What it says of a key at the revision that `at` gives once the table stands still.
     pub(crate) fn get(&self, key: &[u8], at: impl FnOnce() -> Revision) -> Found {
+        if self.is_empty() {
+            // Without the lock, which readers would pass from hand to hand.
+            return Found::Below;
+        }
         let inner = self.inner.read();
         inner.get(key, at())
     }
@@ -170,7 +174,7 @@ impl MemoryTable {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        !self.inner.read().is_touched
+        !self.is_touched.load(Ordering::Acquire)
     }
 }
 

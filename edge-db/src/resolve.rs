@@ -87,7 +87,7 @@ impl<'a> Resolver<'a> {
                 if holds { Ok(()) } else { Err(WriteError::Conflict { table: table.to_string() }) }
             }
             Op::CheckRange { table, from, to, digest } => {
-                if range_digest(self.range(&from, &to)?)? == digest {
+                if range_digest(self.range(&from, &to)?, self.now)? == digest {
                     Ok(())
                 } else {
                     Err(WriteError::Conflict { table: table.to_string() })
@@ -175,9 +175,10 @@ impl<'a> Resolver<'a> {
             let (table, index) = (upkeep.table.to_string(), index.name.to_string());
             return Err(WriteError::NotUnique { table, index });
         }
-        // With the row's time of expiry, so that both go together.
+        // With the row's time of expiry, so that both go together; without, if the row stays now.
         let expires = after.and_then(|value| codec::Stored::parse(value).ok()?.expires);
-        if old.as_ref() != Some(&new) || expires.is_some() {
+        let did_expire = before.is_some_and(codec::expires);
+        if old.as_ref() != Some(&new) || expires.is_some() || did_expire {
             let value = codec::header_until(codec::Codec::Raw, 0, expires);
             self.write([&new, row].concat(), Some(value));
         }
@@ -274,11 +275,14 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// What tells one content of a range from another.
-pub(crate) fn range_digest(range: Range) -> Result<u64, StoreError> {
+/// What tells one content of a range from another; what has expired is none of it.
+pub(crate) fn range_digest(range: Range, now: Time) -> Result<u64, StoreError> {
     let mut digest = 0;
     for entry in range {
         let (key, value) = entry?;
+        if codec::is_expired(&value, now) {
+            continue;
+        }
         for part in [&key, &value] {
             digest = XxHash3_64::oneshot_with_seed(digest, part);
         }

@@ -2,23 +2,43 @@
 
 use std::fmt;
 
-/// Counts groups of batches that became durable together, from 1.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Revision(u64);
+/// The number of a commit: a point in the history of a database that can be named.
+///
+/// Counts groups of batches that became durable together, densely from 1, in the order in which
+/// everybody sees them. At a revision a database
+/// holds that commit and all before it, each whole.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+pub struct Revision(u64);
 
 impl Revision {
     /// Before the first commit.
-    pub(crate) const ZERO: Revision = Revision(0);
+    pub const ZERO: Revision = Revision(0);
 
-    pub(crate) const fn new(number: u64) -> Revision {
+    /// The revision with this number.
+    pub const fn new(number: u64) -> Revision {
         Revision(number)
     }
 
-    pub(crate) const fn get(self) -> u64 {
+    /// The number of this revision.
+    pub const fn get(self) -> u64 {
         self.0
     }
 
-    pub(crate) const fn next(self) -> Revision {
+    /// The revision behind this one.
+    #[must_use]
+    pub const fn next(self) -> Revision {
         Revision(self.0 + 1)
     }
 }

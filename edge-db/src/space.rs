@@ -8,6 +8,7 @@
 //! | 2 cursors | log's space, cursor's name | position |
 //! | 3 settled | none; in the tree only | the last commit that the tree has |
 //! | 4 counts | table's space | how many rows it has |
+//! | 5 history | none | which database this is, for its backups |
 //! | 16.. | as the owner says; in a Log the position of a chunk's last record | raw bytes, a value, a chunk |
 
 use crate::Seq;
@@ -20,16 +21,22 @@ pub(crate) struct Space(u32);
 
 impl Space {
     pub(crate) const CATALOG: Space = Space(0);
-    const LOG_STATE: Space = Space(1);
-    const CURSORS: Space = Space(2);
+    pub(crate) const LOG_STATE: Space = Space(1);
+    pub(crate) const CURSORS: Space = Space(2);
     /// Its prefix is the one key.
     pub(crate) const SETTLED: Space = Space(3);
-    const COUNTS: Space = Space(4);
+    pub(crate) const COUNTS: Space = Space(4);
+    /// Its prefix is the one key.
+    pub(crate) const HISTORY: Space = Space(5);
     /// The first one that the catalog gives out.
     pub(crate) const FIRST: Space = Space(16);
 
     pub(crate) fn next(self) -> Space {
         Space(self.0 + 1)
+    }
+
+    pub(crate) fn number(self) -> u32 {
+        self.0
     }
 
     pub(crate) fn prefix(self) -> [u8; 4] {
@@ -39,6 +46,11 @@ impl Space {
     /// The space that a complete key lies in.
     pub(crate) fn of(key: &[u8]) -> Option<Space> {
         key.first_chunk().map(|prefix| Space(u32::from_be_bytes(*prefix)))
+    }
+
+    /// Whether a complete key is of a keyspace, table or log.
+    pub(crate) fn is_users(key: &[u8]) -> bool {
+        Space::of(key) >= Some(Space::FIRST)
     }
 
     /// The key of this table's count.

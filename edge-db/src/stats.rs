@@ -13,6 +13,9 @@ pub struct Stats {
     /// Bytes written to the device, settling included, in whole pages of 4 KiB.
     /// `device_bytes / written_bytes` is the write amplification.
     pub device_bytes: u64,
+    /// Bytes read from the files, in whole pages of 4 KiB, opening included: what the cache of pages
+    /// did not have. A reader that leaves this as it is was served from memory.
+    pub read_bytes: u64,
     /// Bytes that went into the journal and have not settled, but for what settles just now: a new
     /// memory table is begun at half of the journal's limit.
     pub unsettled_journal_bytes: u64,
@@ -20,12 +23,17 @@ pub struct Stats {
     pub journal_bytes: u64,
     /// Bytes that the data file occupies on disk.
     pub file_bytes: u64,
+    /// Bytes that count against the disk budget: of the data file without its holes, what is to
+    /// settle yet, and the journal at its limit.
+    pub used_bytes: u64,
     /// Bytes in memory that have not settled yet.
     pub memory_bytes: u64,
     /// Memory tables that have settled.
     pub settlings: u64,
     /// How long the last one took, beside the writers.
     pub last_settling: std::time::Duration,
+    /// Rows, and entries of indexes, that were dropped from the data file because they had expired.
+    pub expired: u64,
     /// How often writers waited because both memory tables were full.
     pub stalls: u64,
     /// Batches that wait for the disk.

@@ -12,22 +12,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 
 use settling::Settling;
 pub(crate) use settling::settle_until_stopped;
 
 use crate::Time;
-use crate::backup::RESTORING;
-use crate::disk::counted::Counted;
+use crate::disk::counted::{Counted, Traffic};
 use crate::disk::{Disk, DiskLock, LockError};
 #[cfg(feature = "encryption")]
 use crate::encryption::RotateKeyError;
-use crate::encryption::{self, Encryption, EncryptionKey};
-use crate::error::{OpenError, ReadError, StoreError};
-use crate::journal::{Journal, mark, replay};
+use crate::encryption::{self, Cipher, Encryption, EncryptionKey};
+use crate::error::{OpenError, ReadError, StoreError, WriteError};
+use crate::journal::{Commits, End, Journal, mark, replay};
 use crate::memory::{Found, MemoryTable};
+use crate::new_folder::INCOMPLETE;
 use crate::revision::Revision;
 use crate::space::Space;
 use crate::tree::{Alarm, FILE, Tree, TreeView};
@@ -62,8 +63,19 @@ pub(crate) struct Limits {
     pub(crate) table_bytes: usize,
     /// For the journal in all.
     pub(crate) journal_bytes: u64,
+    /// For what of the journal has settled.
+    pub(crate) keep_journal_bytes: u64,
     /// A table with something in it is frozen after about this.
     pub(crate) table_age: Duration,
+    /// For everything on disk.
+    pub(crate) budget_bytes: u64,
+}
+
+impl Limits {
+    /// For the journal with what is kept of it.
+    pub(crate) fn most_journal_bytes(&self) -> u64 {
+        self.journal_bytes.saturating_add(self.keep_journal_bytes)
+    }
 }
 
 #[derive(Debug)]
@@ -71,19 +83,36 @@ pub(crate) struct Store {
     disk: Arc<dyn Disk>,
     /// `None` once closed.
     lock: Mutex<Option<DiskLock>>,
-    /// Written since it was opened, in whole pages.
-    device_bytes: Arc<AtomicU64>,
+    /// Since it was opened.
+    traffic: Arc<Traffic>,
     limits: Limits,
     encryption: Option<Encryption>,
-    /// `None` once closed.
-    layers: RwLock<Option<Arc<Layers>>>,
+    /// `None` once closed. Readers take it without waiting for each other or for who replaces it.
+    layers: ArcSwapOption<Layers>,
     /// What reads see: everything up to here.
     visible: AtomicU64,
     /// How many views are open at each revision.
     readers: Mutex<BTreeMap<Revision, usize>>,
     settling: Arc<Settling>,
+    /// Bytes of the data file that are no holes.
+    in_use: AtomicU64,
+    /// Values that were dropped because they had expired.
+    expired: AtomicU64,
     /// Spaces with values that expire, and when they were last rid of those.
     expiring: Mutex<HashMap<Space, Expiring>>,
+}
+
+/// A disk budget that is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fullness {
+    pub(crate) used_bytes: u64,
+    pub(crate) budget_bytes: u64,
+}
+
+impl From<Fullness> for WriteError {
+    fn from(Fullness { used_bytes, budget_bytes }: Fullness) -> WriteError {
+        WriteError::Full { used_bytes, budget_bytes }
+    }
 }
 
 /// How values of a space expire.
@@ -116,9 +145,8 @@ impl Store {
         check: bool,
         key: Option<&EncryptionKey>,
     ) -> Result<(Store, Journal, Tree), OpenError> {
-        let device_bytes = Arc::default();
-        let disk: Arc<dyn Disk> =
-            Arc::new(Counted::new(disk, Arc::clone(&device_bytes), mark::FILE));
+        let traffic = Arc::<Traffic>::default();
+        let disk: Arc<dyn Disk> = Arc::new(Counted::new(disk, Arc::clone(&traffic), mark::FILE));
         let place = disk.place();
         let lock = match disk.lock() {
             Ok(lock) => lock,
@@ -126,8 +154,9 @@ impl Store {
             Err(LockError::Io(source)) => return Err(OpenError::Folder { place, source }),
         };
         let damaged = |source| OpenError::Damaged { place: place.clone(), source };
-        if disk.open(RESTORING).is_ok() {
-            let unfinished = "a restore into it was not completed: remove it and restore again";
+        if disk.open(INCOMPLETE).is_ok() {
+            let unfinished =
+                "a restore or repair into it was not completed: remove it and begin again";
             return Err(damaged(StoreError::new("open", unfinished)));
         }
         let encryption = encryption::open(&*disk, key)?;
@@ -138,7 +167,7 @@ impl Store {
         let tree = Tree::open(Arc::clone(&disk), cipher.clone(), limits.cache_bytes, check, alarm);
         let tree = tree.map_err(damaged)?;
         let view = tree.view().map_err(damaged)?;
-        let settled = view.settled().map_err(damaged)?;
+        let settled = view.settled().map_err(damaged)?.revision;
         let table = MemoryTable::default();
         let found = replay(&*disk, cipher.as_ref(), settled, |revision, writes| {
             table.apply(writes, revision, revision);
@@ -149,26 +178,29 @@ impl Store {
         let store = Store {
             disk: Arc::clone(&disk),
             lock: Mutex::new(Some(lock)),
-            device_bytes,
+            traffic,
             limits,
             encryption,
-            layers: RwLock::new(Some(Arc::new(Layers {
+            layers: ArcSwapOption::from_pointee(Layers {
                 active: Arc::new(table),
                 frozen: None,
                 base,
-            }))),
+            }),
             visible: AtomicU64::new(found.last().get()),
             readers: Mutex::default(),
             settling,
+            in_use: AtomicU64::new(tree.weight().in_use()),
+            expired: AtomicU64::new(0),
             expiring: Mutex::default(),
         };
-        let journal = Journal::new(disk, cipher, &found, limits.journal_bytes);
+        let journal = Journal::new(disk, cipher, &found, limits);
         Ok((store, journal, tree))
     }
 
     /// What is stored under a key now.
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, ReadError> {
-        let layers = self.layers()?;
+        let layers = self.layers.load();
+        let layers = layers.as_ref().ok_or(ReadError::Closed)?;
         // The revision is read while the table stands still, so that no version that it asks for
         // is pruned before.
         match layers.active.get(key, || self.visible()) {
@@ -193,6 +225,13 @@ impl Store {
         *readers.entry(revision).or_default() += 1;
         drop(readers);
         Ok(View::new(Arc::clone(self), layers, revision))
+    }
+
+    /// What the journal has of the commits behind `since`.
+    pub(crate) fn commits(&self, since: Revision, upto: End) -> Result<Commits, ReadError> {
+        self.layers()?;
+        let commits = Commits::open(&*self.disk, self.cipher(), since, upto);
+        Ok(commits.map_err(|error| StoreError::new("read", error))?)
     }
 
     /// Says that a view of this revision is gone.
@@ -245,6 +284,10 @@ impl Store {
         readers.keys().next().map_or(visible, |oldest| visible.min(*oldest))
     }
 
+    fn cipher(&self) -> Option<Cipher> {
+        self.encryption.as_ref().map(Encryption::cipher)
+    }
+
     pub(crate) fn encryption(&self) -> Option<&Encryption> {
         self.encryption.as_ref()
     }
@@ -261,9 +304,31 @@ impl Store {
         Ok(encryption.rotate(&*self.disk, to)?)
     }
 
-    /// Bytes written to the device since it was opened, in whole pages.
-    pub(crate) fn device_bytes(&self) -> u64 {
-        self.device_bytes.load(Ordering::Relaxed)
+    /// What went to and from the device since it was opened.
+    pub(crate) fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// Values that were dropped because they had expired.
+    pub(crate) fn expired(&self) -> u64 {
+        self.expired.load(Ordering::Relaxed)
+    }
+
+    /// What it takes of the disk budget: the journal at its limits, what of the data file is in
+    /// use, and what is to settle yet.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        let data = self.in_use.load(Ordering::Relaxed) + self.table_bytes();
+        self.limits.most_journal_bytes().saturating_add(data)
+    }
+
+    /// What no more may be put beside, once it is used up.
+    pub(crate) fn fullness(&self) -> Option<Fullness> {
+        let budget_bytes = self.limits.budget_bytes;
+        if budget_bytes == u64::MAX {
+            return None;
+        }
+        let used_bytes = self.used_bytes();
+        (used_bytes >= budget_bytes).then_some(Fullness { used_bytes, budget_bytes })
     }
 
     /// Bytes in both memory tables.
@@ -279,6 +344,6 @@ impl Store {
     }
 
     pub(crate) fn layers(&self) -> Result<Arc<Layers>, ReadError> {
-        self.layers.read().clone().ok_or(ReadError::Closed)
+        self.layers.load_full().ok_or(ReadError::Closed)
     }
 }

@@ -15,7 +15,7 @@ use crate::resolve::range_digest;
 use crate::revision::Revision;
 use crate::store::Write;
 use crate::view::View;
-use crate::{Db, Key, Rows, Table};
+use crate::{Db, Key, Rows, Table, Time, codec};
 
 /// How often a transaction is tried before it gives up.
 const ATTEMPTS: usize = 32;
@@ -42,7 +42,7 @@ impl Db {
     /// error of `work` stores nothing and is given back.
     ///
     /// A key that was read costs one comparison at the commit; a range that was read is read
-    /// again, while other commits wait.
+    /// again, while other commits wait. A row that expires meanwhile has changed.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -99,7 +99,9 @@ impl Transaction {
             Found::Value(stored) => Some(stored),
             Found::Deleted => None,
             Found::Below => {
+                // What has expired is nothing at the commit, too.
                 let stored = self.view.get(&key)?;
+                let stored = stored.filter(|stored| !codec::is_expired(stored, Time::now()));
                 let name = table.keyspace().shared_name();
                 self.keys.entry(key).or_insert_with(|| (name, stored.clone()));
                 stored
@@ -119,7 +121,7 @@ impl Transaction {
     ) -> Result<Rows<K, V>, ReadError> {
         let (from, to) = table.stored_range(&range);
         let bounds = || (Bound::Included(from.as_slice()), Bound::Excluded(to.as_slice()));
-        let digest = range_digest(self.view.range(bounds().0, bounds().1)?)?;
+        let digest = range_digest(self.view.range(bounds().0, bounds().1)?, Time::now())?;
         let own = [Arc::clone(&self.own)];
         let rows = self.view.range_below(&own, NOW, bounds().0, bounds().1)?;
         let name = table.keyspace().shared_name();

@@ -8,19 +8,21 @@ mod compaction;
 mod entries;
 mod health;
 mod layout;
+mod nodes;
 mod pages;
 mod seal;
+mod sweep;
+mod walk;
+mod weight;
 
-use std::cell::RefCell;
-use std::ops::Bound;
+use std::cell::{Cell, RefCell};
+use std::ops::{Bound, ControlFlow};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use redb::{Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
-use crate::Time;
-use crate::codec;
 use crate::disk::{Disk, DiskFile};
 use crate::encryption::Cipher;
 use crate::error::StoreError;
@@ -34,12 +36,16 @@ pub(crate) use health::Alarm;
 use health::Health;
 use pages::Pages;
 use seal::Seal;
+pub(crate) use sweep::Sweep;
+pub(crate) use walk::{Lookup, Lost, Piece, Walker};
+pub(crate) use weight::Weight;
 
-const TREE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("edge-db");
+const NAME: &str = "edge-db";
+const TREE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new(NAME);
 
 /// The file on the disk, and what it is called while it is being created.
 pub(crate) const FILE: &str = "data.pages";
-const UNBORN: &str = "data.pages.new";
+pub(crate) const UNBORN: &str = "data.pages.new";
 
 #[derive(Debug)]
 pub(crate) struct Tree {
@@ -53,6 +59,7 @@ pub(crate) struct Tree {
     before: Vec<Weak<Database>>,
     /// Whether the file's name must be made durable before anything settles in it.
     owes_names: bool,
+    weight: Weight,
 }
 
 impl Tree {
@@ -69,8 +76,20 @@ impl Tree {
         let seal = Seal::new(cipher);
         let database = open(&*disk, &seal, cache_bytes, check, &health)?;
         let (database, before) = (Arc::new(database), Vec::new());
-        let owes_names = false;
-        Ok(Tree { database, disk, seal, cache_bytes, health, on_failed_read, before, owes_names })
+        let (owes_names, weight) = (false, Weight::default());
+        let mut tree = Tree {
+            database,
+            disk,
+            seal,
+            cache_bytes,
+            health,
+            on_failed_read,
+            before,
+            owes_names,
+            weight,
+        };
+        tree.weigh(tree.view()?.settled()?.weight);
+        Ok(tree)
     }
 
     /// Opens the file again after an error: redb does nothing more until then. Views of the handles
@@ -80,6 +99,8 @@ impl Tree {
         self.retire();
         let database = open(&*self.disk, &self.seal, self.cache_bytes, false, &health)?;
         self.replace_handle(database, health);
+        // What failed may be there all the same.
+        self.weigh(self.view()?.settled()?.weight);
         Ok(())
     }
 
@@ -103,6 +124,17 @@ impl Tree {
         !self.before.is_empty()
     }
 
+    /// What it holds, and what that takes.
+    pub(crate) fn weight(&self) -> Weight {
+        self.weight
+    }
+
+    fn weigh(&mut self, weight: Weight) {
+        let file = self.disk.open(FILE).and_then(|file| file.allocated_bytes());
+        // Where that cannot be had, it is as it was.
+        self.weight = file.map_or(weight, |file| weight.measured(file));
+    }
+
     /// The tree as it is now; later changes do not show.
     pub(crate) fn view(&self) -> Result<TreeView, StoreError> {
         let fail = |error: redb::Error| StoreError::new("read", error);
@@ -116,19 +148,33 @@ impl Tree {
     }
 
     /// Writes a memory table into the tree, and that everything up to `revision` is there now;
-    /// durable when this returns. Values of the `due` spaces that have expired `now` go.
+    /// durable when this returns.
     pub(crate) fn settle(
         &mut self,
         table: &MemoryTable,
         revision: Revision,
-        due: &[Space],
-        now: Time,
+    ) -> Result<(), StoreError> {
+        self.change(|tree, is_written| {
+            let content = write_table(tree, table, None, is_written)?;
+            // A crash before the commit leaves the tree as it was, and the journal with it.
+            Ok((revision, content))
+        })
+    }
+
+    /// Changes the tree, durably when this returns. `with` says up to where everything is in it
+    /// then, and by how much its content grew.
+    fn change(
+        &mut self,
+        with: impl FnOnce(
+            &mut redb::Table<'_, &'static [u8], &'static [u8]>,
+            &dyn Fn() -> Result<(), StoreError>,
+        ) -> Result<(Revision, i64), StoreError>,
     ) -> Result<(), StoreError> {
         if self.owes_names {
             self.disk.sync_names().map_err(|error| StoreError::new("settle", error))?;
             self.owes_names = false;
         }
-        guarded("settle", || {
+        let weight = guarded("settle", || {
             let is_written = || {
                 self.health.check().map_err(|error| StoreError::new("settle", SharedError(error)))
             };
@@ -136,17 +182,20 @@ impl Tree {
             // Without this a crash makes the next open walk all of the file.
             transaction.set_quick_repair(true);
             transaction.set_durability(Durability::Immediate).map_err(unsettled)?;
+            let settled;
             {
                 let mut tree = transaction.open_table(TREE).map_err(unsettled)?;
-                write_table(&mut tree, table, due, now, None, is_written)?;
-                // A crash before the commit leaves the tree as it was, and the journal with it.
-                let settled = revision.get().to_be_bytes();
-                tree.insert(Space::SETTLED.prefix().as_slice(), settled.as_slice())
+                let (revision, content) = with(&mut tree, &is_written)?;
+                let content = self.weight.content().saturating_add_signed(content);
+                settled = Settled { revision, weight: self.weight.with_content(content) };
+                tree.insert(Space::SETTLED.prefix().as_slice(), settled.encode().as_slice())
                     .map_err(unsettled)?;
             }
             transaction.commit().map_err(unsettled)?;
-            is_written()
-        })
+            is_written().map(|()| settled.weight)
+        })?;
+        self.weigh(weight);
+        Ok(())
     }
 }
 
@@ -154,15 +203,37 @@ fn unsettled(error: impl Into<redb::Error>) -> StoreError {
     StoreError::new("settle", error.into())
 }
 
-/// Writes what a memory table says of keys, of those in front of `upto` if that is given.
+/// What the tree says of itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Settled {
+    /// Everything up to here is in it.
+    pub(crate) revision: Revision,
+    weight: Weight,
+}
+
+impl Settled {
+    fn encode(self) -> Vec<u8> {
+        [&self.revision.get().to_be_bytes()[..], &self.weight.encode()].concat()
+    }
+
+    pub(crate) fn decode(stored: &[u8]) -> Option<Settled> {
+        let (revision, weight) = stored.split_first_chunk()?;
+        let revision = Revision::new(u64::from_be_bytes(*revision));
+        Some(Settled { revision, weight: Weight::decode(weight.try_into().ok()?) })
+    }
+}
+
+/// Writes what a memory table says of keys, of those in front of `upto` if that is given. Gives by
+/// how much the content grew.
 fn write_table(
     tree: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
     table: &MemoryTable,
-    due: &[Space],
-    now: Time,
     upto: Option<&[u8]>,
     is_written: impl Fn() -> Result<(), StoreError>,
-) -> Result<(), StoreError> {
+) -> Result<i64, StoreError> {
+    let grown = Cell::new(0);
+    let grow = |by: usize| grown.set(grown.get() + i64::try_from(by).unwrap_or(i64::MAX));
+    let shrink = |by: usize| grown.set(grown.get() - i64::try_from(by).unwrap_or(i64::MAX));
     let is_concerned = |key: &[u8]| upto.is_none_or(|upto| key < upto);
     let tree = RefCell::new(tree);
     let write = |key: &[u8], value: Option<&[u8]>| {
@@ -170,31 +241,31 @@ fn write_table(
             return Ok(());
         }
         let mut tree = tree.borrow_mut();
-        let done = match value {
+        let before = match value {
             Some(value) => tree.insert(key, value),
             None => tree.remove(key),
         };
-        done.map(drop).map_err(unsettled)?;
+        if let Some(before) = before.map_err(unsettled)? {
+            shrink(key.len() + before.value().len());
+        }
+        grow(value.map_or(0, |value| key.len() + value.len()));
         is_written()
     };
-    let erase = |from: &[u8], to: &[u8], is_kept: &dyn Fn(&[u8]) -> bool| {
+    let erase = |from: &[u8], to: &[u8]| {
         let to = upto.map_or(to, |upto| upto.min(to));
         if from >= to {
             return Ok(());
         }
-        let done = tree.borrow_mut().retain_in(from..to, |_, stored| is_kept(stored));
-        done.map_err(unsettled)
+        let remove = |key: &[u8], stored: &[u8]| {
+            shrink(key.len() + stored.len());
+            false
+        };
+        tree.borrow_mut().retain_in(from..to, remove).map_err(unsettled)
     };
     let mut coalescer = Coalescer::default();
-    table.settle(
-        |from, to| erase(from, to, &|_| false),
-        |key, value| coalescer.push(key, value, write),
-    )?;
+    table.settle(erase, |key, value| coalescer.push(key, value, write))?;
     coalescer.flush(write)?;
-    for space in due {
-        erase(&space.prefix(), &space.next().prefix(), &|stored| !codec::is_expired(stored, now))?;
-    }
-    Ok(())
+    Ok(grown.get())
 }
 
 /// There is a journal, so there was a data file.
@@ -260,6 +331,12 @@ fn open_file(
     database.map_err(|error: DatabaseError| StoreError::new("open", error))
 }
 
+/// Whether redb opens the file. What it writes then stays in memory.
+pub(crate) fn try_open(disk: &dyn Disk) -> Result<(), StoreError> {
+    const CACHE_BYTES: usize = 1 << 20;
+    open(disk, &Seal::new(None), CACHE_BYTES, false, &Arc::new(Health::reading_only())).map(drop)
+}
+
 /// What the storage found says more than what redb makes of it.
 fn named(error: StoreError, health: &Health) -> StoreError {
     match health.damage() {
@@ -286,6 +363,9 @@ fn guarded<T>(
         .unwrap_or_else(|_panic| Err(StoreError::new(doing, "pages of the data file are damaged")))
 }
 
+/// Takes a key and its value where they lie; may have enough.
+pub(crate) type Show<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 /// The tree at one moment.
 pub(crate) struct TreeView {
     table: ReadOnlyTable<&'static [u8], &'static [u8]>,
@@ -311,6 +391,22 @@ impl TreeView {
         Ok(TreeRange { inner, health: Arc::clone(&self.health) })
     }
 
+    /// Shows the entries between the bounds, until that breaks. The bounds must not cross.
+    pub(crate) fn visit(
+        &self,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+        show: &mut Show<'_>,
+    ) -> Result<(), StoreError> {
+        for entry in self.table.range::<&[u8]>((from, to)).map_err(|error| self.error(error))? {
+            let (key, value) = entry.map_err(|error| self.error(error))?;
+            if show(key.value(), value.value()).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Lets reads that find something else than they look for say why.
     pub(crate) fn close(&self) {
         self.health.close();
@@ -320,12 +416,12 @@ impl TreeView {
         named(StoreError::new("read", error), &self.health)
     }
 
-    /// Up to which revision everything is in the tree.
-    pub(crate) fn settled(&self) -> Result<Revision, StoreError> {
-        let Some(stored) = self.get(&Space::SETTLED.prefix())? else { return Ok(Revision::ZERO) };
-        let number = stored.as_ref().try_into().map(u64::from_be_bytes);
-        let number = number.map_err(|_| StoreError::new("read", "its position is damaged"))?;
-        Ok(Revision::new(number))
+    /// Up to which revision everything is in the tree, and how much that is.
+    pub(crate) fn settled(&self) -> Result<Settled, StoreError> {
+        let Some(stored) = self.get(&Space::SETTLED.prefix())? else {
+            return Ok(Settled::default());
+        };
+        Settled::decode(&stored).ok_or_else(|| StoreError::new("read", "its position is damaged"))
     }
 }
 

@@ -4,11 +4,35 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use crate::codec::DecodeError;
 use crate::space::Space;
 
 /// Gives the index key, encoded, of a stored value; `None` if it is not in the index.
 pub(crate) type Extract = Arc<dyn Fn(&[u8]) -> Result<Option<Vec<u8>>, DecodeError> + Send + Sync>;
+
+/// The code of the indexes that were opened, by their spaces.
+#[derive(Default)]
+pub(crate) struct Extracts {
+    extracts: Mutex<HashMap<Space, Extract>>,
+}
+
+impl Extracts {
+    pub(crate) fn note(&self, index: Space, extract: Extract) {
+        self.extracts.lock().insert(index, extract);
+    }
+
+    pub(crate) fn all(&self) -> HashMap<Space, Extract> {
+        self.extracts.lock().clone()
+    }
+}
+
+impl fmt::Debug for Extracts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Extracts").finish_non_exhaustive()
+    }
+}
 
 /// All tables that something hangs on.
 #[derive(Debug, Default)]
@@ -45,6 +69,7 @@ impl fmt::Debug for IndexUpkeep {
 pub(crate) enum Hang {
     Index(IndexUpkeep),
     Count,
+    NoCount,
     Capture(Space),
     /// The index of this name is gone.
     NoIndex(Arc<str>),
@@ -73,6 +98,7 @@ impl Upkeeps {
             }
             Hang::NoIndex(name) => upkeep.indexes.retain(|other| other.name != name),
             Hang::Count => upkeep.is_counted = true,
+            Hang::NoCount => upkeep.is_counted = false,
             Hang::Capture(log) => upkeep.captured = Some(log),
         }
     }

@@ -1,8 +1,9 @@
 //! The map at one moment: memory tables and tree merged.
 
 mod side;
+mod visit;
 
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -14,8 +15,8 @@ use crate::store::{Layers, Store};
 use crate::tree::{TreeEntry, TreeRange};
 use side::Side;
 
-/// Everything up to one revision. What it may ask for is kept while it is open.
-#[derive(Debug)]
+/// Everything up to one revision. What it may ask for is kept while it, or a clone, is open.
+#[derive(Debug, Clone)]
 pub(crate) struct View {
     open: Arc<Open>,
 }
@@ -79,16 +80,40 @@ impl View {
         if is_empty(from, to) {
             return Ok(range);
         }
+        range.sides = self.sides(above, at, from, to);
+        range.tree = Some(self.open.layers.base.tree.range(from, to)?);
+        Ok(range)
+    }
+
+    /// The tables that say anything between the bounds, the younger first.
+    fn sides(
+        &self,
+        above: &[Arc<MemoryTable>],
+        at: Revision,
+        from: Bound<&[u8]>,
+        to: Bound<&[u8]>,
+    ) -> Vec<Side> {
         let Open { layers, revision, .. } = &*self.open;
         let committed = [Some(&layers.active), layers.frozen.as_ref()].into_iter().flatten();
         let tables = above.iter().map(|table| (table, at));
-        for (table, at) in tables.chain(committed.map(|table| (table, *revision))) {
-            let side = Side::new(Arc::clone(table), from, to, at);
-            range.sides.extend((!side.is_empty()).then_some(side));
-        }
-        range.tree = Some(layers.base.tree.range(from, to)?);
-        Ok(range)
+        let tables = tables.chain(committed.map(|table| (table, *revision)));
+        let sides = tables.map(|(table, at)| Side::new(Arc::clone(table), from, to, at));
+        sides.filter(|side| !side.is_empty()).collect()
     }
+}
+
+/// Takes a key off every side that has it at this end; gives what the one at `from` says of it.
+fn take(sides: &mut [Side], from: usize, key: &Bytes, at_front: bool) -> Option<Bytes> {
+    let mut value = None;
+    for (place, side) in sides.iter_mut().enumerate() {
+        if side.peek(at_front) == Some(key) {
+            let taken = side.take(at_front);
+            value = if place == from { taken } else { value };
+        }
+    }
+    // A range erased by a younger table hides what an older one says.
+    let is_erased = sides[..from].iter().any(|younger| younger.erases(key));
+    value.filter(|_| !is_erased)
 }
 
 /// Maps panic on bounds that cross; an empty answer is kinder.
@@ -143,24 +168,6 @@ enum Step {
 }
 
 impl Range {
-    /// Hands key and value of every entry that is left to `visit`, without copying what lies in
-    /// the tree, until that breaks.
-    pub(crate) fn visit(
-        &mut self,
-        mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        loop {
-            let flow = match self.step(End::Front)? {
-                Step::Memory(key, value) => visit(&key, &value),
-                Step::Tree(entry) => visit(entry.key(), entry.value()),
-                Step::End => return Ok(()),
-            };
-            if flow.is_break() {
-                return Ok(());
-            }
-        }
-    }
-
     /// What comes next; nothing after an error.
     fn step(&mut self, end: End) -> Result<Step, StoreError> {
         let step = self.merge(end);
@@ -208,20 +215,11 @@ impl Range {
 
     /// Takes a key off every source that has it; gives what the side at `from` says of it.
     fn take_side(&mut self, from: usize, key: &Bytes, end: End) -> Option<Bytes> {
-        let mut value = None;
-        for (place, side) in self.sides.iter_mut().enumerate() {
-            if side.peek(end == End::Front) == Some(key) {
-                let taken = side.take(end == End::Front);
-                value = if place == from { taken } else { value };
-            }
-        }
         let held = &mut self.held[end as usize];
         if held.as_ref().is_some_and(|entry| entry.key() == key.as_ref()) {
             *held = None;
         }
-        // A range erased by a younger table hides what an older one says.
-        let is_erased = self.sides[..from].iter().any(|younger| younger.erases(key));
-        value.filter(|_| !is_erased)
+        take(&mut self.sides, from, key, end == End::Front)
     }
 
     /// Sees to it that the next entry of the tree that nothing erased is held at this end.

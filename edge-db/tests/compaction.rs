@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use edge_db::{Db, Table};
 
@@ -42,7 +41,7 @@ fn space_of_removed_rows_goes_back_to_the_file_system() {
     assert_eq!(db.stats().file_bytes, done.after_bytes);
     let again = db.compact().unwrap();
     assert!(again.after_bytes <= done.after_bytes, "{again:?} after {done:?}");
-    db.shutdown(Duration::from_secs(60)).unwrap();
+    db.shutdown(std::time::Duration::from_secs(60)).unwrap();
     let (_db, cells) = open(&dir);
     assert_eq!(cells.iter().unwrap().count(), 1_000);
 }

@@ -37,6 +37,8 @@ fn filled(dir: &Path, builder: &DbBuilder) -> Files {
         let mut batch = db.batch();
         batch.append(&log, Entry::new(vec![1; 400]).key(n.to_string()));
         batch.insert(&table, &n, &vec![2; 400]).unwrap();
+        // Some become durable with the next one.
+        let batch = if n % 3 == 1 { batch.within(LONG) } else { batch };
         batch.commit().unwrap();
         if n == ROWS / 2 {
             db.checkpoint().unwrap();

@@ -10,12 +10,21 @@ use std::path::Path;
 use std::time::Duration;
 
 use edge_db::{
-    Db, EncryptionKey, Entry, KeyFileError, OpenError, RestoreError, RotateKeyError, restore,
-    restore_encrypted,
+    BackupSummary, Db, EncryptionKey, Entry, KeyFileError, OpenError, Restore, RestoreError,
+    RotateKeyError, restore,
 };
 use proptest::prelude::*;
 
 const LONG: Duration = Duration::from_secs(60);
+
+fn restore_encrypted(
+    from: &[u8],
+    dir: impl AsRef<Path>,
+    key: &EncryptionKey,
+) -> Result<BackupSummary, RestoreError> {
+    let none = std::iter::empty::<std::io::Result<std::io::Empty>>();
+    Restore::new(dir).key(key.clone()).run(from, none)
+}
 
 fn key(byte: u8) -> EncryptionKey {
     EncryptionKey::from_bytes([byte; 32])
@@ -310,4 +319,53 @@ fn key_comes_from_a_file_and_shows_itself_nowhere() {
     assert!(!format!("{db:?}").contains("11, 11"), "the key is in {db:?}");
     db.shutdown(LONG).unwrap();
     assert!(open(&dir.path().join("db"), 11).is_ok());
+}
+
+#[test]
+fn increments_are_encrypted_and_follow_on_their_full_backup_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::builder().keep_journal_bytes(1 << 20).encryption_key(key(1));
+    let db = db.open(dir.path().join("db")).unwrap();
+    let log = db.log("readings").unwrap();
+    let (mut full, mut increment) = (Vec::new(), Vec::new());
+    let at = db.backup(&mut full).unwrap().revision;
+    for number in 0..50 {
+        log.append(Entry::new(format!("a secret that nobody guesses {number}"))).unwrap();
+    }
+    db.backup_since(at, &mut increment).unwrap();
+    assert!(!increment.windows(12).any(|bytes| bytes == b"secret that "));
+    let restored = |name: &str, full: &[u8], increment: &[u8]| {
+        let increments = [Ok(increment)];
+        Restore::new(dir.path().join(name)).key(key(1)).run(full, increments)
+    };
+    restored("copy", &full, &increment).unwrap();
+    let copy = open(&dir.path().join("copy"), 1).unwrap();
+    assert_eq!(copy.log("readings").unwrap().bounds().unwrap().end.get(), 50);
+    // What was altered, what is of another database, and a full backup's frames are refused.
+    let mut altered = increment.clone();
+    altered[100] ^= 1;
+    restored("altered", &full, &altered).unwrap_err();
+    let mut swapped = full.clone();
+    swapped[..8].copy_from_slice(b"EDGEINCX");
+    restored("swapped", &full, &swapped).unwrap_err();
+    let other = open(&dir.path().join("other"), 1).unwrap();
+    let mut others = Vec::new();
+    other.backup(&mut others).unwrap();
+    restored("others", &others, &increment).unwrap_err();
+    let plain = Db::open(dir.path().join("plain")).unwrap();
+    let mut unsealed = Vec::new();
+    plain.backup(&mut unsealed).unwrap();
+    let error = restored("unsealed", &unsealed, &increment).unwrap_err();
+    assert!(matches!(error, RestoreError::NotEncrypted), "{error}");
+}
+
+#[test]
+fn encrypted_folder_is_not_verified_without_being_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path(), 1).unwrap();
+    db.log("readings").unwrap().append(Entry::new("21.5")).unwrap();
+    assert!(db.verify().unwrap().is_clean());
+    db.shutdown(LONG).unwrap();
+    let error = edge_db::verify(dir.path(), |_| {}).unwrap_err();
+    assert!(matches!(error, edge_db::VerifyError::Encrypted { .. }), "{error}");
 }

@@ -311,3 +311,26 @@ fn record_that_a_failed_sync_left_in_the_systems_cache_is_written_again_at_open(
         site.check_after_power_cut();
     }
 }
+
+/// A kernel that could not write a page may take it for written: a later sync saves nothing.
+#[test]
+fn what_a_killed_process_left_after_a_failed_sync_is_not_durable_by_another_sync() {
+    for seed in 0..10 {
+        let disk = SimDisk::new(&mut Rng::new(seed));
+        let (db, cells, log) = open(&disk);
+        let mut site = Site { disk, db, cells, log, stored: BTreeMap::new(), next: 0 };
+        (0..5).for_each(|_| site.commit().unwrap());
+        site.disk.fail(Fault { kind: Kind::Segment, op: Op::Sync, after: 0 });
+        assert_injected(&site.commit().unwrap_err());
+        site.disk.end(Ending::Kill);
+        site.disk.power_on(&mut Rng::new(seed));
+        // The batch that failed is there, by what the system's cache still has.
+        (site.db, site.cells, site.log) = open(&site.disk);
+        if site.cells.get(6u64.to_be_bytes()).unwrap().is_some() {
+            site.stored.insert(6, value(6));
+        }
+        site.check();
+        site.commit().unwrap();
+        site.check_after_power_cut();
+    }
+}

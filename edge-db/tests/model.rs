@@ -11,6 +11,8 @@ use edge_db::{Db, Entry, Log, Seq, Snapshot, WriteError};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+const LONG: Duration = Duration::from_secs(60);
+
 #[derive(Debug, Clone)]
 enum Step {
     Insert(u8, u32),
@@ -18,12 +20,15 @@ enum Step {
     Append(Vec<u8>),
     Advance(u8),
     Trim(u8),
+    RemoveRange(u8, u8),
+    Add(u8, u32),
     Clear,
 }
 
 #[derive(Debug, Clone)]
 enum Action {
-    Commit(Vec<Step>),
+    /// With or without a time within which it may be visible and not durable.
+    Commit(Vec<Step>, bool),
     Checkpoint,
     Reopen,
     Snapshot,
@@ -38,10 +43,13 @@ fn action() -> impl Strategy<Value = Action> {
         4 => vec(any::<u8>(), 0..20).prop_map(Step::Append),
         1 => any::<u8>().prop_map(Step::Advance),
         1 => any::<u8>().prop_map(Step::Trim),
+        1 => (0u8..16, 0u8..16).prop_map(|(from, to)| Step::RemoveRange(from, to)),
+        1 => (0u8..16, any::<u32>()).prop_map(|(key, more)| Step::Add(key, more)),
         1 => Just(Step::Clear),
     ];
     prop_oneof![
-        6 => vec(step, 1..8).prop_map(Action::Commit),
+        6 => (vec(step, 1..8), any::<bool>())
+            .prop_map(|(steps, may_wait)| Action::Commit(steps, may_wait)),
         2 => Just(Action::Checkpoint),
         1 => Just(Action::Reopen),
         1 => Just(Action::Snapshot),
@@ -71,6 +79,13 @@ impl Model {
                 Step::Advance(to) if u64::from(*to) > end => return false,
                 Step::Advance(to) => next.cursor = u64::from(*to),
                 Step::Trim(_) => {}
+                Step::RemoveRange(from, to) => {
+                    next.table.retain(|key, _| !(from..to).contains(&key));
+                }
+                Step::Add(key, more) => {
+                    let value = next.table.entry(*key).or_default();
+                    *value = value.wrapping_add(*more);
+                }
                 Step::Clear => next.table.clear(),
             }
         }
@@ -79,18 +94,22 @@ impl Model {
     }
 }
 
-fn commit(db: &Db, steps: &[Step]) -> Result<(), WriteError> {
+fn commit(db: &Db, steps: &[Step], may_wait: bool) -> Result<(), WriteError> {
     let table = db.table::<u8, u32>("table").unwrap();
     let log = db.log("log").unwrap();
     let cursor = log.cursor("reader").unwrap();
-    let mut batch = db.batch();
-    for step in steps {
+    let mut batch = if may_wait { db.batch().within(LONG) } else { db.batch() };
+    for step in steps.iter().cloned() {
         match step {
-            Step::Insert(key, value) => batch.insert(&table, key, value).unwrap(),
-            Step::Remove(key) => batch.remove(&table, key),
-            Step::Append(value) => batch.append(&log, Entry::new(value.clone())),
-            Step::Advance(to) => batch.advance(&cursor, Seq::new(u64::from(*to))),
-            Step::Trim(before) => batch.trim(&log, Seq::new(u64::from(*before))),
+            Step::Insert(key, value) => batch.insert(&table, &key, &value).unwrap(),
+            Step::Remove(key) => batch.remove(&table, &key),
+            Step::Append(value) => batch.append(&log, Entry::new(value)),
+            Step::Advance(to) => batch.advance(&cursor, Seq::new(u64::from(to))),
+            Step::Trim(before) => batch.trim(&log, Seq::new(u64::from(before))),
+            Step::RemoveRange(from, to) => batch.remove_range(&table, from..to),
+            Step::Add(key, more) => batch.update(&table, &key, move |old: Option<u32>| {
+                Some(old.unwrap_or(0).wrapping_add(more))
+            }),
             Step::Clear => batch.clear_table(&table),
         }
     }
@@ -178,18 +197,18 @@ proptest! {
         let mut db = builder().open(dir.path()).unwrap();
         let mut model = Model::default();
         // The log and its cursor are there before the first snapshot.
-        commit(&db, &[]).unwrap();
+        commit(&db, &[], false).unwrap();
         let mut snapshots = Vec::new();
         for action in &actions {
             match action {
-                Action::Commit(steps) => {
-                    let stored = commit(&db, steps);
+                Action::Commit(steps, may_wait) => {
+                    let stored = commit(&db, steps, *may_wait);
                     prop_assert_eq!(stored.is_ok(), model.commit(steps), "{:?}", stored);
                 }
                 Action::Checkpoint => db.checkpoint().unwrap(),
                 Action::Reopen => {
                     snapshots.clear();
-                    db.shutdown(Duration::from_secs(60)).unwrap();
+                    db.shutdown(LONG).unwrap();
                     db = builder().open(dir.path()).unwrap();
                 }
                 Action::Snapshot => snapshots.push((db.snapshot().unwrap(), model.clone())),

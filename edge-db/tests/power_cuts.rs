@@ -1,6 +1,7 @@
-//! What was acknowledged survives power cuts at any operation of the disk, whole batches only and
-//! in their order, over tables, keyspaces, logs and cursors; also while the database opens, and
-//! after its process was killed. This runs `examples/power_cuts` for a few thousand cuts.
+//! What was acknowledged as durable survives power cuts at any operation of the disk, whole batches
+//! only and in their order, over tables, indexes, keyspaces, logs and cursors; also while the
+//! database opens, and after its process was killed. Of batches that were to be durable later the
+//! last may be lost, by power cuts only. This runs `examples/power_cuts` for a few thousand cuts.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "the example uses all of the modules")]
@@ -11,10 +12,16 @@ mod case;
 mod handles;
 #[path = "../examples/power_cuts/life.rs"]
 mod life;
+#[path = "../examples/power_cuts/look.rs"]
+mod look;
 #[path = "../examples/power_cuts/model.rs"]
 mod model;
+#[path = "../examples/power_cuts/model_early.rs"]
+mod model_early;
 #[path = "../examples/power_cuts/model_log.rs"]
 mod model_log;
+#[path = "../examples/power_cuts/model_state.rs"]
+mod model_state;
 #[path = "../examples/power_cuts/reads.rs"]
 mod reads;
 #[path = "../examples/power_cuts/rng.rs"]
@@ -52,6 +59,8 @@ fn power_cuts_lose_nothing_acknowledged_and_split_no_batch() {
     let total = run(1, 60, false);
     assert!(total.cuts >= 2_400 && total.acknowledged > 10_000, "{total}");
     assert!(total.kills > 60 && total.shutdowns > 5 && total.dropped > 100, "{total}");
+    assert!(total.lost_early > 50 && total.refused > 100, "{total}");
+    assert!(total.transactions > 500 && total.attempts > total.transactions, "{total}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::error::Error;
 
-use edge_db::{Db, Entry};
+use edge_db::{Db, Entry, WriteError};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -74,4 +74,45 @@ fn error_of_the_work_stores_nothing() {
     });
     assert_eq!(done.unwrap_err().to_string(), "changed its mind");
     assert_eq!(table.get(&1).unwrap(), None);
+}
+
+#[test]
+fn transaction_that_always_comes_second_gives_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let table = db.table::<u32, u32>("rows").unwrap();
+    let mut attempts = 0;
+    let done: Outcome<()> = db.transact(|tx| {
+        let before = tx.get(&table, &1)?;
+        // Somebody else is faster, each time.
+        attempts += 1;
+        assert!(table.compare_and_set(&1, before.as_ref(), Some(&attempts))?);
+        Ok(tx.insert(&table, &2, &attempts)?)
+    });
+    let error = done.unwrap_err();
+    let conflict = error.downcast_ref::<WriteError>();
+    assert!(matches!(conflict, Some(WriteError::Conflict { .. })), "{error}");
+    assert_eq!((attempts, table.get(&1).unwrap(), table.get(&2).unwrap()), (32, Some(32), None));
+}
+
+#[test]
+fn row_that_moved_within_a_range_is_a_conflict() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let table = db.table::<u32, u32>("rows").unwrap();
+    assert!(table.compare_and_set(&1, None, Some(&7)).unwrap());
+    let mut seen = Vec::new();
+    let done: Outcome<()> = db.transact(|tx| {
+        let rows = tx.range(&table, ..)?.collect::<Result<Vec<_>, _>>()?;
+        if seen.is_empty() {
+            let mut batch = db.batch();
+            batch.remove(&table, &1);
+            batch.insert(&table, &2, &7)?;
+            batch.commit()?;
+        }
+        seen.push(rows);
+        Ok(tx.insert(&table, &3, &8)?)
+    });
+    done.unwrap();
+    assert_eq!(seen, [[(1, 7)], [(2, 7)]]);
 }

@@ -190,7 +190,7 @@ impl Commit for DbCommit {
 
 fn refused(error: WriteError) -> Refused {
     let code = match error {
-        WriteError::LogFull { .. } => ReasonCode::QUOTA_EXCEEDED,
+        WriteError::LogFull { .. } | WriteError::Full { .. } => ReasonCode::QUOTA_EXCEEDED,
         WriteError::TooLarge { .. } => ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR,
         _ => ReasonCode::UNSPECIFIED_ERROR,
     };

@@ -1,17 +1,24 @@
 //! Shows what is in a database: names, sizes, first and last; or dumps a table or log as JSON
-//! lines.
+//! lines; or says whether it is whole, and makes a new one of what is left of one that is not.
 //!
 //! ```sh
 //! cargo run -p edge-db --example inspect -- DIR            # everything, as a table
 //! cargo run -p edge-db --example inspect -- DIR NAME       # rows or records of NAME
+//! cargo run -p edge-db --example inspect -- DIR --dump NAME # the same, of any name
+//! cargo run -p edge-db --example inspect -- DIR verify     # what is wrong; fails if anything is
+//! cargo run -p edge-db --example inspect -- DIR repair [--into NEW] [--yes]
 //! ```
+//!
+//! `repair` prints what it would drop and build anew. With `--yes` it does so, into NEW or else
+//! DIR.repaired, and leaves DIR as it is.
 //!
 //! An encrypted one needs `--features encryption` and, in front of `DIR`, `--key FILE`.
 //!
-//! It opens the database, so nothing else may have it open. Keys are decoded by the kind that is
+//! Nothing else may have the database open. Keys are decoded by the kind that is
 //! stored with the table; values of tables are shown as text where they are, else in hex, for
 //! bincode does not say what it holds.
 
+mod check;
 mod json;
 
 use std::error::Error;
@@ -23,26 +30,48 @@ use json::{bytes, key, string};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (key, arguments) = match arguments.as_slice() {
-        [flag, file, rest @ ..] if flag == "--key" => (Some(file.as_str()), rest),
+        ["--key", file, rest @ ..] => (Some(*file), rest),
         all => (None, all),
     };
+    let done = |()| ExitCode::SUCCESS;
     let result = match arguments {
-        [dir] if !dir.starts_with("--") => open(dir, key).and_then(|db| overview(&db)),
-        [dir, name] => open(dir, key).and_then(|db| dump(&db, name)),
-        _ => {
-            println!("usage: inspect [--key FILE] DIR [NAME]");
-            return ExitCode::from(2);
+        ["--help", ..] | [] => usage(),
+        [dir] => open(dir, key).and_then(|db| overview(&db)).map(done),
+        [dir, "verify"] => check::verify(dir),
+        [dir, "repair", options @ ..] => repair(dir, options),
+        [dir, name] | [dir, "--dump", name] => {
+            open(dir, key).and_then(|db| dump(&db, name)).map(done)
         }
+        _ => usage(),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         // Whoever reads has seen enough.
         Err(error) if is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("inspect: {}", chain(&*error));
             ExitCode::FAILURE
         }
+    }
+}
+
+fn usage() -> Result<ExitCode, Box<dyn Error>> {
+    println!(
+        "usage: inspect [--key FILE] DIR [NAME | --dump NAME]\n       inspect DIR verify\n       inspect DIR repair [--into NEW] [--yes]"
+    );
+    Ok(ExitCode::from(2))
+}
+
+fn repair(dir: &str, options: &[&str]) -> Result<ExitCode, Box<dyn Error>> {
+    let usual = format!("{}.repaired", dir.trim_end_matches('/'));
+    match options {
+        [] => check::repair(dir, &usual, false),
+        ["--yes"] => check::repair(dir, &usual, true),
+        ["--into", new] => check::repair(dir, new, false),
+        ["--into", new, "--yes"] | ["--yes", "--into", new] => check::repair(dir, new, true),
+        _ => usage(),
     }
 }
 
@@ -69,7 +98,8 @@ fn overview(db: &Db) -> Result<(), Box<dyn Error>> {
     let stats = db.stats();
     writeln!(
         out,
-        "data {} KB, journal {} KB, not settled {} KB",
+        "revision {}, data {} KB, journal {} KB, not settled {} KB",
+        db.revision(),
         stats.file_bytes / 1024,
         stats.journal_bytes / 1024,
         stats.memory_bytes / 1024

@@ -32,6 +32,11 @@ pub(crate) struct Handles {
     pub(crate) index: Index<u8, u32, Vec<u8>>,
     /// What changed in the table; drops its oldest records.
     pub(crate) changes: Log,
+    /// Tables whose rows expire, once for each [`Life`](crate::model::Life).
+    pub(crate) members: [Table<u32, u8>; 2],
+    pub(crate) notes: [Table<u32, u64>; 2],
+    /// No two members have one badge.
+    pub(crate) by_badge: Index<u8, u32, u8>,
 }
 
 impl Drop for Handles {
@@ -47,6 +52,7 @@ pub(crate) fn options(rng: &mut Rng, is_encrypted: bool) -> DbBuilder {
     builder(is_encrypted)
         .memory_bytes(rng.pick(&[64 << 10, 64 << 10, 160 << 10]))
         .journal_bytes(rng.pick(&[64 << 10, 128 << 10, 512 << 10]))
+        .keep_journal_bytes(rng.pick(&[0, 0, 64 << 10, 1 << 20]))
         .check_on_open(rng.chance(25))
 }
 
@@ -72,7 +78,11 @@ impl Handles {
         let changes = db.log_with("changes", rolling.max_bytes(CHANGES_BYTES))?;
         table.capture_into(&changes)?;
         table.keep_count()?;
+        let members = lives(db.table("members")?);
         Ok(Handles {
+            by_badge: members[0].unique_index("badge", |badge: &u8| Some(*badge))?,
+            members,
+            notes: lives(db.table("notes")?),
             index: table.index("first", |row: &Vec<u8>| row.first().copied())?,
             changes,
             table,
@@ -109,6 +119,8 @@ impl Handles {
             let (key, value) = entry?;
             state.cells.insert(key.to_vec(), value.to_vec());
         }
+        state.members = snapshot.iter(&self.members[0])?.collect::<Result<_, _>>()?;
+        state.notes = snapshot.iter(&self.notes[0])?.collect::<Result<_, _>>()?;
         for (place, cursor) in self.cursors.iter().enumerate() {
             state.cursors[place] = snapshot.position(cursor)?.get();
         }
@@ -171,6 +183,11 @@ impl Handles {
     }
 }
 
+/// A table whose rows have expired when they come, and the same with rows that outlive every run.
+fn lives<V>(table: Table<u32, V>) -> [Table<u32, V>; 2] {
+    [table.clone().expire_after(Duration::ZERO), table.expire_after(Duration::MAX)]
+}
+
 fn number(bytes: &[u8]) -> u64 {
     u64::from_be_bytes(bytes.try_into().expect("8 bytes of ours"))
 }
@@ -194,6 +211,8 @@ pub(crate) fn compare(found: &State, expected: &State) {
     differ(&mut report, "mark", &found.marks, &expected.marks);
     differ(&mut report, "row", &found.table, &expected.table);
     differ(&mut report, "cell", &found.cells, &expected.cells);
+    differ(&mut report, "member", &found.members, &expected.members);
+    differ(&mut report, "note", &found.notes, &expected.notes);
     let others = [("cursors", found.cursors.to_vec(), expected.cursors.to_vec())];
     let others = others.into_iter().chain([("ends", found.ends.to_vec(), expected.ends.to_vec())]);
     for (what, found, expected) in others.filter(|(_, found, expected)| found != expected) {

@@ -5,14 +5,15 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::time::Duration;
 
-use edge_db::{Commit, ReadError, Snapshot, WriteError};
+use edge_db::{Commit, ReadError, WriteError};
 
-use crate::handles::{Handles, compare, compare_record};
-use crate::model::{CURSORS, Change, Model, State, Which};
+use crate::handles::Handles;
+use crate::look::Held;
+use crate::model::{Change, MARKS, Model, Which};
 use crate::rng::Rng;
 use crate::sim_disk::SimDisk;
 use crate::tally::Tally;
-use crate::workload;
+use crate::workload::{self, Trouble};
 
 /// The power is off, or the process killed: nothing more can be asked.
 #[derive(Debug)]
@@ -28,16 +29,11 @@ pub(crate) struct Life<'a> {
     flying: VecDeque<(u64, Commit)>,
     /// How many may fly.
     depth: usize,
-    held: Vec<Held>,
+    pub(crate) held: Vec<Held>,
+    /// How many batches of a hundred may be durable later.
+    early: u64,
     /// Whether the disk may fill up.
     pub(crate) may_fill: bool,
-}
-
-/// A snapshot, and what it showed at first.
-struct Held {
-    snapshot: Snapshot,
-    state: State,
-    firsts: [u64; 2],
 }
 
 impl<'a> Life<'a> {
@@ -48,18 +44,19 @@ impl<'a> Life<'a> {
         rng: &'a mut Rng,
         tally: &'a mut Tally,
     ) -> Life<'a> {
-        let depth = rng.index(9);
+        let (depth, early) = (rng.index(9), rng.pick(&[0, 0, 40, 95]));
         let (flying, held) = (VecDeque::new(), Vec::new());
-        Life { disk, handles, model, rng, tally, flying, depth, held, may_fill: false }
+        Life { disk, handles, model, rng, tally, flying, depth, held, early, may_fill: false }
     }
 
     /// Does one thing or another.
     pub(crate) fn step(&mut self) -> Result<(), Ended> {
         match self.rng.below(100) {
-            0..60 => {
+            0..56 => {
                 let changes = workload::changes(self.rng, self.model);
                 self.issue(changes)
             }
+            56..60 => self.transact(),
             60..66 => self.land(),
             66..78 => {
                 let cursor = self.rng.pick(&[0, 0, 0, 1, 2, 2]);
@@ -76,8 +73,13 @@ impl<'a> Life<'a> {
         }
     }
 
-    fn issue(&mut self, changes: Vec<Change>) -> Result<(), Ended> {
-        let number = self.model.issue(changes);
+    pub(crate) fn issue(&mut self, changes: Vec<Change>) -> Result<(), Ended> {
+        // Of what a power cut may take, each batch has a mark of its own.
+        let may_be_early = self.model.at_risk() < MARKS / 2;
+        let within = (may_be_early && self.rng.chance(self.early)).then(|| {
+            self.rng.pick(&[Duration::ZERO, Duration::from_millis(1), Duration::from_secs(3600)])
+        });
+        let number = self.model.issue(changes, within);
         let issued = self.model.in_doubt().last().expect("issued above");
         let commit = workload::batch(&self.handles, issued).commit_async();
         assert!(commit.is_queued(), "the queue has room for all that flies");
@@ -91,12 +93,45 @@ impl<'a> Life<'a> {
     /// Waits for the oldest commit.
     fn land(&mut self) -> Result<(), Ended> {
         let Some((number, commit)) = self.flying.pop_front() else { return Ok(()) };
-        match commit.wait() {
-            Ok(receipt) => {
-                let end = |log| receipt.seqs(log).map(|seqs| seqs.end.get());
-                let [kept, rolling] = &self.handles.logs;
-                self.model.acknowledge(number, [end(kept), end(rolling)]);
-            }
+        let outcome = commit.wait();
+        let [kept, rolling] = &self.handles.logs;
+        let ends = outcome
+            .as_ref()
+            .map(|receipt| [kept, rolling].map(|log| receipt.seqs(log).map(|seqs| seqs.end.get())));
+        let ends = ends.ok();
+        self.take_outcome(number, outcome.map(drop))?;
+        if let Some(ends) = ends {
+            self.model.check_positions(number, ends);
+        }
+        Ok(())
+    }
+
+    /// Reads, decides and writes as one, beside what flies.
+    fn transact(&mut self) -> Result<(), Ended> {
+        let changes = workload::transaction(self.rng, self.model);
+        let number = self.model.issue(changes, None);
+        let issued = self.model.in_doubt().last().expect("issued above");
+        let handles = &self.handles;
+        let mut attempts = 0;
+        let outcome = handles.db.transact(|tx| {
+            attempts += 1;
+            workload::attempt(tx, handles, issued)
+        });
+        self.tally.transactions += 1;
+        self.tally.attempts += attempts;
+        // What flew had its outcome before.
+        self.land_all()?;
+        match outcome {
+            Ok(()) => self.take_outcome(number, Ok(())),
+            Err(Trouble::Write(error)) => self.take_outcome(number, Err(error)),
+            Err(Trouble::Read(error)) => self.read(Err(error)),
+            Err(Trouble::Encode(error)) => panic!("{error}"),
+        }
+    }
+
+    fn take_outcome(&mut self, number: u64, outcome: Result<(), WriteError>) -> Result<(), Ended> {
+        match outcome {
+            Ok(()) => self.model.acknowledge(number),
             Err(error) if is_refusal(&error) => {
                 self.check_refusal(number, &error);
                 self.model.refuse(number);
@@ -126,6 +161,13 @@ impl<'a> Life<'a> {
                 assert_eq!(end.get(), self.model.end_with(issued, which), "end of log {which:?}");
                 assert!(to > end, "cursor may go to {to}, the log ends at {end}");
             }
+            WriteError::Conflict { .. } => {
+                assert!(self.model.state.conflicts(&issued.changes), "batch {number}: {error}");
+            }
+            WriteError::NotUnique { .. } => {
+                let is_taken = self.model.state.has_taken_badge(&issued.changes);
+                assert!(is_taken, "batch {number}: {error}");
+            }
             _ => assert!(issued.changes.iter().any(appends), "batch {number}: {error}"),
         }
     }
@@ -138,135 +180,14 @@ impl<'a> Life<'a> {
         Ok(())
     }
 
-    /// A reader goes on where its cursor stands, and moves it with what it makes of the records.
-    fn work(&mut self, cursor: usize) -> Result<(), Ended> {
-        let which = CURSORS[cursor].0;
-        let snapshot = self.snapshot()?;
-        let from = self.position(cursor);
-        let records = snapshot.read(self.handles.log(which), edge_db::Seq::new(from), 20);
-        let records = self.read(records)?;
-        let log = &self.model.logs[which as usize];
-        records.iter().for_each(|record| compare_record(record, which, log));
-        let mut changes = Vec::new();
-        if self.rng.chance(30) {
-            changes = workload::changes(self.rng, self.model);
-        }
-        let to = if self.rng.chance(4) {
-            // To the end that the log will have if nothing is refused.
-            let appends =
-                |change: &&Change| matches!(change, Change::Append(log, _) if *log == which);
-            let open = self.model.in_doubt().flat_map(|issued| &issued.changes);
-            let more = open.chain(&changes).filter(appends).count();
-            self.model.state.ends[which as usize] + more as u64
-        } else if records.is_empty() {
-            return Ok(());
-        } else {
-            records.next().get()
-        };
-        changes.push(Change::Advance(cursor, to));
-        self.issue(changes)
-    }
-
-    /// Where a cursor stands if no batch in doubt fails.
-    fn position(&self, cursor: usize) -> u64 {
-        let moves = self.model.in_doubt().flat_map(|issued| &issued.changes);
-        let to = moves.filter_map(|change| match change {
-            Change::Advance(moved, to) if *moved == cursor => Some(*to),
-            _ => None,
-        });
-        to.last().unwrap_or(self.model.state.cursors[cursor])
-    }
-
-    /// A snapshot whose batches the model has taken in.
-    fn snapshot(&mut self) -> Result<Snapshot, Ended> {
-        let snapshot = self.read(self.handles.db.snapshot())?;
-        let observed = self.handles.observe(&snapshot, self.model);
-        self.read(observed)?;
-        Ok(snapshot)
-    }
-
-    /// One value beside the commits: it is the last one known, or one in flight.
-    fn get(&mut self) -> Result<(), Ended> {
-        let (row, cell) = (workload::table_key(self.rng), workload::cell_key(self.rng));
-        let found = self.read(self.handles.table.get(&row))?;
-        let mut expected = vec![self.model.state.table.get(&row)];
-        let open = || self.model.in_doubt().flat_map(|issued| &issued.changes);
-        expected.extend(open().filter_map(|change| match change {
-            Change::Insert(key, value) if *key == row => Some(Some(value)),
-            Change::Remove(key) if *key == row => Some(None),
-            Change::ClearTable => Some(None),
-            _ => None,
-        }));
-        assert!(
-            expected.contains(&found.as_ref()),
-            "row {row} is {found:?}, not one of {expected:?}"
-        );
-        let found = self.read(self.handles.cells.get(&cell))?.map(|found| found.to_vec());
-        let mut expected = vec![self.model.state.cells.get(&cell)];
-        expected.extend(open().filter_map(|change| match change {
-            Change::Put(key, value) if *key == cell => Some(Some(value)),
-            Change::Delete(key) if *key == cell => Some(None),
-            Change::Clear => Some(None),
-            _ => None,
-        }));
-        assert!(expected.contains(&found.as_ref()), "cell {cell:?} is {found:?}, not {expected:?}");
-        Ok(())
-    }
-
-    fn hold_snapshot(&mut self) -> Result<(), Ended> {
-        let snapshot = self.snapshot()?;
-        let state = self.read(self.handles.read(&snapshot))?;
-        compare(&state, &self.model.state);
-        let firsts = self.firsts(&snapshot)?;
-        self.tally.snapshots += 1;
-        self.held.push(Held { snapshot, state, firsts });
-        Ok(())
-    }
-
-    /// A snapshot shows what it showed at first, whatever was committed and settled meanwhile.
-    fn look_at_held(&mut self) -> Result<(), Ended> {
-        if self.held.is_empty() {
-            return Ok(());
-        }
-        let held = self.held.swap_remove(self.rng.index(self.held.len()));
-        let state = self.read(self.handles.read(&held.snapshot))?;
-        compare(&state, &held.state);
-        assert_eq!(self.firsts(&held.snapshot)?, held.firsts, "a snapshot's logs have changed");
-        for which in [Which::Kept, Which::Rolling] {
-            let end = edge_db::Seq::new(state.ends[which as usize]);
-            let log = &self.model.logs[which as usize];
-            self.read(self.handles.verify_log(&held.snapshot, which, log, end))?;
-        }
-        if self.rng.chance(50) {
-            self.held.push(held);
-        }
-        Ok(())
-    }
-
-    fn firsts(&self, snapshot: &Snapshot) -> Result<[u64; 2], Ended> {
-        let [kept, rolling] = &self.handles.logs;
-        let first = |log| self.read(snapshot.bounds(log)).map(|bounds| bounds.start.get());
-        Ok([first(kept)?, first(rolling)?])
-    }
-
-    fn verify(&mut self) -> Result<(), Ended> {
-        let snapshot = self.read(self.handles.db.snapshot())?;
-        let verified = self.handles.verify(&snapshot, self.model, false);
-        self.read(verified)
-    }
-
-    /// Reads in all the ways there are, while nothing is in flight.
-    fn look_around(&mut self) -> Result<(), Ended> {
-        self.land_all()?;
-        self.verify()?;
-        let found = crate::reads::look(&self.handles, self.model, self.rng);
-        self.read(found)
-    }
-
     fn checkpoint(&mut self) -> Result<(), Ended> {
         self.tally.checkpoints += 1;
         match self.handles.db.checkpoint() {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                // What had been committed early is in the data file now.
+                self.model.is_durable();
+                Ok(())
+            }
             Err(error) => self.excuse(&error),
         }
     }
@@ -299,6 +220,7 @@ impl<'a> Life<'a> {
             return Err(Ended);
         }
         done.expect("nothing was in the queue, and the disk answers");
+        self.model.is_durable();
         Ok(())
     }
 
@@ -315,7 +237,7 @@ impl<'a> Life<'a> {
 
     /// Reads never fail while the power is on, whatever else does.
     #[track_caller]
-    fn read<T>(&self, result: Result<T, ReadError>) -> Result<T, Ended> {
+    pub(crate) fn read<T>(&self, result: Result<T, ReadError>) -> Result<T, Ended> {
         match (result, self.disk.has_ended()) {
             (Ok(value), _) => Ok(value),
             (Err(_), Some(_)) => Err(Ended),
@@ -335,7 +257,13 @@ impl<'a> Life<'a> {
 }
 
 fn is_refusal(error: &WriteError) -> bool {
-    matches!(error, WriteError::LogFull { .. } | WriteError::CursorBeyondEnd { .. })
+    matches!(
+        error,
+        WriteError::LogFull { .. }
+            | WriteError::CursorBeyondEnd { .. }
+            | WriteError::Conflict { .. }
+            | WriteError::NotUnique { .. }
+    )
 }
 
 /// An error with all its causes.

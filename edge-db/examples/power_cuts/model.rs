@@ -3,67 +3,25 @@
 //! Batches are applied in the order of their issue, which is the order in which the database
 //! commits them. What becomes of a batch is learned in two ways: from its acknowledgement, and
 //! from the marks in a state that was read, for each batch leaves its number there. A state must
-//! hold every acknowledged batch, no refused one, and none behind one that is missing.
+//! hold every acknowledged batch, no refused one, and none behind one that is missing. After a
+//! power cut, and only then, the last of those may be missing that were to be durable later.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
-use crate::model_log::{ModelLog, Rec};
+use crate::model_early::Early;
+use crate::model_log::ModelLog;
+pub(crate) use crate::model_state::{CURSORS, Change, Life, MARKS, State, Which, job_row};
 
-/// Marks of so many batches are kept.
-pub(crate) const MARKS: u64 = 64;
-
-/// The two logs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Which {
-    /// Refuses when full.
-    Kept = 0,
-    /// Drops its oldest records when full.
-    Rolling = 1,
-}
-
-/// The cursors, by log and name.
-pub(crate) const CURSORS: [(Which, &str); 3] =
-    [(Which::Kept, "job"), (Which::Kept, "slow"), (Which::Rolling, "job")];
-
-/// The row that the job behind a cursor stores together with its position.
-pub(crate) fn job_row(cursor: usize) -> u32 {
-    1_000_000 + u32::try_from(cursor).expect("there are three")
-}
-
-/// One operation of a batch.
-#[derive(Debug, Clone)]
-pub(crate) enum Change {
-    Insert(u32, Vec<u8>),
-    Remove(u32),
-    ClearTable,
-    Put(Vec<u8>, Vec<u8>),
-    Delete(Vec<u8>),
-    Clear,
-    Append(Which, Rec),
-    /// Moves a cursor, and stores the position in the job's row.
-    Advance(usize, u64),
-    Trim(Which, u64),
-}
-
-/// A batch whose outcome is not known yet.
+/// A batch whose outcome is not known yet, or that is not durable yet.
 #[derive(Debug)]
 pub(crate) struct Issued {
     pub(crate) number: u64,
     pub(crate) changes: Vec<Change>,
+    /// For how long it may be visible before it is durable.
+    pub(crate) within: Option<Duration>,
     /// It was told that it is not stored, for a failure on purpose.
     has_failed: bool,
-}
-
-/// Everything at one moment, but for the content of the logs.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct State {
-    pub(crate) table: BTreeMap<u32, Vec<u8>>,
-    pub(crate) cells: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// The last batch of each slot.
-    pub(crate) marks: BTreeMap<u64, u64>,
-    pub(crate) cursors: [u64; 3],
-    /// The ends of the logs.
-    pub(crate) ends: [u64; 2],
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +29,12 @@ pub(crate) struct Model {
     pub(crate) state: State,
     pub(crate) logs: [ModelLog; 2],
     issued: VecDeque<Issued>,
+    /// What is there and may not be durable.
+    early: Option<Box<Early>>,
+    /// Batches that have failed, and may turn up in place of those that are not durable.
+    undead: Vec<Issued>,
+    /// Whether the power went since the database was opened last.
+    is_cut: bool,
     /// Whether the disk fails on purpose: a batch in flight may have failed.
     pub(crate) is_faulty: bool,
     last_number: u64,
@@ -78,14 +42,34 @@ pub(crate) struct Model {
     pub(crate) refused: u64,
     /// Batches without an acknowledgement that an end has swallowed.
     pub(crate) lost: u64,
+    /// Batches that were there, and that a power cut has swallowed before they were durable.
+    pub(crate) lost_early: u64,
 }
 
 impl Model {
     /// Notes a batch that is about to be committed; gives its number.
-    pub(crate) fn issue(&mut self, changes: Vec<Change>) -> u64 {
+    pub(crate) fn issue(&mut self, changes: Vec<Change>, within: Option<Duration>) -> u64 {
         self.last_number += 1;
-        self.issued.push_back(Issued { number: self.last_number, changes, has_failed: false });
-        self.last_number
+        let number = self.last_number;
+        self.issued.push_back(Issued { number, changes, within, has_failed: false });
+        number
+    }
+
+    /// How many batches a power cut may swallow: fewer than there are marks.
+    pub(crate) fn at_risk(&self) -> u64 {
+        let early = self.early.as_ref().map_or(0, |early| early.batches.len());
+        (self.issued.len() + self.undead.len() + early) as u64
+    }
+
+    /// All that is there is durable now.
+    pub(crate) fn is_durable(&mut self) {
+        self.early = None;
+        self.undead.clear();
+    }
+
+    /// Nothing of what was not durable need be there any more.
+    pub(crate) fn cut_power(&mut self) {
+        self.is_cut = true;
     }
 
     /// Batches that may or may not be there.
@@ -97,6 +81,11 @@ impl Model {
     /// the database was opened.
     pub(crate) fn observe(&mut self, marks: &BTreeMap<u64, u64>, is_reopened: bool) {
         let stored: BTreeSet<u64> = marks.values().copied().collect();
+        if is_reopened {
+            let (early, is_cut) = (self.early.take(), std::mem::take(&mut self.is_cut));
+            let early = early.filter(|_| is_cut);
+            self.lost_early += early.map_or(0, |early| self.take_back(*early, &stored));
+        }
         for issued in self.issued.iter().filter(|issued| issued.has_failed && !is_reopened) {
             let number = issued.number;
             assert!(!stored.contains(&number), "batch {number}, told that it has failed, is there");
@@ -109,11 +98,37 @@ impl Model {
             // The rest is lost, and will not come back.
             self.lost += self.issued.len() as u64;
             self.issued.clear();
+            self.is_durable();
         }
     }
 
-    /// The batch was acknowledged with these positions in the logs.
-    pub(crate) fn acknowledge(&mut self, number: u64, ends: [Option<u64>; 2]) {
+    /// Takes back what was not durable, but for batches up to the last that is there. One that is
+    /// missing before that one shows when the states are compared.
+    fn take_back(&mut self, early: Early, stored: &BTreeSet<u64>) -> u64 {
+        let Early { state, logs, mut batches } = early;
+        self.state = state;
+        for (log, mark) in self.logs.iter_mut().zip(logs) {
+            log.take_back(mark);
+        }
+        batches.append(&mut self.undead);
+        batches.sort_by_key(|issued| issued.number);
+        let mut lost = 0;
+        for issued in batches {
+            let is_there = match issued.has_failed {
+                true => stored.contains(&issued.number),
+                false => Some(&issued.number) <= stored.last(),
+            };
+            if is_there {
+                self.apply(issued);
+            } else {
+                lost += u64::from(!issued.has_failed);
+            }
+        }
+        lost
+    }
+
+    /// The batch was acknowledged.
+    pub(crate) fn acknowledge(&mut self, number: u64) {
         self.acknowledged += 1;
         let is_open = self.issued.front().is_some_and(|issued| issued.number <= number);
         if is_open {
@@ -125,9 +140,13 @@ impl Model {
             stored >= Some(number),
             "batch {number} was acknowledged, and was not there before"
         );
-        for (which, end) in [Which::Kept, Which::Rolling].into_iter().zip(ends) {
-            let next = self.logs[which as usize].end_of(number);
-            assert_eq!(end, next, "batch {number} was told a wrong position in log {which:?}");
+    }
+
+    /// Compares the positions in the logs that an acknowledged batch was told.
+    pub(crate) fn check_positions(&self, number: u64, ends: [Option<u64>; 2]) {
+        for (log, end) in self.logs.iter().zip(ends) {
+            let next = log.end_of(number);
+            assert_eq!(end, next, "batch {number} was told a wrong position in a log");
         }
     }
 
@@ -157,12 +176,18 @@ impl Model {
     fn resolve(&mut self, last: u64, is_stored: impl Fn(u64) -> bool) {
         while self.issued.front().is_some_and(|issued| issued.number <= last) {
             let issued = self.issued.pop_front().expect("looked at above");
+            let must_miss = self.state.conflicts(&issued.changes)
+                || self.state.has_taken_badge(&issued.changes);
             if is_stored(issued.number) {
+                assert!(!must_miss, "batch {} had to be refused, and is there", issued.number);
                 self.apply(issued);
             } else {
                 let may_fail = issued.has_failed || self.is_faulty;
-                let may_miss = may_fail || self.may_be_refused(&issued);
+                let may_miss = must_miss || may_fail || self.may_be_refused(&issued);
                 assert!(may_miss, "batch {} is missing, and batch {last} is there", issued.number);
+                if may_fail && !must_miss {
+                    self.undead.push(Issued { has_failed: true, ..issued });
+                }
             }
         }
     }
@@ -184,35 +209,16 @@ impl Model {
     }
 
     fn apply(&mut self, issued: Issued) {
-        let Issued { number, changes, .. } = issued;
-        let state = &mut self.state;
-        state.marks.insert(number % MARKS, number);
-        for change in changes {
-            match change {
-                Change::Insert(key, value) => drop(state.table.insert(key, value)),
-                Change::Remove(key) => drop(state.table.remove(&key)),
-                Change::ClearTable => state.table.clear(),
-                Change::Put(key, value) => drop(state.cells.insert(key, value)),
-                Change::Delete(key) => drop(state.cells.remove(&key)),
-                Change::Clear => state.cells.clear(),
-                Change::Append(which, rec) => {
-                    self.logs[which as usize].append(rec, number);
-                    state.ends[which as usize] += 1;
-                }
-                Change::Advance(cursor, to) => {
-                    state.cursors[cursor] = to;
-                    state.table.insert(job_row(cursor), to.to_be_bytes().to_vec());
-                }
-                Change::Trim(which, before) => self.logs[which as usize].may_drop(before),
-            }
+        if issued.within.is_none() {
+            // It was durable before anybody saw it, and so was all before it.
+            self.is_durable();
+        } else {
+            let early = || Box::new(Early::behind(&self.state, &self.logs));
+            self.early.get_or_insert_with(early);
         }
-        for (cursor, (which, _)) in CURSORS.into_iter().enumerate() {
-            assert!(
-                state.cursors[cursor] <= state.ends[which as usize],
-                "batch {number} moved cursor {cursor} behind the end of its log"
-            );
+        self.state.apply(issued.number, &issued.changes, &mut self.logs);
+        if let Some(early) = &mut self.early {
+            early.batches.push(issued);
         }
-        self.logs[Which::Kept as usize].may_drop(state.cursors[0].min(state.cursors[1]));
-        self.logs[Which::Rolling as usize].may_drop(u64::MAX);
     }
 }

@@ -31,7 +31,28 @@ pub(crate) struct ModelLog {
     pub(crate) dropped: u64,
 }
 
+/// A log at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LogMark {
+    end: usize,
+    droppable: u64,
+    first: u64,
+    dropped: u64,
+}
+
 impl ModelLog {
+    pub(crate) fn mark(&self) -> LogMark {
+        let ModelLog { droppable, first, dropped, .. } = *self;
+        LogMark { end: self.records.len(), droppable, first, dropped }
+    }
+
+    /// Makes it what it was.
+    pub(crate) fn take_back(&mut self, mark: LogMark) {
+        self.records.truncate(mark.end);
+        self.ends.retain(|_, end| *end <= mark.end as u64);
+        (self.droppable, self.first, self.dropped) = (mark.droppable, mark.first, mark.dropped);
+    }
+
     pub(crate) fn append(&mut self, rec: Rec, batch: u64) {
         self.records.push(rec);
         self.ends.insert(batch, self.records.len() as u64);

@@ -12,7 +12,9 @@ use crate::workload;
 
 pub(crate) fn look(handles: &Handles, model: &Model, rng: &mut Rng) -> Result<(), ReadError> {
     table(handles, model, rng)?;
-    what_hangs_on_the_table(handles, model)?;
+    what_hangs_on_tables(handles, model)?;
+    // What has expired counts until it leaves the file.
+    assert!(handles.notes[1].count()? >= model.state.notes.len() as u64, "notes are missing");
     cells(handles, model, rng)?;
     for (cursor, (_, name)) in handles.cursors.iter().zip(CURSORS) {
         assert_eq!(cursor.name(), name);
@@ -39,14 +41,20 @@ fn table(handles: &Handles, model: &Model, rng: &mut Rng) -> Result<(), ReadErro
     Ok(())
 }
 
-/// Count, index and change log say what the table says.
-pub(crate) fn what_hangs_on_the_table(handles: &Handles, model: &Model) -> Result<(), ReadError> {
+/// Counts, indexes and change log say what the tables say.
+pub(crate) fn what_hangs_on_tables(handles: &Handles, model: &Model) -> Result<(), ReadError> {
     let rows = &model.state.table;
     assert_eq!(handles.table.count()?, rows.len() as u64, "count of the table");
     let found = handles.index.range(0..)?.map(|row| row.map(|(key, _)| key));
     let mut expected: Vec<u32> = rows.keys().copied().collect();
     expected.sort_by_key(|key| (rows[key].first(), *key));
     assert_eq!(found.collect::<Result<Vec<_>, _>>()?, expected, "rows in the order of the index");
+
+    let found = handles.by_badge.range(..)?.collect::<Result<Vec<_>, _>>()?;
+    let mut expected: Vec<_> =
+        model.state.members.iter().map(|(key, badge)| (*key, *badge)).collect();
+    expected.sort_by_key(|(_, badge)| *badge);
+    assert_eq!(found, expected, "members in the order of their badges");
 
     // The log may have dropped its oldest; the last change of a row that it has is the row.
     let mut last = BTreeMap::new();

@@ -17,6 +17,10 @@ pub(crate) struct Tally {
     pub(crate) refused: u64,
     pub(crate) failed: u64,
     pub(crate) lost: u64,
+    pub(crate) lost_early: u64,
+    pub(crate) transactions: u64,
+    /// How often they ran.
+    pub(crate) attempts: u64,
     pub(crate) dropped: u64,
     pub(crate) groups: u64,
     pub(crate) stalls: u64,
@@ -81,6 +85,7 @@ impl Tally {
         self.acknowledged += model.acknowledged;
         self.refused += model.refused;
         self.lost += model.lost;
+        self.lost_early += model.lost_early;
         self.dropped += model.logs.iter().map(|log| log.dropped).sum::<u64>();
     }
 
@@ -93,6 +98,9 @@ impl Tally {
         self.refused += other.refused;
         self.failed += other.failed;
         self.lost += other.lost;
+        self.lost_early += other.lost_early;
+        self.transactions += other.transactions;
+        self.attempts += other.attempts;
         self.dropped += other.dropped;
         self.groups += other.groups;
         self.stalls += other.stalls;
@@ -131,9 +139,12 @@ impl fmt::Display for Tally {
             ("processes killed", self.kills),
             ("shutdowns", self.shutdowns),
             ("batches acknowledged", self.acknowledged),
-            ("  refused by a full log or for a cursor", self.refused),
+            ("  refused for what they want", self.refused),
             ("  failed on purpose", self.failed),
             ("  not acknowledged and lost", self.lost),
+            ("  to be durable later, and lost before", self.lost_early),
+            ("transactions", self.transactions),
+            ("  attempts", self.attempts),
             ("groups committed", self.groups),
             ("waits for a memory table", self.stalls),
             ("checkpoints asked for", self.checkpoints),

@@ -1,4 +1,4 @@
-//! Counts what reaches the device.
+//! Counts what reaches the device, and what is asked of it.
 
 use std::io;
 use std::sync::Arc;
@@ -9,25 +9,32 @@ use super::{Disk, DiskFile, DiskLock, LockError};
 /// A device writes no less than this.
 const PAGE_BYTES: u64 = 4096;
 
-/// A [`Disk`] whose writes are counted.
+/// Bytes in whole pages.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    pub(crate) written: AtomicU64,
+    pub(crate) read: AtomicU64,
+}
+
+/// A [`Disk`] whose reads and writes are counted.
 #[derive(Debug)]
 pub(crate) struct Counted {
     disk: Arc<dyn Disk>,
-    written: Arc<AtomicU64>,
+    traffic: Arc<Traffic>,
     /// The file whose writes no sync ever takes to the device by itself.
     free: &'static str,
 }
 
 impl Counted {
-    pub(crate) fn new(disk: Arc<dyn Disk>, written: Arc<AtomicU64>, free: &'static str) -> Counted {
-        Counted { disk, written, free }
+    pub(crate) fn new(disk: Arc<dyn Disk>, traffic: Arc<Traffic>, free: &'static str) -> Counted {
+        Counted { disk, traffic, free }
     }
 
     fn counted(&self, name: &str, file: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
         if name == self.free {
             return file;
         }
-        Arc::new(CountedFile { file, written: Arc::clone(&self.written) })
+        Arc::new(CountedFile { file, traffic: Arc::clone(&self.traffic) })
     }
 }
 
@@ -68,7 +75,13 @@ impl Disk for Counted {
 #[derive(Debug)]
 struct CountedFile {
     file: Arc<dyn DiskFile>,
-    written: Arc<AtomicU64>,
+    traffic: Arc<Traffic>,
+}
+
+/// Bytes of the pages that so many bytes lie in.
+fn pages(offset: u64, bytes: usize) -> u64 {
+    let (first, behind) = (offset / PAGE_BYTES, (offset + bytes as u64).div_ceil(PAGE_BYTES));
+    (behind - first) * PAGE_BYTES
 }
 
 impl DiskFile for CountedFile {
@@ -81,13 +94,12 @@ impl DiskFile for CountedFile {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.traffic.read.fetch_add(pages(offset, out.len()), Ordering::Relaxed);
         self.file.read(offset, out)
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let first = offset / PAGE_BYTES;
-        let behind = (offset + data.len() as u64).div_ceil(PAGE_BYTES);
-        self.written.fetch_add((behind - first) * PAGE_BYTES, Ordering::Relaxed);
+        self.traffic.written.fetch_add(pages(offset, data.len()), Ordering::Relaxed);
         self.file.write(offset, data)
     }
 

@@ -31,6 +31,13 @@ impl Folder {
         Ok(Folder { path })
     }
 
+    /// The folder at this path, which must be there.
+    pub(crate) fn existing(path: impl AsRef<Path>) -> io::Result<Folder> {
+        let path = path.as_ref().to_owned();
+        fs::read_dir(&path)?;
+        Ok(Folder { path })
+    }
+
     fn shared(file: File) -> Arc<dyn DiskFile> {
         Arc::new(FolderFile { file })
     }
@@ -75,6 +82,10 @@ impl Disk for Folder {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(true).open(self.path.join(name))?;
         Ok(Folder::shared(file))
+    }
+
+    fn open_to_read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        Ok(Folder::shared(File::open(self.path.join(name))?))
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {

@@ -44,13 +44,24 @@ impl Mark {
 
     /// What was last written; nothing if that is not known.
     pub(super) fn read(disk: &dyn Disk) -> Revision {
-        let mut bytes = [0; BYTES];
-        let read = disk.open(FILE).and_then(|file| file.read(0, &mut bytes));
-        let [number, checksum] =
-            [&bytes[..8], &bytes[8..]].map(|half| half.try_into().map_or(0, u64::from_le_bytes));
-        if read.is_err() || XxHash3_64::oneshot(&bytes[..8]) != checksum {
-            return Revision::ZERO;
-        }
-        Revision::new(number)
+        let Ok(bytes) = stored(disk) else { return Revision::ZERO };
+        decode(bytes).unwrap_or(Revision::ZERO)
     }
+}
+
+/// Whether the mark was altered. That there is none yet, or nothing in it, is no damage.
+pub(crate) fn is_damaged(disk: &dyn Disk) -> bool {
+    stored(disk).is_ok_and(|bytes| bytes != [0; BYTES] && decode(bytes).is_none())
+}
+
+fn stored(disk: &dyn Disk) -> std::io::Result<[u8; BYTES]> {
+    let mut bytes = [0; BYTES];
+    disk.open(FILE)?.read(0, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn decode(bytes: [u8; BYTES]) -> Option<Revision> {
+    let [number, checksum] =
+        [&bytes[..8], &bytes[8..]].map(|half| half.try_into().map_or(0, u64::from_le_bytes));
+    (XxHash3_64::oneshot(&bytes[..8]) == checksum).then_some(Revision::new(number))
 }

@@ -19,7 +19,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::revision::Revision;
 
 const MAGIC: &[u8; 8] = b"EDGEJRNL";
-pub(super) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 pub(super) const HEADER_BYTES: u64 = 64;
 /// What segments are called, before their number; one that is being created has another ending.
 const PREFIX: &str = "journal-";
@@ -45,11 +45,19 @@ pub(super) struct Header {
 
 impl Segment {
     /// A new one, all zeros and durable, so that later only its content need be synced.
-    pub(super) fn create(disk: &dyn Disk, number: u64, len: u64) -> io::Result<Segment> {
+    /// Takes the next number once a file may have it: numbers without a file would look like
+    /// segments that are gone.
+    pub(super) fn create(disk: &dyn Disk, next: &mut u64, len: u64) -> io::Result<Segment> {
+        let number = *next;
         let name = format!("{PREFIX}{number:08}");
         let unborn = format!("{name}{UNBORN}");
         let created = create_file(disk, &unborn, Header { number, len });
-        let file = match created.and_then(|file| disk.rename(&unborn, &name).map(|()| file)) {
+        let named = created.and_then(|file| {
+            // Even if this fails.
+            *next += 1;
+            disk.rename(&unborn, &name).map(|()| file)
+        });
+        let file = match named {
             Ok(file) => file,
             Err(error) => {
                 // Gives back what it took of a full disk; what stays is removed at the next open.
@@ -72,10 +80,13 @@ impl Segment {
         Segment { name, file, number: header.number, len: header.len, tail: header.len, last }
     }
 
-    /// Begins from the front under a new number. Old records do not match its checksums. The new
+    /// Begins from the front under the next number. Old records do not match its checksums. The new
     /// header becomes durable with the first record: a crash before leaves the old ones, which
     /// have settled.
-    pub(super) fn recycle(mut self, number: u64) -> io::Result<Segment> {
+    pub(super) fn recycle(mut self, next: &mut u64) -> io::Result<Segment> {
+        // Even if this fails: the header may be on the disk then.
+        let number = *next;
+        *next += 1;
         self.file.write(0, &encode(Header { number, len: self.len }))?;
         self.number = number;
         self.tail = HEADER_BYTES;
@@ -88,6 +99,10 @@ impl Segment {
 
     pub(super) fn file(&self) -> &dyn DiskFile {
         &*self.file
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -130,7 +145,7 @@ pub(crate) fn is_segment(name: &str) -> bool {
 }
 
 /// Whether it is one that was being created.
-pub(super) fn is_unborn(name: &str) -> bool {
+pub(crate) fn is_unborn(name: &str) -> bool {
     name.starts_with(PREFIX) && name.ends_with(UNBORN)
 }
 

@@ -7,16 +7,23 @@ use super::{Ledger, Space};
 use crate::error::{StoreError, WriteError};
 use crate::log::WhenFull;
 use crate::log::gap::GapReason;
-use crate::store::Write;
+use crate::store::{Fullness, Write};
 use crate::{Seq, Time};
 
 impl Ledger {
-    /// Begins a group: what is older than its log keeps it goes, in all logs.
+    /// Begins a group, on a disk that may be `full`: what is older than its log keeps it goes, in
+    /// all logs.
     ///
     /// # Errors
     /// When the group must be given up, for some of it may be staged.
-    pub(crate) fn begin(&mut self, now: Time, oldest: OldestChunks<'_>) -> Result<(), StoreError> {
+    pub(crate) fn begin(
+        &mut self,
+        now: Time,
+        full: Option<Fullness>,
+        oldest: OldestChunks<'_>,
+    ) -> Result<(), StoreError> {
         self.now = now;
+        self.full = full;
         for log in self.logs.values_mut() {
             if let Some(age) = log.options.max_age {
                 log.expire(now, age, oldest, &mut self.writes)?;
@@ -25,8 +32,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Drops old records until `more` bytes fit, as the log's policy allows. A group that is
-    /// larger than the log may overshoot its limit by itself.
+    /// Drops old records until `more` bytes fit, as the log's policy allows. A batch may overshoot
+    /// the limit of a log that drops its oldest records by itself.
     pub(super) fn make_room(
         &mut self,
         space: Space,
@@ -34,7 +41,20 @@ impl Ledger {
         oldest: OldestChunks<'_>,
     ) -> Result<(), WriteError> {
         let log = self.logs.get_mut(&space).expect("registered, as its handle shows");
-        log.make_room(more, self.now, oldest, &mut self.writes)
+        let limit = match self.full {
+            // What comes must push out as much.
+            Some(_) => log.state.bytes.min(log.options.max_bytes),
+            None => log.options.max_bytes,
+        };
+        let has_room = log.make_room(more, limit, self.now, oldest, &mut self.writes)?;
+        if !has_room && log.options.when_full == WhenFull::Refuse {
+            return Err(WriteError::LogFull {
+                log: log.name.to_string(),
+                used_bytes: log.state.bytes,
+                limit_bytes: limit,
+            });
+        }
+        Ok(())
     }
 
     /// Gives up the records before `before`, whatever cursors say.
@@ -70,29 +90,22 @@ impl Account {
         })
     }
 
+    /// Whether `more` bytes fit within the limit, after all has gone that may.
     fn make_room(
         &mut self,
         more: u64,
+        limit: u64,
         now: Time,
         oldest: OldestChunks<'_>,
         writes: &mut Vec<Write>,
-    ) -> Result<(), WriteError> {
-        let limit = self.options.max_bytes;
-        if self.state.bytes + more <= limit {
-            return Ok(());
+    ) -> Result<bool, StoreError> {
+        if self.state.bytes + more > limit {
+            let read_by_all = self.slowest().unwrap_or(Seq::ZERO);
+            let drop_unread = self.options.when_full == WhenFull::DropOldest;
+            self.drop_chunks(oldest, now, GapReason::Full, writes, |log, chunk| {
+                log.state.bytes + more > limit && (drop_unread || chunk.records.end <= read_by_all)
+            })?;
         }
-        let read_by_all = self.slowest().unwrap_or(Seq::ZERO);
-        let drop_unread = self.options.when_full == WhenFull::DropOldest;
-        self.drop_chunks(oldest, now, GapReason::Full, writes, |log, chunk| {
-            log.state.bytes + more > limit && (drop_unread || chunk.records.end <= read_by_all)
-        })?;
-        if self.state.bytes + more > limit && !drop_unread {
-            return Err(WriteError::LogFull {
-                log: self.name.to_string(),
-                used_bytes: self.state.bytes,
-                limit_bytes: limit,
-            });
-        }
-        Ok(())
+        Ok(self.state.bytes + more <= limit)
     }
 }

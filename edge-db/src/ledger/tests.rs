@@ -19,12 +19,18 @@ struct Fixture {
     disk: BTreeMap<Bytes, Bytes>,
     /// How often chunks were looked for on disk.
     looks: Cell<usize>,
+    /// Whether the disk budget is used up.
+    is_full: bool,
 }
 
 impl Fixture {
     fn new(options: LogOptions) -> Fixture {
-        let mut fixture =
-            Fixture { ledger: Ledger::default(), disk: BTreeMap::new(), looks: Cell::new(0) };
+        let mut fixture = Fixture {
+            ledger: Ledger::default(),
+            disk: BTreeMap::new(),
+            looks: Cell::new(0),
+            is_full: false,
+        };
         fixture.options(options);
         fixture
     }
@@ -39,7 +45,8 @@ impl Fixture {
             let range = disk.range(start..end.into());
             Ok(range.take(4).map(|(key, stored)| stored_chunk(key, stored)).collect())
         };
-        self.ledger.begin(now, &mut oldest).unwrap();
+        let full = self.is_full.then_some(Fullness { used_bytes: 2, budget_bytes: 1 });
+        self.ledger.begin(now, full, &mut oldest).unwrap();
         let outcome = self.ledger.admit(ops, &mut oldest);
         for write in self.ledger.take_writes() {
             match write {
@@ -262,4 +269,40 @@ fn log_that_waits_for_its_age_is_looked_at_once() {
     log.append(10, &[10]).unwrap();
     (0..50).for_each(|_| log.append(20, &[20]).unwrap());
     assert_eq!(log.looks.get(), 1);
+}
+
+#[test]
+fn full_disk_takes_what_removes_or_pushes_out_and_nothing_else() {
+    let user = || Space::FIRST.next().key(b"key");
+    let system = || Space::CATALOG.key(b"name");
+    let put = |key| Op::Put { key, value: vec![1] };
+    let cursor = || "reader".into();
+    let cases: Vec<(WhenFull, Vec<Op>, bool)> = vec![
+        (WhenFull::DropOldest, vec![put(user())], false),
+        (WhenFull::DropOldest, vec![put(system())], true),
+        (WhenFull::DropOldest, vec![Op::Delete { key: user() }], true),
+        (WhenFull::DropOldest, vec![Op::Delete { key: user() }, put(user())], false),
+        (WhenFull::DropOldest, vec![append(1)], true),
+        (WhenFull::DropOldest, vec![append(1), append(2), append(3)], true),
+        (WhenFull::DropOldest, vec![append(1), append(2), append(3), append(4)], false),
+        (WhenFull::Refuse, vec![append(1)], false),
+        (WhenFull::Refuse, vec![Op::Advance { log: LOG, cursor: cursor(), to: Seq::new(2) }], true),
+        (WhenFull::Refuse, vec![Op::Trim { log: LOG, before: Seq::new(2) }], true),
+    ];
+    for (policy, ops, is_taken) in cases {
+        let mut fixture = Fixture::new(LogOptions::new().when_full(policy));
+        fixture.append(0, &[0, 0, 0]).unwrap();
+        fixture.is_full = true;
+        let before = fixture.state();
+        let said = format!("{policy:?} {ops:?}");
+        match fixture.commit(1, ops) {
+            Ok(_) => assert!(is_taken, "{said}"),
+            Err(WriteError::Full { used_bytes: 2, budget_bytes: 1 }) => {
+                assert!(!is_taken, "{said}");
+                assert_eq!(fixture.state(), before, "{said}");
+            }
+            Err(error) => panic!("{said}: {error}"),
+        }
+        assert!(fixture.state().bytes <= 3 * RECORD, "{said}");
+    }
 }

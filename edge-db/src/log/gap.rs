@@ -26,6 +26,9 @@ pub enum GapReason {
     Age,
     /// The application gave them up: [`Batch::trim`](crate::Batch::trim).
     Trimmed,
+    /// They were damaged, and a [repair](crate::plan_repair) could not read them. Such a gap counts
+    /// all of its records, read or not, and may lie between records that are kept.
+    Damaged,
 }
 
 /// Records of a [`Log`] that were dropped before its slowest cursor had passed them.
@@ -119,13 +122,14 @@ impl Gaps {
 
 impl Gap {
     fn absorb(&mut self, later: Gap) {
-        self.records.end = later.records.end;
+        // Those of damaged records do not lie in the order in which they were noted.
+        self.records.end = self.records.end.max(later.records.end);
         self.dropped += later.dropped;
         self.at = later.at;
         self.reason = later.reason;
     }
 
-    fn put(&self, log: Space) -> Write {
+    pub(crate) fn put(&self, log: Space) -> Write {
         let value = codec::encode(self, 0).expect("numbers always encode");
         Write::Put(log.gap_key(self.records.start).into(), value.into())
     }

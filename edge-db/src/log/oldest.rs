@@ -24,11 +24,9 @@ pub(crate) fn oldest_chunks(
         other => StoreError::new("read", other),
     })?;
     let (start, end) = (log.chunk_key(from), log.next().prefix());
-    let mut range =
-        view.range(Bound::Included(start.as_slice()), Bound::Excluded(end.as_slice()))?;
     let mut chunks = Vec::with_capacity(OLDEST_CHUNKS);
     let mut damaged = None;
-    range.visit(|key, stored| {
+    view.visit(Bound::Included(&start), Bound::Excluded(&end), |key, stored| {
         match stored_chunk(key, stored) {
             Ok(chunk) => chunks.push(chunk),
             Err(error) => damaged = Some(error),

@@ -72,33 +72,46 @@ impl Log {
 
     fn read_in(&self, view: &View, from: Seq, max_records: usize) -> Result<Records, ReadError> {
         let state = self.state_in(view)?;
-        let missing = (from < state.first).then_some(from..state.first);
-        let from = from.max(state.first);
+        let start = from.max(state.first);
         let mut records = Vec::new();
-        if from < state.next {
-            self.read_chunks(view, from, max_records, &mut records)?;
+        let mut first = start;
+        if start < state.next && max_records > 0 {
+            first = self.read_chunks(view, start..state.next, max_records, &mut records)?;
         }
-        let next = records.last().map_or(from, |last: &Record| last.seq().next());
+        let next = records.last().map_or(first, |last: &Record| last.seq().next());
+        let missing = (from < first).then_some(from..first);
         Ok(Records { records, next, missing })
     }
 
+    /// Where the records begin: behind the front of the range only where a repair had to leave
+    /// some out. So that these are told, reading ends in front of such a place.
     fn read_chunks(
         &self,
         view: &View,
-        from: Seq,
+        range: Range<Seq>,
         max_records: usize,
         records: &mut Vec<Record>,
-    ) -> Result<(), ReadError> {
-        let (start, end) = (self.space().chunk_key(from), self.space().next().prefix());
+    ) -> Result<Seq, ReadError> {
+        let (start, end) = (self.space().chunk_key(range.start), self.space().next().prefix());
         let mut bytes = 0;
         for entry in view.range(Bound::Included(&start), Bound::Excluded(&end))? {
             let (key, stored) = entry?;
-            bytes += self.read_chunk(&key, &stored, from, max_records - records.len(), records)?;
+            let before = records.last().map(Record::seq);
+            let count = records.len();
+            let more = max_records - count;
+            bytes += self.read_chunk(&key, &stored, range.start, more, records)?;
+            let follows = records
+                .get(count)
+                .is_none_or(|record| before.is_none_or(|before| record.seq() == before.next()));
+            if !follows {
+                records.truncate(count);
+                break;
+            }
             if records.len() >= max_records || bytes >= READ_BYTES {
                 break;
             }
         }
-        Ok(())
+        Ok(records.first().map_or(range.end, Record::seq))
     }
 
     fn read_back_in(
@@ -177,7 +190,7 @@ impl Log {
     ) -> Result<Option<(chunk::Front, Range<Seq>)>, ReadError> {
         let (start, end) = (self.space().chunk_key(seq), self.space().next().prefix());
         let mut found = None;
-        view.range(Bound::Included(&start), Bound::Excluded(&end))?.visit(|key, stored| {
+        view.visit(Bound::Included(&start), Bound::Excluded(&end), |key, stored| {
             found = Some((chunk_last(key), chunk::front(stored)));
             ControlFlow::Break(())
         })?;
@@ -191,25 +204,23 @@ impl Log {
     /// The first record at or after a time, looking at each chunk; else the end of the range.
     fn first_from(&self, view: &View, range: Range<Seq>, time: Time) -> Result<Seq, ReadError> {
         let (start, end) = (self.space().chunk_key(range.start), self.space().next().prefix());
-        let mut chunks = view.range(Bound::Included(&start), Bound::Excluded(&end))?;
-        loop {
-            // Copies nothing but what may hold the record.
-            let mut found = None;
-            chunks.visit(|key, stored| match chunk::front(stored) {
-                Ok(front) if front.latest < time => ControlFlow::Continue(()),
-                _ => {
-                    found = Some((Bytes::copy_from_slice(key), Bytes::copy_from_slice(stored)));
-                    ControlFlow::Break(())
-                }
-            })?;
-            let Some((key, stored)) = found else { return Ok(range.end) };
-            let mut records = Vec::new();
-            self.read_chunk(&key, &stored, range.start, usize::MAX, &mut records)?;
-            // None, if it is one of those in the chunk that were dropped.
-            if let Some(record) = records.iter().find(|record| record.time() >= time) {
-                return Ok(record.seq());
+        let mut found = Ok(range.end);
+        view.visit(Bound::Included(&start), Bound::Excluded(&end), |key, stored| {
+            if chunk::front(stored).is_ok_and(|front| front.latest < time) {
+                return ControlFlow::Continue(());
             }
-        }
+            let mut records = Vec::new();
+            let stored = Bytes::copy_from_slice(stored);
+            let read = self.read_chunk(key, &stored, range.start, usize::MAX, &mut records);
+            // None, if it is one of those in the chunk that were dropped.
+            match (read, records.iter().find(|record| record.time() >= time)) {
+                (Err(error), _) => found = Err(error),
+                (Ok(_), Some(record)) => found = Ok(record.seq()),
+                (Ok(_), None) => return ControlFlow::Continue(()),
+            }
+            ControlFlow::Break(())
+        })?;
+        found
     }
 
     fn read_chunk(
@@ -225,7 +236,7 @@ impl Log {
             .map_err(|source| self.value_error(source))
     }
 
-    fn key_error(&self) -> ReadError {
+    pub(super) fn key_error(&self) -> ReadError {
         ReadError::Key { name: self.name().to_owned() }
     }
 }
@@ -266,5 +277,46 @@ impl Snapshot {
     /// When the file cannot be read.
     pub fn bounds(&self, log: &Log) -> Result<Range<Seq>, ReadError> {
         log.state_in(self.view()).map(|state| state.first..state.next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::batch::Op;
+    use crate::{Db, Entry, Seq};
+
+    /// Takes the chunks of these records out, as a repair does that cannot read them.
+    fn without(lost: std::ops::Range<u64>) -> (tempfile::TempDir, Db) {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path()).unwrap();
+        let log = db.log("log").unwrap();
+        for n in 0..10 {
+            log.append(Entry::new(n.to_string())).unwrap();
+        }
+        let mut batch = db.batch();
+        lost.for_each(|n| {
+            batch.push_system(Op::Delete { key: log.space().chunk_key(Seq::new(n)) })
+        });
+        batch.commit().unwrap();
+        (dir, db)
+    }
+
+    #[test]
+    fn reading_ends_in_front_of_missing_records_and_then_tells_them() {
+        for lost in [0..2, 4..6, 8..10] {
+            let (_dir, db) = without(lost.clone());
+            let log = db.log("log").unwrap();
+            let (mut at, mut found, mut missing) = (Seq::ZERO, Vec::new(), Vec::new());
+            while at < Seq::new(10) {
+                let records = log.read(at, 100).unwrap();
+                missing.extend(records.missing());
+                at = records.next();
+                found.extend(records.into_iter().map(|record| record.seq().get()));
+            }
+            assert_eq!(missing, [Seq::new(lost.start)..Seq::new(lost.end)]);
+            assert!(found.into_iter().eq((0..10).filter(|n| !lost.contains(n))), "{lost:?}");
+            let back = log.read_back(Seq::new(10), 100).unwrap();
+            assert_eq!(back.len(), 8, "{lost:?}");
+        }
     }
 }

@@ -107,8 +107,7 @@ impl<'a> Iterator for Headers<'a> {
 
     fn next(&mut self) -> Option<(&'a str, Bytes)> {
         // The chunk was checked when it was read, so nothing but the end stops this.
-        let name = super::chunk::take_text(&mut self.rest)?;
-        let value = crate::varint::take_bytes(&mut self.rest)?;
+        let (name, value) = super::chunk::take_header(&mut self.rest)?;
         Some((name, self.shared.slice_ref(value)))
     }
 }

@@ -1,5 +1,6 @@
 //! From memory into the tree, beside the commits.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -11,8 +12,7 @@ use crate::Time;
 use crate::error::StoreError;
 use crate::memory::MemoryTable;
 use crate::revision::Revision;
-use crate::space::Space;
-use crate::tree::{Compaction, Tree};
+use crate::tree::{Compaction, Sweep, Tree};
 
 /// Between two attempts to settle on a disk that refuses: writes go on within 100 ms of its
 /// recovery, and a broken disk is not asked all the time.
@@ -106,19 +106,23 @@ impl Store {
             self.settling.changed.wait(&mut state);
         }
         self.settling.wanted.store(false, Ordering::Relaxed);
-        let mut layers = self.layers.write();
-        if let Some(now) = layers.as_ref().filter(|now| !now.active.is_empty()) {
-            *layers = Some(Arc::new(Layers {
-                active: Arc::new(MemoryTable::default()),
+        if self.layers().is_ok_and(|now| !now.active.is_empty()) {
+            let active = Arc::new(MemoryTable::default());
+            self.replace_layers(|now| Layers {
+                active: Arc::clone(&active),
                 frozen: Some(Arc::clone(&now.active)),
                 base: Arc::clone(&now.base),
-            }));
+            });
             state.frozen = Some(self.visible());
         }
-        drop(layers);
         drop(state);
         self.settling.changed.notify_all();
         Ok(())
+    }
+
+    /// Committer and settling thread may both do this at once.
+    fn replace_layers(&self, with: impl Fn(&Layers) -> Layers) {
+        self.layers.rcu(|now| now.as_ref().map(|now| Arc::new(with(now))));
     }
 
     /// Everything up to here is in the tree.
@@ -178,6 +182,11 @@ impl Store {
         state.compacted.clone().unwrap_or(Ok(()))
     }
 
+    /// Has what was removed settle, so that its space is known to be free.
+    pub(crate) fn want_space(&self) {
+        self.settling.wanted.store(true, Ordering::Relaxed);
+    }
+
     /// Tells those who wait for a checkpoint that the committer cannot.
     pub(crate) fn refuse_checkpoint(&self, error: StoreError) {
         self.settling.state.lock().refused = Some(error);
@@ -200,7 +209,7 @@ impl Store {
         if self.settling.changed.wait_while_for(&mut state, wait, deadline).timed_out() {
             return false;
         }
-        if let Some(layers) = self.layers.write().take() {
+        if let Some(layers) = self.layers.swap(None) {
             // Somebody may still read from it, while others open the folder and write.
             layers.base.tree.close();
         }
@@ -216,48 +225,59 @@ struct Settler<'a> {
     tree: Tree,
     /// Set by an error, after which redb refuses to write until the file is opened again.
     is_broken: bool,
+    /// What that was.
+    cause: Option<StoreError>,
     /// What is being written anew, or why it cannot be.
     compaction: Option<Result<Compaction, StoreError>>,
+    /// Spaces that are looked through for expired values.
+    sweeps: VecDeque<Sweep>,
+}
+
+/// Pages that only an old view needs count as free, so nothing may be written.
+#[derive(Debug, thiserror::Error)]
+#[error("a snapshot from before the error is still open")]
+struct Outlived {
+    source: Option<StoreError>,
+}
+
+/// What the settling thread does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Job {
+    /// Write the frozen table into the tree: everything up to here is in it then.
+    Settle(Revision),
+    Reopen,
+    /// One step of it.
+    Compact,
+    /// The same.
+    Sweep,
 }
 
 /// What the settling thread does. `poke` tells the committer that a table may be frozen.
 pub(crate) fn settle_until_stopped(store: &Store, tree: Tree, poke: impl Fn()) {
     let settling = &store.settling;
-    let mut settler = Settler { store, tree, is_broken: false, compaction: None };
+    let sweeps = VecDeque::new();
+    let mut settler =
+        Settler { store, tree, is_broken: false, cause: None, compaction: None, sweeps };
     let mut state = settling.state.lock();
     while !state.stop {
         settler.is_broken |= std::mem::take(&mut state.is_unreadable);
-        let frozen = state.frozen;
-        if frozen.is_none() && !settler.is_broken && state.compact {
-            drop(state);
-            let ended = settler.compact();
-            state = settling.state.lock();
-            if let Some(ended) = ended.transpose() {
-                state.end_compaction(ended);
-                settling.changed.notify_all();
-            }
-            continue;
-        }
-        if frozen.is_none() && !settler.is_broken {
+        let Some(job) = settler.next_job(&state) else {
             let age = settling.changed.wait_for(&mut state, store.limits.table_age);
             if age.timed_out() && state.frozen.is_none() {
+                settler.begin_sweeps();
                 settling.wanted.store(true, Ordering::Relaxed);
                 poke();
             }
             continue;
-        }
+        };
         drop(state);
         let begun = now();
-        let result = match frozen {
-            Some(revision) => settler.settle(revision),
-            None => settler.reopen(),
-        };
+        let done = settler.work(job);
         let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         state = settling.state.lock();
-        match result {
-            Ok(()) => {
+        match (job, done) {
+            (Job::Settle(revision), Ok(_)) => {
                 state.failed = None;
-                let Some(revision) = frozen else { continue };
                 state.frozen = None;
                 settling.last_micros.store(micros, Ordering::Relaxed);
                 settling.settlings.fetch_add(1, Ordering::Relaxed);
@@ -267,7 +287,14 @@ pub(crate) fn settle_until_stopped(store: &Store, tree: Tree, poke: impl Fn()) {
                     poke();
                 }
             }
-            Err(error) => {
+            (Job::Compact, Ok(is_over)) if !is_over => {}
+            (Job::Compact, ended) => {
+                state.end_compaction(ended.map(drop));
+                settling.changed.notify_all();
+            }
+            (Job::Reopen, Ok(_)) => state.failed = None,
+            (Job::Sweep, Ok(_)) => {}
+            (_, Err(error)) => {
                 // It may be what takes the space that settling wants.
                 settler.abandon_compaction();
                 state.end_compaction(Err(error.clone()));
@@ -290,48 +317,109 @@ fn now() -> Instant {
 }
 
 impl Settler<'_> {
+    /// What settles goes first: writers may come to wait for it.
+    fn next_job(&self, state: &State) -> Option<Job> {
+        match state.frozen {
+            Some(revision) => Some(Job::Settle(revision)),
+            None if self.is_broken => Some(Job::Reopen),
+            None if state.compact => Some(Job::Compact),
+            None if !self.sweeps.is_empty() => Some(Job::Sweep),
+            None => None,
+        }
+    }
+
+    /// Does a job, or a step of it; gives whether that was the last step.
+    fn work(&mut self, job: Job) -> Result<bool, StoreError> {
+        let done = self.attempt(job);
+        if let Err(error) = &done {
+            self.cause.get_or_insert_with(|| error.clone());
+        }
+        done
+    }
+
+    fn attempt(&mut self, job: Job) -> Result<bool, StoreError> {
+        match job {
+            Job::Settle(revision) => self.settle(revision).map(|()| true),
+            Job::Reopen => self.reopen().map(|()| true),
+            Job::Compact => {
+                let done = self.compact();
+                if done.is_err() {
+                    self.abandon_compaction();
+                }
+                done
+            }
+            Job::Sweep => self.sweep().map(|()| false),
+        }
+    }
+
     fn settle(&mut self, revision: Revision) -> Result<(), StoreError> {
         let closed = |_| StoreError::new("settle", "database is closed");
+        self.get_writable()?;
+        let layers = self.store.layers().map_err(closed)?;
+        if let Some(table) = &layers.frozen {
+            self.is_broken = true;
+            self.tree.settle(table, revision)?;
+            self.is_broken = false;
+            self.settle_beside(table);
+        }
+        drop(layers);
+        self.replace_base(true)?;
+        self.begin_sweeps();
+        Ok(())
+    }
+
+    fn get_writable(&mut self) -> Result<(), StoreError> {
         if self.is_broken {
             self.reopen()?;
         }
         if self.tree.is_outlived() {
-            return Err(StoreError::new(
-                "settle",
-                "a snapshot from before the error is still open",
-            ));
+            return Err(StoreError::new("settle", Outlived { source: self.cause.clone() }));
         }
-        let layers = self.store.layers().map_err(closed)?;
-        if let Some(table) = &layers.frozen {
-            self.is_broken = true;
-            let now = Time::now();
-            let due = self.store.due_spaces(now);
-            self.tree.settle(table, revision, &due, now)?;
-            self.is_broken = false;
-            self.settle_beside(table, &due, now);
-        }
-        drop(layers);
-        self.replace_base(true)
+        self.cause = None;
+        Ok(())
     }
 
-    /// Goes on with compacting, by one step; `Some` when that was the last one.
-    fn compact(&mut self) -> Result<Option<()>, StoreError> {
+    /// Looks which spaces are worth looking through for expired values.
+    fn begin_sweeps(&mut self) {
+        if self.sweeps.is_empty() {
+            let spaces = self.store.due_spaces(Time::now());
+            self.sweeps.extend(spaces.into_iter().map(Sweep::new));
+        }
+    }
+
+    /// Goes on with dropping what has expired, by a step.
+    fn sweep(&mut self) -> Result<(), StoreError> {
+        self.get_writable()?;
+        let Some(mut sweep) = self.sweeps.pop_front() else { return Ok(()) };
+        self.is_broken = true;
+        // After an error it is begun anew when it is due again.
+        let is_over = self.tree.sweep(&mut sweep, Time::now())?;
+        self.is_broken = false;
+        self.store.expired.fetch_add(sweep.dropped(), Ordering::Relaxed);
+        if !is_over {
+            self.sweeps.push_front(sweep);
+        }
+        self.replace_base(false)
+    }
+
+    /// Goes on with compacting, by one step; whether that was the last one.
+    fn compact(&mut self) -> Result<bool, StoreError> {
         let mut compaction = match self.compaction.take() {
             Some(compaction) => compaction?,
             None => self.tree.begin_compaction()?,
         };
         if compaction.is_complete() {
             self.tree.finish_compaction(compaction)?;
-            return self.replace_base(false).map(Some);
+            return self.replace_base(false).map(|()| true);
         }
         let copied = self.tree.copy_some(&mut compaction);
         self.go_on_compacting(compaction, copied);
-        Ok(None)
+        Ok(false)
     }
 
-    fn settle_beside(&mut self, table: &MemoryTable, due: &[Space], now: Time) {
+    fn settle_beside(&mut self, table: &MemoryTable) {
         if let Some(Ok(mut compaction)) = self.compaction.take() {
-            let written = self.tree.settle_beside(&mut compaction, table, due, now);
+            let written = self.tree.settle_beside(&mut compaction, table);
             self.go_on_compacting(compaction, written);
         }
     }
@@ -362,13 +450,13 @@ impl Settler<'_> {
 
     /// Lets reads go to the tree as it is now, past the frozen table if that is in it.
     fn replace_base(&self, has_settled: bool) -> Result<(), StoreError> {
-        let tree = self.tree.view()?;
-        let mut layers = self.store.layers.write();
-        if let Some(now) = layers.as_ref() {
-            let base = Arc::new(Base { tree });
-            let frozen = if has_settled { None } else { now.frozen.clone() };
-            *layers = Some(Arc::new(Layers { active: Arc::clone(&now.active), frozen, base }));
-        }
+        let base = Arc::new(Base { tree: self.tree.view()? });
+        self.store.replace_layers(|now| Layers {
+            active: Arc::clone(&now.active),
+            frozen: if has_settled { None } else { now.frozen.clone() },
+            base: Arc::clone(&base),
+        });
+        self.store.in_use.store(self.tree.weight().in_use(), Ordering::Relaxed);
         Ok(())
     }
 }

@@ -13,7 +13,6 @@ use redb::{Database, WriteTransaction};
 
 use super::health::Health;
 use super::{FILE, SharedError, TREE, Tree, UNBORN, guarded, open_file};
-use crate::Time;
 use crate::error::StoreError;
 use crate::memory::MemoryTable;
 use crate::space::Space;
@@ -95,13 +94,11 @@ impl Tree {
         &self,
         to: &mut Compaction,
         table: &MemoryTable,
-        due: &[Space],
-        now: Time,
     ) -> Result<(), StoreError> {
         guarded("compact", || {
             let mut tree = to.transaction.open_table(TREE).map_err(fail)?;
             let upto = to.copied_to.as_deref();
-            super::write_table(&mut tree, table, due, now, upto, || Ok(()))?;
+            super::write_table(&mut tree, table, upto, || Ok(())).map(drop)?;
             drop(tree);
             to.check()
         })
@@ -110,12 +107,12 @@ impl Tree {
     /// Has the second file take the place of the first.
     pub(crate) fn finish_compaction(&mut self, done: Compaction) -> Result<(), StoreError> {
         let settled = self.view()?.settled()?;
+        let weight = self.weight;
         let finished = guarded("compact", || {
             let Compaction { database, transaction, health, .. } = done;
             {
                 let mut tree = transaction.open_table(TREE).map_err(fail)?;
-                let settled = settled.get().to_be_bytes();
-                tree.insert(Space::SETTLED.prefix().as_slice(), settled.as_slice())
+                tree.insert(Space::SETTLED.prefix().as_slice(), settled.encode().as_slice())
                     .map_err(fail)?;
             }
             transaction.commit().map_err(fail)?;
@@ -129,7 +126,9 @@ impl Tree {
             self.before.clear();
             Ok(())
         });
-        finished.inspect_err(|_| drop(self.disk.remove(UNBORN)))
+        finished.inspect_err(|_| drop(self.disk.remove(UNBORN)))?;
+        self.weigh(weight);
+        Ok(())
     }
 
     /// Gives up; the file as it was goes on.

@@ -30,6 +30,11 @@ impl Entries {
         Ok(Entries { layout, bytes, changed: BTreeSet::new() })
     }
 
+    /// None are known of so many blocks.
+    pub(super) fn none(layout: Layout, count: usize) -> Entries {
+        Entries { layout, bytes: vec![0; count * layout.entry_bytes], changed: BTreeSet::new() }
+    }
+
     pub(super) fn count(&self) -> usize {
         self.bytes.len() / self.layout.entry_bytes
     }

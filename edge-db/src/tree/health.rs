@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 /// A block that is not what was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{} is damaged at offset {offset}: restore a backup", super::FILE)]
+#[error("{} is damaged at offset {offset}: verify says what is lost", super::FILE)]
 pub(crate) struct DamagedBlock {
     pub(super) offset: u64,
 }
@@ -51,6 +51,13 @@ impl Health {
             failure: Mutex::default(),
             on_failed_read,
         }
+    }
+
+    /// What redb writes stays in memory from the start.
+    pub(super) fn reading_only() -> Health {
+        let health = Health::new(Alarm::new(|| {}));
+        health.fail(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "opened to be read only"));
+        health
     }
 
     /// From here on another process may write to the file. redb would do so once more when its

@@ -117,6 +117,53 @@ impl Pages {
             kept[..bytes.len()].copy_from_slice(bytes);
         }
     }
+
+    /// Opens a file of checksums that may be damaged, for [`Pages::read_any`]; and whether its first
+    /// ones say what it is.
+    pub(super) fn open_any(file: Arc<dyn DiskFile>) -> io::Result<(Pages, bool)> {
+        let seal = Seal::new(None);
+        let layout = seal.layout();
+        let len = layout.len_in(file.len()?);
+        let found = Entries::read(&*file, layout, blocks(len)?);
+        let has_magic = found.as_ref().is_ok_and(|entries| entries.get(0) == seal.head());
+        let entries = found.or_else(|_| Ok::<_, io::Error>(Entries::none(layout, blocks(len)?)))?;
+        let health = Arc::new(Health::reading_only());
+        let (len, entries) = (RwLock::new(len), RwLock::new(entries));
+        let refused = RwLock::default();
+        Ok((Pages { file, seal, layout, len, entries, refused, health }, has_magic))
+    }
+
+    /// Where a block begins in the file.
+    pub(super) fn offset_of(&self, block: usize) -> u64 {
+        self.layout.offset_of(block)
+    }
+
+    /// Bytes of redb's that the file holds.
+    pub(super) fn bytes(&self) -> u64 {
+        *self.len.read()
+    }
+
+    /// Reads what is there, zeros where nothing can be read, and gives the offsets in the file of
+    /// the blocks that are not what was written. For looking at a file that may be damaged: nothing
+    /// is noted.
+    pub(super) fn read_any(&self, offset: u64, out: &mut [u8]) -> io::Result<Vec<u64>> {
+        let first = blocks(offset)?;
+        let mut parts = self.layout.runs(first, out.len());
+        let whole = parts.all(|(at, part)| self.file.read(at, &mut out[part]).is_ok());
+        let entries = self.entries.read();
+        let mut bad = Vec::new();
+        for (block, bytes) in (first..).zip(out.chunks_mut(BLOCK_BYTES)) {
+            let at = self.layout.offset_of(block);
+            let is_read = whole || self.file.read(at, bytes).is_ok();
+            if !is_read {
+                bytes.fill(0);
+            }
+            if !is_read || (block > 0 && !self.seal.open(block, bytes, entries.get(block))) {
+                bad.push(at);
+            }
+        }
+        Ok(bad)
+    }
 }
 
 impl StorageBackend for Pages {

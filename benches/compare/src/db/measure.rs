@@ -1,6 +1,7 @@
 //! What is run on one fresh store, and which figures come of it.
 
 mod bench;
+mod expire;
 mod load;
 mod loaded;
 mod log;
@@ -59,7 +60,7 @@ impl Run {
 }
 
 /// In the order of a round: what is compared with each other lies close together.
-pub(super) const RUNS: [Run; 9] = [
+pub(super) const RUNS: [Run; 10] = [
     Run {
         works: &[Work::Put16],
         engines: &Engine::ALL,
@@ -120,6 +121,12 @@ pub(super) const RUNS: [Run; 9] = [
         measure: wear::wear_log,
     },
     Run {
+        works: &[Work::Expire],
+        engines: &[Engine::EdgeDb],
+        often: Often::OnceIfQuick,
+        measure: expire::expire,
+    },
+    Run {
         works: &[Work::ReopenBig],
         // The others take half an hour to load so many rows durably, and no floor asks for them.
         engines: &[Engine::EdgeDb, Engine::Fjall, Engine::RocksDb],
@@ -143,10 +150,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_work_but_those_to_come_belongs_to_one_run() {
+    fn each_work_belongs_to_one_run() {
         let mut works: Vec<Work> = RUNS.iter().flat_map(|run| run.works).copied().collect();
-        // edge-db has no rows that expire yet.
-        works.push(Work::Expire);
         works.sort();
         assert_eq!(works, Work::ALL);
     }

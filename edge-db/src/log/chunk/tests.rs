@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::Seq;
 
 /// Time, key, headers, value.
 type Row = (i64, Vec<u8>, Vec<(String, Vec<u8>)>, Vec<u8>);

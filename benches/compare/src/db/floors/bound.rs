@@ -7,16 +7,14 @@ use crate::db::figures::{Figure, Figures};
 /// What a figure must be.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Bound {
-    AtLeast(f64),
-    AtMost(f64),
+    Least(f64),
+    Most(f64),
     /// So many times the other, in the median of the rounds.
-    AtLeastTimes(f64, Figure),
+    LeastTimes(f64, Figure),
     /// The same from above.
-    AtMostTimes(f64, Figure),
+    MostTimes(f64, Figure),
     /// The fixed limit, or the other figure where that is more.
-    AtMostOrAs(f64, Figure),
-    /// Nothing measures it yet, so it does not hold.
-    NotYet(&'static str),
+    MostOrAs(f64, Figure),
 }
 
 impl Bound {
@@ -24,41 +22,36 @@ impl Bound {
     pub(super) fn says(self, ours: Figure, figures: &Figures) -> String {
         let show = |value| ours.metric.show(value);
         match self {
-            Bound::AtLeast(limit) => format!("at least {}", show(limit)),
-            Bound::AtMost(limit) => format!("at most {}", show(limit)),
-            Bound::AtLeastTimes(times, other) => format!("at least {times}x {}", name(other, ours)),
-            Bound::AtMostTimes(times, other) => {
+            Bound::Least(limit) => format!("at least {}", show(limit)),
+            Bound::Most(limit) => format!("at most {}", show(limit)),
+            Bound::LeastTimes(times, other) => format!("at least {times}x {}", name(other, ours)),
+            Bound::MostTimes(times, other) => {
                 format!("{} at most {times}x {}", ours.metric.label(), name(other, ours))
             }
-            Bound::AtMostOrAs(limit, other) => {
+            Bound::MostOrAs(limit, other) => {
                 let theirs = figures.value(other).map_or("time".to_owned(), show);
                 format!("at most {}, or the {theirs} of {}", show(limit), name(other, ours))
             }
-            Bound::NotYet(what) => what.to_owned(),
         }
     }
 
     pub(super) fn judge(self, ours: Figure, figures: &Figures) -> Verdict {
-        if matches!(self, Bound::NotYet(_)) {
-            return Verdict::Fails("not yet measured".to_owned());
-        }
         let Some(value) = figures.value(ours) else {
             return Verdict::Fails("not measured".to_owned());
         };
         let has = ours.metric.show(value);
         match self {
-            Bound::AtLeast(limit) => verdict(value >= limit, has),
-            Bound::AtMost(limit) => verdict(value <= limit, has),
-            Bound::AtLeastTimes(times, other) => {
+            Bound::Least(limit) => verdict(value >= limit, has),
+            Bound::Most(limit) => verdict(value <= limit, has),
+            Bound::LeastTimes(times, other) => {
                 by(ours, other, figures, |ratio| ratio.is_finite() && ratio >= times)
             }
-            Bound::AtMostTimes(times, other) => by(ours, other, figures, |ratio| ratio <= times),
+            Bound::MostTimes(times, other) => by(ours, other, figures, |ratio| ratio <= times),
             // Without the other one, the fixed limit is all there is.
-            Bound::AtMostOrAs(limit, other) => {
+            Bound::MostOrAs(limit, other) => {
                 let limit = figures.value(other).map_or(limit, |other| limit.max(other));
                 verdict(value <= limit, has)
             }
-            Bound::NotYet(_) => Verdict::Fails(has),
         }
     }
 }

@@ -1,0 +1,83 @@
+//! What redb wrote is read without it, all of it and nothing else.
+
+use std::convert::Infallible;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::disk::Folder;
+use crate::memory::MemoryTable;
+use crate::revision::Revision;
+use crate::store::Write;
+use crate::tree;
+use crate::tree::{Alarm, Tree};
+
+fn settle(tree: &mut Tree, writes: Vec<Write>, revision: u64) {
+    let table = MemoryTable::default();
+    let revision = Revision::new(revision);
+    table.apply(writes, revision, revision);
+    tree.settle(&table, revision).unwrap();
+}
+
+fn entries(walker: &Walker) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut entries = Vec::new();
+    let walked = walker.walk(&mut |piece| {
+        match piece {
+            Piece::Entry(key, value) => entries.push((key.to_vec(), value.to_vec())),
+            Piece::Lost(lost) => panic!("{lost:?}"),
+            Piece::Read(_) => {}
+        }
+        Ok::<(), Infallible>(())
+    });
+    walked.unwrap_or_else(|never| match never {});
+    entries
+}
+
+/// A key and the length of its value, which may take pages of its own.
+fn entry() -> impl Strategy<Value = (Vec<u8>, usize)> {
+    let value = prop_oneof![8 => 0usize..300, 1 => 3000usize..70_000];
+    (vec(0u8..4, 1..12), value)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn walk_finds_what_redb_finds(groups in vec(vec(entry(), 0..160), 1..5)) {
+        let dir = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(Folder::new(dir.path()).unwrap());
+        let tree = Tree::open(Arc::clone(&disk), None, 1 << 20, false, Alarm::new(|| {}));
+        let mut tree = tree.unwrap();
+        for (number, group) in (1..).zip(&groups) {
+            let writes = group.iter().map(|(key, length)| {
+                let key = [&[0, 0, 0, 20], key.as_slice()].concat();
+                // Some keys are taken out again.
+                match length % 7 {
+                    0 => Write::Delete(key.into()),
+                    _ => Write::Put(key.into(), vec![1; *length].into()),
+                }
+            });
+            settle(&mut tree, writes.collect(), number);
+        }
+        let view = tree.view().unwrap();
+        let range = view.range(Bound::Unbounded, Bound::Unbounded).unwrap();
+        let expected: Vec<_> = range
+            .map(|entry| entry.map(|entry| (entry.key().to_vec(), entry.value().to_vec())).unwrap())
+            .collect();
+        drop((view, tree));
+        let walker = Walker::open(&*disk).unwrap();
+        prop_assert_eq!(walker.header_damage(), None);
+        prop_assert_eq!(&entries(&walker), &expected);
+        for (key, value) in expected.iter().step_by(7) {
+            prop_assert_eq!(walker.get(key), Lookup::Found(value.clone()));
+            prop_assert_eq!(walker.get(&[key.as_slice(), &[9]].concat()), Lookup::Absent);
+        }
+        let unused = walker.rest(&mut |_| Ok::<(), Infallible>(()));
+        prop_assert_eq!(unused, Ok(0));
+        prop_assert_eq!(walker.shape(), Shape::default());
+        tree::try_open(&*disk).unwrap();
+    }
+}
