@@ -73,7 +73,7 @@ fn expired_rows_are_never_returned_and_leave_the_disk() {
     db.checkpoint().unwrap();
     look();
     // A database that keeps them in the file makes the test hang.
-    while db.stats().expired < 150 {
+    while db.stats().expired < 75 {
         std::thread::yield_now();
     }
     look();
