@@ -219,8 +219,8 @@ impl Db {
     }
 
     /// Settles everything that was committed before this call from the journal into the data
-    /// file, and waits for it. The database does so by itself when its memory tables are full or
-    /// old; this is for a moment when the device has nothing else to do, and for tests.
+    /// file, drops what has expired by then, and waits for it. The database does so by itself when
+    /// its memory tables are full or old; this is for a moment when the device has nothing else to do, and for tests.
     ///
     /// # Errors
     /// When the disk refuses; nothing is lost, and the database goes on trying.

@@ -221,10 +221,8 @@ where
             extract: Some(extract),
         };
         self.hang(Hang::Index(upkeep))?;
-        if self.expires() {
-            // Its entries go with their rows.
-            self.share_expiry(named.space);
-        }
+        // Its entries go with their rows.
+        self.share_expiry(named.space);
         if !matches!(named.kind, Kind::Index { is_ready: true, .. }) {
             if let Err(error) = self.fill_index(name) {
                 self.remove_index(name)?;

@@ -7,7 +7,7 @@
 
 mod settling;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -116,10 +116,19 @@ impl From<Fullness> for WriteError {
 }
 
 /// How values of a space expire.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Expiring {
-    age: Duration,
+    /// `None` as long as nobody said so.
+    age: Option<Duration>,
     swept: Time,
+    /// Indexes, whose entries go with the rows.
+    hanging: BTreeSet<Space>,
+}
+
+impl Default for Expiring {
+    fn default() -> Expiring {
+        Expiring { age: None, swept: Time::now(), hanging: BTreeSet::new() }
+    }
 }
 
 /// What a read looks into, from top to bottom. Replaced whole.
@@ -248,20 +257,27 @@ impl Store {
     /// Says that values of this space expire after about this time.
     pub(crate) fn expires(&self, space: Space, age: Duration) {
         let mut expiring = self.expiring.lock();
-        let known = expiring.entry(space).or_insert(Expiring { age, swept: Time::now() });
-        known.age = known.age.min(age);
+        let known = expiring.entry(space).or_default();
+        known.age = Some(known.age.map_or(age, |known| known.min(age)));
+    }
+
+    /// Says that values of this space expire with those of a table, if they do.
+    pub(crate) fn expires_with(&self, space: Space, table: Space) {
+        self.expiring.lock().entry(table).or_default().hanging.insert(space);
     }
 
     /// The spaces that are worth looking through for expired values now.
     fn due_spaces(&self, now: Time) -> Vec<Space> {
         let mut expiring = self.expiring.lock();
-        let due = |known: &Expiring| now.since(known.swept) >= known.age / 10;
-        let due = expiring.iter_mut().filter(|(_, known)| due(known));
-        due.map(|(space, known)| {
-            known.swept = now;
-            *space
-        })
-        .collect()
+        let mut due = Vec::new();
+        for (space, known) in expiring.iter_mut() {
+            if known.age.is_some_and(|age| now.since(known.swept) >= age / 10) {
+                known.swept = now;
+                due.push(*space);
+                due.extend(&known.hanging);
+            }
+        }
+        due
     }
 
     /// The last commit that reads see.

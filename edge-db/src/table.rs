@@ -163,15 +163,9 @@ impl<K, V> Table<K, V> {
         self.keyspace.watch()
     }
 
-    pub(crate) fn expires(&self) -> bool {
-        self.expire_after.is_some()
-    }
-
     /// Lets values of this space leave the disk as those of the table do.
     pub(crate) fn share_expiry(&self, space: Space) {
-        if let Some(age) = self.expire_after {
-            self.keyspace.db().shared().store.expires(space, age);
-        }
+        self.keyspace.db().shared().store.expires_with(space, self.keyspace.space());
     }
 
     pub(crate) fn keyspace(&self) -> &Keyspace {

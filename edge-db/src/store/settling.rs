@@ -44,6 +44,8 @@ struct State {
     refused: Option<StoreError>,
     /// Whether a read of the tree failed.
     is_unreadable: bool,
+    /// Whether what has expired is being dropped.
+    sweeping: bool,
     /// Whether somebody waits for a compaction.
     compact: bool,
     /// How many there were, and how the last one ended.
@@ -148,7 +150,7 @@ impl Store {
         (self.settling.settlings.load(Ordering::Relaxed), Duration::from_micros(last))
     }
 
-    /// Waits until everything up to `revision` is in the tree. `poke` tells the committer to look
+    /// Waits until everything up to `revision` is in the tree, and what has expired is not. `poke` tells the committer to look
     /// whether something is wanted.
     pub(crate) fn checkpoint(&self, revision: Revision, poke: impl Fn()) -> Result<(), StoreError> {
         let mut state = self.settling.state.lock();
@@ -162,6 +164,9 @@ impl Store {
             }
             self.settling.wanted.store(true, Ordering::Relaxed);
             poke();
+            self.settling.changed.wait(&mut state);
+        }
+        while state.sweeping && state.failed.is_none() && !state.stop {
             self.settling.changed.wait(&mut state);
         }
         Ok(())
@@ -279,6 +284,7 @@ pub(crate) fn settle_until_stopped(store: &Store, tree: Tree, poke: impl Fn()) {
             (Job::Settle(revision), Ok(_)) => {
                 state.failed = None;
                 state.frozen = None;
+                state.sweeping = !settler.sweeps.is_empty();
                 settling.last_micros.store(micros, Ordering::Relaxed);
                 settling.settlings.fetch_add(1, Ordering::Relaxed);
                 settling.settled.store(revision.get(), Ordering::Release);
@@ -293,7 +299,10 @@ pub(crate) fn settle_until_stopped(store: &Store, tree: Tree, poke: impl Fn()) {
                 settling.changed.notify_all();
             }
             (Job::Reopen, Ok(_)) => state.failed = None,
-            (Job::Sweep, Ok(_)) => {}
+            (Job::Sweep, Ok(_)) => {
+                state.sweeping = !settler.sweeps.is_empty();
+                settling.changed.notify_all();
+            }
             (_, Err(error)) => {
                 // It may be what takes the space that settling wants.
                 settler.abandon_compaction();
@@ -381,9 +390,11 @@ impl Settler<'_> {
 
     /// Looks which spaces are worth looking through for expired values.
     fn begin_sweeps(&mut self) {
-        if self.sweeps.is_empty() {
-            let spaces = self.store.due_spaces(Time::now());
-            self.sweeps.extend(spaces.into_iter().map(Sweep::new));
+        for space in self.store.due_spaces(Time::now()) {
+            // One that is under way may have passed what has just settled.
+            if !self.sweeps.iter().any(|sweep| sweep.will_see_all_of(space)) {
+                self.sweeps.push_back(Sweep::new(space));
+            }
         }
     }
 

@@ -24,6 +24,11 @@ impl Sweep {
         Sweep { next: space.prefix().to_vec(), end: space.next().prefix(), dropped: 0 }
     }
 
+    /// Whether it is of this space, and has not begun.
+    pub(crate) fn will_see_all_of(&self, space: Space) -> bool {
+        self.next == space.prefix()
+    }
+
     /// How many values the last step has dropped.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
