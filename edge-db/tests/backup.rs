@@ -72,8 +72,9 @@ fn damaged_backup_is_refused_and_leaves_no_database() {
         assert!(restored.is_err(), "round {round}: {restored:?}");
         if let Err(RestoreError::Damaged { .. }) = restored {
             assert!(matches!(Db::open(&copy), Err(OpenError::Damaged { .. })));
+            std::fs::remove_dir_all(&copy).unwrap();
         }
-        std::fs::remove_dir_all(&copy).unwrap();
+        assert!(!copy.exists(), "round {round}: what is no backup makes no folder");
     }
     let refused = restore(whole.as_slice(), dir.path().join("db"));
     assert!(matches!(refused, Err(RestoreError::NotEmpty { .. })), "{refused:?}");
