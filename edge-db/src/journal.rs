@@ -221,7 +221,8 @@ impl Journal {
         };
         self.grown_to = segment.len().min(self.largest_bytes);
         if let Some(full) = self.current.replace(segment) {
-            if !self.unsynced.is_empty() {
+            // What is owed is on its way from `unsynced` into the segments.
+            if self.is_owing || !self.unsynced.is_empty() {
                 self.unsynced_segments.push(full.clone());
             }
             self.retired.push_back(full);

@@ -19,6 +19,7 @@ mod trouble;
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::time::Duration;
 
 use edge_db::{Batch, Commit, Db, Entry, Keyspace, Log, Receipt, Seq, WriteError};
 use rng::Rng;
@@ -332,5 +333,27 @@ fn what_a_killed_process_left_after_a_failed_sync_is_not_durable_by_another_sync
         site.check();
         site.commit().unwrap();
         site.check_after_power_cut();
+    }
+}
+
+#[test]
+fn what_is_owed_is_synced_in_every_segment_that_takes_it() {
+    for seed in 0..20 {
+        let mut site = Site::with_seed(seed);
+        site.commit().unwrap();
+        // More than a segment holds, visible and not durable.
+        for _ in 0..30 {
+            site.next += 1;
+            let later = site.batch(site.next).within(Duration::from_secs(3600));
+            site.end(site.next, later.commit()).unwrap();
+        }
+        site.disk.fail(Fault { kind: Kind::Segment, op: Op::Sync, after: 0 });
+        site.commit().unwrap_err();
+        // All of it is written again, and durable once this is.
+        site.commit().unwrap();
+        site.disk.end(Ending::PowerCut);
+        site.disk.power_on(&mut Rng::new(seed));
+        (site.db, site.cells, site.log) = open(&site.disk);
+        site.check();
     }
 }
