@@ -396,7 +396,7 @@ impl TreeView {
         &self,
         from: Bound<&[u8]>,
         to: Bound<&[u8]>,
-        show: &mut Show<'_>,
+        mut show: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         for entry in self.table.range::<&[u8]>((from, to)).map_err(|error| self.error(error))? {
             let (key, value) = entry.map_err(|error| self.error(error))?;

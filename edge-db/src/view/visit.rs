@@ -26,6 +26,10 @@ impl View {
         }
         let mut sides = Sides(self.sides(&[], Revision::ZERO, from, to));
         let tree = &self.open.layers.base.tree;
+        if sides.0.is_empty() {
+            // Settled data: nothing to merge.
+            return tree.visit(from, to, visit);
+        }
         let mut from = from.map(<[u8]>::to_vec);
         while let Some(behind) = sides
             .visit_tree(|show| tree.visit(from.as_ref().map(Vec::as_slice), to, show), &mut visit)?
@@ -54,9 +58,6 @@ impl Sides {
         let mut behind = None;
         let mut is_over = false;
         walk(&mut |key, value| {
-            if self.0.is_empty() {
-                return visit(key, value);
-            }
             let shown = self.visit_up_to(Some(key), visit);
             let is_hidden = match shown {
                 ControlFlow::Continue(is_hidden) => is_hidden,
