@@ -174,7 +174,7 @@ async fn shutdown_tells_what_was_not_committed_by_its_deadline() {
     let held = commits.recv().await.unwrap();
     let left = broker.shutdown(Duration::ZERO).await.unwrap();
     assert_eq!((left.connections, left.uncommitted, left.undelivered), (1, 1, 0));
-    assert_eq!(client.rest().await.0, []);
+    assert!(client.rest().await.0.is_empty());
     drop(held);
 }
 
@@ -241,5 +241,5 @@ async fn dropping_the_last_handle_cuts_connections_and_ends_local_subscriptions(
     let client = Client::connect(&broker).await;
     drop(broker);
     assert!(local.recv().await.is_none());
-    assert_eq!(client.rest().await.0, []);
+    assert!(client.rest().await.0.is_empty());
 }
