@@ -294,32 +294,11 @@ fn read_that_fails_once_says_so_and_later_ones_find_everything() {
     }
 }
 
-#[test]
-fn record_that_a_failed_sync_left_in_the_systems_cache_is_written_again_at_open() {
-    for seed in 0..20 {
-        let mut site = Site::with_seed(seed);
-        (0..3).for_each(|_| site.commit().unwrap());
-        site.disk.fail(Fault { kind: Kind::Segment, op: Op::Sync, after: 0 });
-        site.commit().unwrap_err();
-        site.disk.end(Ending::Kill);
-        site.disk.power_on(&mut Rng::new(seed));
-        // The record that was refused may be there now, and is then as good as any other.
-        (site.db, site.cells, site.log) = open(&site.disk);
-        site.stored.insert(4, value(4));
-        site.check();
-        site.next = 4;
-        site.commit().unwrap();
-        site.check_after_power_cut();
-    }
-}
-
 /// A kernel that could not write a page may take it for written: a later sync saves nothing.
 #[test]
 fn what_a_killed_process_left_after_a_failed_sync_is_not_durable_by_another_sync() {
     for seed in 0..10 {
-        let disk = SimDisk::new(&mut Rng::new(seed));
-        let (db, cells, log) = open(&disk);
-        let mut site = Site { disk, db, cells, log, stored: BTreeMap::new(), next: 0 };
+        let mut site = Site::with_seed(seed);
         (0..5).for_each(|_| site.commit().unwrap());
         site.disk.fail(Fault { kind: Kind::Segment, op: Op::Sync, after: 0 });
         assert_injected(&site.commit().unwrap_err());
