@@ -31,15 +31,20 @@ impl View {
             return tree.visit(from, to, visit);
         }
         let mut from = from.map(<[u8]>::to_vec);
-        while let Some(behind) = sides
-            .visit_tree(|show| tree.visit(from.as_ref().map(Vec::as_slice), to, show), &mut visit)?
-        {
-            if is_empty(Bound::Included(&behind), to) {
-                break;
+        loop {
+            let walk = |show: &mut Show<'_>| tree.visit(from.as_ref().map(Vec::as_slice), to, show);
+            match sides.visit_tree(walk, &mut visit)? {
+                ControlFlow::Break(()) => return Ok(()),
+                ControlFlow::Continue(Some(behind)) if !is_empty(Bound::Included(&behind), to) => {
+                    from = Bound::Included(behind.to_vec());
+                }
+                ControlFlow::Continue(_) => break,
             }
-            from = Bound::Included(behind.to_vec());
         }
-        Ok(())
+        match sides.visit_up_to(None, &mut visit) {
+            // It ends here, whether this broke or not.
+            ControlFlow::Continue(_) | ControlFlow::Break(()) => Ok(()),
+        }
     }
 }
 
@@ -47,46 +52,45 @@ impl View {
 struct Sides(Vec<Side>);
 
 impl Sides {
-    /// Merges what `walk` shows of the tree; gives the key to go on from if it should skip what was
-    /// erased in front of that.
+    /// Merges what `walk` shows of the tree, until `visit` breaks; gives the key to go on from if it
+    /// should skip what was erased in front of that. What the tables have behind the last entry of
+    /// the tree is not shown yet.
     fn visit_tree(
         &mut self,
         walk: impl FnOnce(&mut Show<'_>) -> Result<(), StoreError>,
         visit: &mut impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<Option<Bytes>, StoreError> {
+    ) -> Result<ControlFlow<(), Option<Bytes>>, StoreError> {
         let mut erased = 0;
-        let mut behind = None;
-        let mut is_over = false;
+        let mut ended = ControlFlow::Continue(None);
         walk(&mut |key, value| {
-            let shown = self.visit_up_to(Some(key), visit);
-            let is_hidden = match shown {
-                ControlFlow::Continue(is_hidden) => is_hidden,
-                ControlFlow::Break(()) => {
-                    is_over = true;
-                    return ControlFlow::Break(());
-                }
-            };
-            let erasing = self.0.iter().find_map(|side| side.erasing(key));
-            match erasing {
-                Some((_, end)) if erased == WALKED => {
-                    behind = Some(end);
-                    return ControlFlow::Break(());
-                }
-                Some(_) => erased += 1,
-                None => erased = 0,
+            ended = self.visit_entry(key, value, &mut erased, visit);
+            match ended {
+                ControlFlow::Continue(None) => ControlFlow::Continue(()),
+                _ => ControlFlow::Break(()),
             }
-            if is_hidden || erased > 0 {
-                return ControlFlow::Continue(());
-            }
-            let flow = visit(key, value);
-            is_over = flow.is_break();
-            flow
         })?;
-        if behind.is_none() && !is_over {
-            // It ends here whether this breaks or not.
-            is_over = self.visit_up_to(None, visit).is_break();
+        Ok(ended)
+    }
+
+    /// Shows what comes up to and with one entry of the tree. `erased` counts those in a row that
+    /// are in an erased range; gives its end if that is better searched for.
+    fn visit_entry(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        erased: &mut usize,
+        visit: &mut impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> ControlFlow<(), Option<Bytes>> {
+        let is_hidden = self.visit_up_to(Some(key), visit)?;
+        if let Some((_, end)) = self.0.iter().find_map(|side| side.erasing(key)) {
+            *erased += 1;
+            return ControlFlow::Continue((*erased > WALKED).then_some(end));
         }
-        Ok(behind.filter(|_| !is_over))
+        *erased = 0;
+        if !is_hidden {
+            visit(key, value)?;
+        }
+        ControlFlow::Continue(None)
     }
 
     /// Shows what the tables have up to and with a key, or all that is left; whether they say
