@@ -336,3 +336,27 @@ fn what_is_owed_is_synced_in_every_segment_that_takes_it() {
         site.check();
     }
 }
+
+/// A checkpoint that waits for what nobody does any more makes the test hang.
+#[test]
+fn drop_of_expired_rows_that_fails_once_keeps_no_checkpoint_waiting() {
+    let mut failures = 0;
+    for after in 0..40 {
+        let site = Site::new();
+        let rows = site.db.table::<u64, Vec<u8>>("rows").unwrap();
+        let rows = rows.expire_after(Duration::ZERO);
+        let mut batch = site.db.batch();
+        (0..20).for_each(|row| batch.insert(&rows, &row, &value(row)).unwrap());
+        batch.commit().unwrap();
+        let (kind, op) = (Kind::Tree, if after % 2 == 0 { Op::Write } else { Op::Sync });
+        site.disk.fail(Fault { kind, op, after: after / 2 });
+        for _ in 0..4 {
+            while let Err(error) = site.db.checkpoint() {
+                assert_injected(&error);
+                failures += 1;
+            }
+        }
+        assert_eq!(rows.iter().unwrap().count(), 0);
+    }
+    assert!(failures > 10, "{failures} failures");
+}

@@ -166,7 +166,10 @@ impl Store {
             poke();
             self.settling.changed.wait(&mut state);
         }
-        while state.sweeping && state.failed.is_none() && !state.stop {
+        while state.sweeping && !state.stop {
+            if let Some(error) = &state.failed {
+                return Err(error.clone());
+            }
             self.settling.changed.wait(&mut state);
         }
         Ok(())
@@ -280,11 +283,11 @@ pub(crate) fn settle_until_stopped(store: &Store, tree: Tree, poke: impl Fn()) {
         let done = settler.work(job);
         let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         state = settling.state.lock();
+        state.sweeping = !settler.sweeps.is_empty();
         match (job, done) {
             (Job::Settle(revision), Ok(_)) => {
                 state.failed = None;
                 state.frozen = None;
-                state.sweeping = !settler.sweeps.is_empty();
                 settling.last_micros.store(micros, Ordering::Relaxed);
                 settling.settlings.fetch_add(1, Ordering::Relaxed);
                 settling.settled.store(revision.get(), Ordering::Release);
@@ -300,7 +303,6 @@ pub(crate) fn settle_until_stopped(store: &Store, tree: Tree, poke: impl Fn()) {
             }
             (Job::Reopen, Ok(_)) => state.failed = None,
             (Job::Sweep, Ok(_)) => {
-                state.sweeping = !settler.sweeps.is_empty();
                 settling.changed.notify_all();
             }
             (_, Err(error)) => {
