@@ -15,8 +15,8 @@ pub(crate) struct Options {
     /// How long each case measures each peer in each round.
     pub(crate) time: Duration,
     pub(crate) rounds: usize,
-    /// Only cases with this in their name.
-    only: Option<String>,
+    /// The names of the cases that were asked for.
+    cases: Vec<&'static str>,
     /// Where files lie while they are measured.
     pub(crate) dir: PathBuf,
     /// Fewer rows and less time.
@@ -28,16 +28,7 @@ pub(crate) struct Options {
 impl Options {
     /// Whether this case was asked for.
     pub(crate) fn wants(&self, name: &str) -> bool {
-        self.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
-    }
-
-    fn check_names(&self, names: &[&str]) -> Result<()> {
-        match &self.only {
-            Some(only) if !names.iter().any(|name| self.wants(name)) => {
-                Err(format!("no case `{only}`; there are: {}", names.join(", ")).into())
-            }
-            _ => Ok(()),
-        }
+        self.cases.contains(&name)
     }
 }
 
@@ -91,7 +82,7 @@ impl Program {
         help += &format!(
             "  --seconds N   how long to measure each peer, in each case and round  [default: {seconds}]
   --rounds N    how often; medians are shown                           [default: {rounds}]
-  --only NAME   only cases with NAME in their name
+  --only NAME   only the case NAME, or those with NAME in their name; can be given several times
   --dir DIR     where files lie while measured; must be on a real disk [default: the temp folder]
   --help\n\nCases: {}",
             self.cases.join(", "),
@@ -101,12 +92,12 @@ impl Program {
 
     fn parse(&self, mut parser: lexopt::Parser) -> Result<Option<Options>> {
         let (mut seconds, mut rounds, mut quick) = (None, None, false);
-        let (mut only, mut json, mut dir) = (None, None, std::env::temp_dir());
+        let (mut cases, mut json, mut dir) = (Vec::new(), None, std::env::temp_dir());
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("seconds") => seconds = Some(whole("--seconds", &parser.value()?, 600)?),
                 Long("rounds") => rounds = Some(whole("--rounds", &parser.value()?, 100)?),
-                Long("only") => only = Some(parser.value()?.string()?),
+                Long("only") => cases.extend(self.named(&parser.value()?.string()?)?),
                 Long("dir") => dir = parser.value()?.into(),
                 Long("quick") if self.quick.is_some() => quick = true,
                 Long("json") if self.quick.is_some() => json = Some(parser.value()?.into()),
@@ -120,9 +111,22 @@ impl Program {
         let defaults = self.quick.filter(|_| quick).unwrap_or((self.seconds, self.rounds));
         let time = Duration::from_secs(seconds.unwrap_or(defaults.0).into());
         let rounds = rounds.unwrap_or(defaults.1).try_into()?;
-        let options = Options { time, rounds, only, dir, quick, json };
-        options.check_names(&self.cases)?;
-        Ok(Some(options))
+        if cases.is_empty() {
+            cases.clone_from(&self.cases);
+        }
+        Ok(Some(Options { time, rounds, cases, dir, quick, json }))
+    }
+
+    /// The case of this name, else those with it in their names.
+    fn named(&self, only: &str) -> Result<Vec<&'static str>> {
+        if let Some(case) = self.cases.iter().find(|case| **case == only) {
+            return Ok(vec![case]);
+        }
+        let named: Vec<_> = self.cases.iter().copied().filter(|case| case.contains(only)).collect();
+        if named.is_empty() {
+            return Err(format!("no case `{only}`; there are: {}", self.cases.join(", ")).into());
+        }
+        Ok(named)
     }
 }
 
@@ -153,9 +157,12 @@ mod tests {
     }
 
     #[test]
-    fn only_takes_each_case_with_the_name() {
-        let options = parse(None, &["--only", "put"]).unwrap().unwrap();
-        assert!(options.wants("put-1") && options.wants("put-16") && !options.wants("scan"));
+    fn only_takes_the_case_of_the_name_or_those_with_it() {
+        let asked = |arguments: &[&str]| parse(None, arguments).unwrap().unwrap().cases;
+        assert_eq!(asked(&[]), ["put-1", "put-16", "scan"]);
+        assert_eq!(asked(&["--only", "put"]), ["put-1", "put-16"]);
+        assert_eq!(asked(&["--only", "put-1"]), ["put-1"]);
+        assert_eq!(asked(&["--only", "scan", "--only", "put-1"]), ["scan", "put-1"]);
         assert!(parse(None, &["--only", "nothing"]).is_err());
     }
 

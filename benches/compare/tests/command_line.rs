@@ -1,6 +1,6 @@
 //! What the program says by its exit code: 0 when all floors hold, 1 when one does not, 2 when the
-//! command line is wrong. Nothing is measured here: one case has a floor and no measurement yet,
-//! and must not pass for that.
+//! command line is wrong. Nothing is measured here: no engine can store anything below `/proc`, and
+//! a floor without its figure must not pass for one that holds.
 
 use std::process::{Command, Output};
 
@@ -16,13 +16,15 @@ fn code(arguments: &[&str]) -> Option<i32> {
 }
 
 #[test]
-fn a_floor_that_nothing_measures_yet_fails_the_run() {
+fn a_floor_whose_figure_is_missing_fails_the_run() {
     let dir = tempfile::tempdir().unwrap();
     let json = dir.path().join("figures");
-    let output = run(&["db", "--only", "expire", "--json", json.to_str().unwrap()]);
+    let json_text = json.to_str().unwrap();
+    let output = run(&["db", "--only", "expire", "--dir", "/proc", "--json", json_text]);
     assert_eq!(output.status.code(), Some(1));
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("not yet measured |    NO |"), "{text}");
+    assert!(text.contains("not measured |    NO |"), "{text}");
+    assert!(text.contains("FAULT of edge-db: expire, round 1: "), "{text}");
     assert!(text.contains(" 0 hold, 1 do not, "), "{text}");
     assert_eq!(std::fs::read_to_string(json).unwrap(), "");
 }
