@@ -14,8 +14,9 @@ mod seal;
 mod sweep;
 mod walk;
 mod weight;
+mod writer;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::ops::{Bound, ControlFlow};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
@@ -39,8 +40,11 @@ use seal::Seal;
 pub(crate) use sweep::Sweep;
 pub(crate) use walk::{Lookup, Lost, Piece, Walker};
 pub(crate) use weight::Weight;
+use writer::Writer;
 
 const NAME: &str = "edge-db";
+type Table<'txn> = redb::Table<'txn, &'static [u8], &'static [u8]>;
+
 const TREE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new(NAME);
 
 /// The file on the disk, and what it is called while it is being created.
@@ -166,7 +170,7 @@ impl Tree {
     fn change(
         &mut self,
         with: impl FnOnce(
-            &mut redb::Table<'_, &'static [u8], &'static [u8]>,
+            &mut Table<'_>,
             &dyn Fn() -> Result<(), StoreError>,
         ) -> Result<(Revision, i64), StoreError>,
     ) -> Result<(), StoreError> {
@@ -226,46 +230,31 @@ impl Settled {
 /// Writes what a memory table says of keys, of those in front of `upto` if that is given. Gives by
 /// how much the content grew.
 fn write_table(
-    tree: &mut redb::Table<'_, &'static [u8], &'static [u8]>,
+    tree: &mut Table<'_>,
     table: &MemoryTable,
     upto: Option<&[u8]>,
     is_written: impl Fn() -> Result<(), StoreError>,
 ) -> Result<i64, StoreError> {
-    let grown = Cell::new(0);
-    let grow = |by: usize| grown.set(grown.get() + i64::try_from(by).unwrap_or(i64::MAX));
-    let shrink = |by: usize| grown.set(grown.get() - i64::try_from(by).unwrap_or(i64::MAX));
-    let is_concerned = |key: &[u8]| upto.is_none_or(|upto| key < upto);
-    let tree = RefCell::new(tree);
-    let write = |key: &[u8], value: Option<&[u8]>| {
-        if !is_concerned(key) {
-            return Ok(());
-        }
-        let mut tree = tree.borrow_mut();
-        let before = match value {
-            Some(value) => tree.insert(key, value),
-            None => tree.remove(key),
-        };
-        if let Some(before) = before.map_err(unsettled)? {
-            shrink(key.len() + before.value().len());
-        }
-        grow(value.map_or(0, |value| key.len() + value.len()));
-        is_written()
-    };
+    let writer = RefCell::new(Writer::new(tree));
     let erase = |from: &[u8], to: &[u8]| {
         let to = upto.map_or(to, |upto| upto.min(to));
-        if from >= to {
+        if from < to { writer.borrow_mut().erase(from, to) } else { Ok(()) }
+    };
+    let write = |key: &[u8], value: Option<&[u8]>| {
+        if upto.is_some_and(|upto| key >= upto) {
             return Ok(());
         }
-        let remove = |key: &[u8], stored: &[u8]| {
-            shrink(key.len() + stored.len());
-            false
-        };
-        tree.borrow_mut().retain_in(from..to, remove).map_err(unsettled)
+        match value {
+            Some(value) => writer.borrow_mut().put(key, value)?,
+            None => writer.borrow_mut().remove(key)?,
+        }
+        is_written()
     };
     let mut coalescer = Coalescer::default();
     table.settle(erase, |key, value| coalescer.push(key, value, write))?;
     coalescer.flush(write)?;
-    Ok(grown.get())
+    let grown = writer.into_inner().finish()?;
+    is_written().map(|()| grown)
 }
 
 /// There is a journal, so there was a data file.

@@ -72,6 +72,7 @@ impl Tree {
         guarded("compact", || {
             let view = self.view()?;
             let mut table = to.transaction.open_table(TREE).map_err(fail)?;
+            let mut end = table.upper_bound_mut(Bound::<&[u8]>::Unbounded).map_err(fail)?;
             let mut bytes = 0;
             for entry in view.range(Bound::Included(&from), Bound::Unbounded)? {
                 let entry = entry?;
@@ -80,12 +81,11 @@ impl Tree {
                     break;
                 }
                 bytes += entry.key().len() + entry.value().len();
-                table.insert(entry.key(), entry.value()).map_err(fail)?;
-                to.health
-                    .check()
-                    .map_err(|error| StoreError::new("compact", SharedError(error)))?;
+                end.insert_before(entry.key(), entry.value()).map_err(fail)?;
             }
-            Ok(())
+            end.close().map_err(fail)?;
+            drop(table);
+            to.check()
         })
     }
 

@@ -136,6 +136,8 @@ impl Store for EdgeDb {
     }
 
     fn close(self: Box<Self>) -> Result<Counters> {
+        // Closing alone leaves in the journal what has not settled.
+        self.db.checkpoint()?;
         self.db.shutdown(Duration::from_secs(60))?;
         Ok(self.counters())
     }
