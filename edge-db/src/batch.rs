@@ -196,8 +196,8 @@ impl Batch {
     }
 
     /// Changes a value in the commit's order: `change` gets the value as all earlier commits left
-    /// it, and gives the one to store, or `None` to remove it. It runs on the committer thread,
-    /// while other commits wait: it must be quick, and must not call this database.
+    /// it, and gives the one to store, or `None` to remove it. It runs in any thread that
+    /// commits, while other commits wait: it must be quick, and must not call this database.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -380,7 +380,8 @@ impl Batch {
     /// # Errors
     /// When nothing of the batch was stored; see [`WriteError`].
     pub fn commit(self) -> Result<Receipt, WriteError> {
-        self.commit_async().wait()
+        let db = self.db.clone();
+        Commit::run(db.shared(), self)
     }
 
     /// Makes the batch durable without blocking: it is in the queue when this returns, behind

@@ -1,5 +1,4 @@
-//! The thread that makes batches durable: whatever waits becomes one record of the journal and
-//! one sync.
+//! Makes batches durable: whatever waits becomes one record of the journal and one sync.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,7 +13,7 @@ use crate::journal::{Journal, record};
 use crate::ledger::Ledger;
 use crate::log::oldest::oldest_chunks;
 use crate::memory::MemoryTable;
-use crate::queue::{Outcome, Pending};
+use crate::queue::{Outcome, Pending, Queue, Turn};
 use crate::resolve::{Resolver, is_plain};
 use crate::revision::Revision;
 use crate::store::Write;
@@ -33,7 +32,7 @@ const LONGEST_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Between two attempts to sync what is owed.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// What the committer thread owns.
+/// What whoever commits needs, one thread at a time.
 #[derive(Debug)]
 pub(crate) struct Committer {
     shared: Arc<Shared>,
@@ -59,23 +58,28 @@ impl Committer {
         Committer { shared, journal, ledger, upkeeps, is_stale: false, journaled: 0, sync_by: None }
     }
 
-    /// Runs until the queue is closed, and drained where that was asked for.
-    pub(crate) fn run(mut self) {
-        let shared = Arc::clone(&self.shared);
-        while let Some(group) = shared.queue.take_group(GROUP_BYTES, self.sync_by) {
-            let ready = self.get_ready();
-            if let Err(error) = ready {
-                shared.store.refuse_checkpoint(error.clone());
-                tell_all(group, &WriteError::Store(error));
-            } else {
-                // After an error the ledger is ahead of what is stored.
-                self.is_stale = self.commit(group).is_err();
-            }
+    /// The committer's thread: takes every turn that no writer takes, until the queue is closed,
+    /// and drained where that was asked for.
+    pub(crate) fn run(shared: &Shared) {
+        while let Some(turn) = shared.queue.take_turn(GROUP_BYTES) {
+            turn.take(&shared.queue);
         }
-        // What was only acknowledged as visible; there is nobody left to tell.
-        drop(self.sync());
-        drop(self);
+        if let Some(mut last) = shared.queue.dismiss() {
+            // What was only acknowledged as visible; there is nobody left to tell.
+            drop(last.sync());
+        }
         shared.queue.stopped();
+    }
+
+    fn take_on(&mut self, group: Vec<Pending>) {
+        let ready = self.get_ready();
+        if let Err(error) = ready {
+            self.shared.store.refuse_checkpoint(error.clone());
+            tell_all(group, &WriteError::Store(error));
+        } else {
+            // After an error the ledger is ahead of what is stored.
+            self.is_stale = self.commit(group).is_err();
+        }
     }
 
     /// Does what is due before a group is taken on.
@@ -225,6 +229,28 @@ impl Committer {
             ReadError::Store(error) => error,
             other => StoreError::new("read", other),
         })
+    }
+}
+
+impl Turn {
+    /// Commits the group, and gives the committer back.
+    pub(crate) fn take(self, queue: &Queue) {
+        struct Lost<'a>(&'a Queue);
+
+        impl Drop for Lost<'_> {
+            fn drop(&mut self) {
+                self.0.lose();
+            }
+        }
+
+        let Turn { mut committer, group } = self;
+        let (batches, start) = (group.len(), now());
+        // A panic in here is a mistake of ours; nobody must wait for ever because of it.
+        let unless_returned = Lost(queue);
+        committer.take_on(group);
+        std::mem::forget(unless_returned);
+        let due = committer.sync_by;
+        queue.end_turn(committer, due, batches, start.elapsed());
     }
 }
 

@@ -30,8 +30,8 @@ pub(crate) const FORMAT: u32 = 3;
 
 /// An embedded database in one folder: a cheap handle, shared by clones.
 ///
-/// Calls may block for the disk. All durable writes share one committer thread, so that the more
-/// threads write, the fewer syncs each of them costs. Reads never wait for writes.
+/// Calls may block for the disk. Writers that wait at the same time share one sync, so that the
+/// more threads write, the fewer syncs each of them costs. Reads never wait for writes.
 ///
 /// Dropping the last handle, those of tables and logs included, aborts: what was not yet
 /// acknowledged may be lost. [`Db::shutdown`] drains first.
@@ -55,7 +55,7 @@ impl Drop for Inner {
     }
 }
 
-/// What handles and the committer thread have in common.
+/// What handles and the committer have in common.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) store: Arc<Store>,
@@ -293,15 +293,18 @@ impl Db {
         };
         // From here on dropping it ends the threads that were started.
         let db = Db { inner: Arc::new(inner) };
-        let committer = Committer::new(Arc::clone(&shared), journal, ledger, upkeeps);
-        let no_thread = |source| OpenError::Folder { place, source };
-        spawn("edge-db-commit", move || committer.run())
-            .and_then(|()| {
-                spawn("edge-db-settle", move || {
-                    settle_until_stopped(&shared.store, tree, || shared.queue.poke());
-                })
-            })
-            .map_err(no_thread)?;
+        shared.queue.start(Committer::new(Arc::clone(&shared), journal, ledger, upkeeps));
+        let no_thread = |source| OpenError::Folder { place: place.clone(), source };
+        let committing = Arc::clone(&shared);
+        spawn("edge-db-commit", move || Committer::run(&committing)).map_err(|error| {
+            // It has what has it: nobody else would let go of it.
+            drop(shared.queue.dismiss());
+            no_thread(error)
+        })?;
+        spawn("edge-db-settle", move || {
+            settle_until_stopped(&shared.store, tree, || shared.queue.poke());
+        })
+        .map_err(no_thread)?;
         if is_new {
             db.store_format()?;
         }

@@ -1,4 +1,9 @@
 //! Where batches wait for the committer, and what waits for a batch.
+//!
+//! One thread at a time has the committer, and so the turn: its own thread, or a writer that finds
+//! nobody else there and saves itself two switches between threads.
+
+mod grouping;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -8,9 +13,12 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use event_listener::{Event, EventListener, Listener};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use grouping::Grouping;
 
 use crate::batch::{Batch, Op, Receipt};
+use crate::committer::Committer;
 use crate::db::Shared;
 use crate::error::WriteError;
 
@@ -27,6 +35,12 @@ pub(crate) struct Pending {
     pub(crate) done: oneshot::Sender<Outcome>,
 }
 
+impl Pending {
+    fn new(batch: Batch, done: oneshot::Sender<Outcome>) -> Pending {
+        Pending { bytes: batch.bytes(), ops: batch.ops, within: batch.within, done }
+    }
+}
+
 /// Bounded by bytes: who comes to a full queue waits. A batch larger than the limit goes in when
 /// the queue is empty.
 #[derive(Debug)]
@@ -41,15 +55,32 @@ pub(crate) struct Queue {
 struct State {
     pending: VecDeque<Pending>,
     bytes: usize,
-    /// Batches that the committer has taken and not finished.
+    /// `None` while somebody has the turn.
+    committer: Option<Box<Committer>>,
+    /// Batches of whoever has it.
     committing: usize,
+    /// When the committer wants the turn without a batch.
+    due: Option<Instant>,
+    grouping: Grouping,
+    /// How many batches the committer's thread waits for.
+    wanted: usize,
     /// Whether the committer should look up without a batch.
     poked: bool,
     /// Why nothing more comes in.
     refusing: Option<WriteError>,
     /// Whether what is in still goes to disk.
     draining: bool,
+    /// Who had the committer panicked.
+    is_lost: bool,
+    /// Nobody commits any more.
     stopped: bool,
+}
+
+/// The committer, and what is to be committed.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    pub(crate) committer: Box<Committer>,
+    pub(crate) group: Vec<Pending>,
 }
 
 impl State {
@@ -69,6 +100,11 @@ impl Queue {
         Queue { limit_bytes, state, work: Condvar::new(), room: Event::new() }
     }
 
+    /// Lets committing begin.
+    pub(crate) fn start(&self, committer: Committer) {
+        self.state.lock().committer = Some(Box::new(committer));
+    }
+
     /// Takes the batch if there is room; gives it back if not.
     fn push(&self, batch: Batch) -> Result<oneshot::Receiver<Outcome>, Batch> {
         let (done, outcome) = oneshot::channel();
@@ -84,30 +120,49 @@ impl Queue {
             return Err(batch);
         }
         state.bytes += bytes;
-        state.pending.push_back(Pending { ops: batch.ops, bytes, within: batch.within, done });
+        state.pending.push_back(Pending::new(batch, done));
+        // Whoever has the turn will look for it.
+        let wakes = state.committer.is_some() && state.pending.len() >= state.wanted;
         drop(state);
-        self.work.notify_all();
+        if wakes {
+            self.work.notify_all();
+        }
         Ok(outcome)
     }
 
-    /// Waits for work and takes all of it, up to `most_bytes`; nothing if it was poked or the
-    /// deadline has passed, `None` once closed and drained.
-    pub(crate) fn take_group(
-        &self,
-        most_bytes: usize,
-        deadline: Option<Instant>,
-    ) -> Option<Vec<Pending>> {
+    /// Gives the turn to who brings this batch, if nobody else wants it; else the batch back.
+    fn lead(&self, batch: Batch) -> Result<(Turn, oneshot::Receiver<Outcome>), Batch> {
         let mut state = self.state.lock();
-        state.committing = 0;
-        while state.pending.is_empty() && state.refusing.is_none() && !state.poked {
-            match deadline {
+        let is_alone = state.pending.is_empty() && !state.poked && state.grouping.is_lone();
+        if !is_alone || state.refusing.is_some() || batch.refusal().is_some() {
+            return Err(batch);
+        }
+        let Some(committer) = state.committer.take() else { return Err(batch) };
+        state.committing = 1;
+        drop(state);
+        let (done, outcome) = oneshot::channel();
+        Ok((Turn { committer, group: vec![Pending::new(batch, done)] }, outcome))
+    }
+
+    /// Waits for work and takes all of it, up to `most_bytes`; nothing if it was poked or the
+    /// committer is due. `None` once closed and drained.
+    pub(crate) fn take_turn(&self, most_bytes: usize) -> Option<Turn> {
+        let mut state = self.state.lock();
+        loop {
+            let has_work = !state.pending.is_empty() || state.refusing.is_some() || state.poked;
+            let due = state.due;
+            match due {
+                _ if state.committer.is_none() && state.is_lost => return None,
+                _ if state.committer.is_none() => self.work.wait(&mut state),
+                _ if has_work => break,
                 None => self.work.wait(&mut state),
-                Some(deadline) if self.work.wait_until(&mut state, deadline).timed_out() => {
+                Some(due) if self.work.wait_until(&mut state, due).timed_out() => {
                     state.poked = true;
                 }
                 Some(_) => {}
             }
         }
+        self.wait_for_others(&mut state, most_bytes);
         if !state.draining {
             state.refuse_pending();
         }
@@ -121,11 +176,66 @@ impl Queue {
             group.extend(state.pending.pop_front());
         }
         state.bytes -= group_bytes;
-        state.committing = group.len();
         let poked = std::mem::take(&mut state.poked) && state.refusing.is_none();
+        if group.is_empty() && !poked {
+            return None;
+        }
+        let committer = state.committer.take().expect("nobody else has the turn");
+        state.committing = group.len();
         drop(state);
         self.room.notify(usize::MAX);
-        (!group.is_empty() || poked).then_some(group)
+        Some(Turn { committer, group })
+    }
+
+    /// Waits for batches that are likely to come, so that one sync has them all.
+    fn wait_for_others(&self, state: &mut MutexGuard<'_, State>, most_bytes: usize) {
+        let is_urgent = |state: &State| state.poked || state.refusing.is_some();
+        if state.pending.is_empty() || state.bytes >= most_bytes || is_urgent(state) {
+            return;
+        }
+        let Some((wanted, patience)) = state.grouping.wait(state.pending.len()) else { return };
+        state.wanted = wanted;
+        let waits = |state: &mut State| state.pending.len() < wanted && !is_urgent(state);
+        let in_vain = self.work.wait_while_for(state, waits, patience).timed_out();
+        state.wanted = 0;
+        state.grouping.waited(!in_vain);
+    }
+
+    /// Gives the turn back after so many batches, which took so long.
+    pub(crate) fn end_turn(
+        &self,
+        committer: Box<Committer>,
+        due: Option<Instant>,
+        batches: usize,
+        took: Duration,
+    ) {
+        let mut state = self.state.lock();
+        state.committer = Some(committer);
+        state.committing = 0;
+        let came = state.pending.len();
+        state.grouping.ended(batches, came, took);
+        let is_wanted = came > 0 || state.poked || state.refusing.is_some() || state.due != due;
+        state.due = due;
+        drop(state);
+        if is_wanted {
+            self.work.notify_all();
+        }
+    }
+
+    /// Says that there will be no committer any more, and nothing stored.
+    pub(crate) fn lose(&self) {
+        let mut state = self.state.lock();
+        state.is_lost = true;
+        state.refusing.get_or_insert(WriteError::Closed);
+        state.refuse_pending();
+        drop(state);
+        self.work.notify_all();
+        self.room.notify(usize::MAX);
+    }
+
+    /// Takes the committer for good, once closed.
+    pub(crate) fn dismiss(&self) -> Option<Box<Committer>> {
+        self.state.lock().committer.take()
     }
 
     /// Lets the committer look up, without a batch: its next group may be empty.
@@ -198,6 +308,17 @@ impl Commit {
             Err(batch) => Step::WaitsForRoom(Box::new(batch), None),
         };
         Commit { shared: Arc::clone(shared), step }
+    }
+
+    /// Commits a batch and blocks until it is on disk.
+    pub(crate) fn run(shared: &Arc<Shared>, batch: Batch) -> Outcome {
+        match shared.queue.lead(batch) {
+            Ok((turn, outcome)) => {
+                turn.take(&shared.queue);
+                outcome.recv().unwrap_or(Err(WriteError::Closed))
+            }
+            Err(batch) => Commit::begin(shared, batch).wait(),
+        }
     }
 
     /// Whether the batch is in the queue. While it is not, batches made later may overtake it.

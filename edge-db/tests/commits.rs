@@ -1,9 +1,10 @@
 //! Batches from many threads and futures share syncs, keep their order, and wait where they must.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, mpsc};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use edge_db::{Db, Entry, Seq};
+use edge_db::{Batch, Db, Entry, Seq};
 use futures::executor::block_on;
 
 #[test]
@@ -26,6 +27,29 @@ fn waiting_batches_share_a_sync() {
     let after = db.stats();
     assert_eq!(after.batches - before.batches, 200);
     assert!(after.commits - before.commits < 200, "each batch had a sync of its own");
+}
+
+/// The thread that a batch is committed in.
+fn committed_in(db: &Db, commit: impl FnOnce(Batch)) -> ThreadId {
+    let table = db.table::<u32, u32>("rows").unwrap();
+    let (told, thread) = mpsc::channel();
+    let mut batch = db.batch();
+    batch.update(&table, &1, move |value: Option<u32>| {
+        told.send(thread::current().id()).unwrap();
+        value
+    });
+    commit(batch);
+    thread.recv().unwrap()
+}
+
+#[test]
+fn lone_writer_commits_in_its_own_thread_and_async_code_never_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let here = thread::current().id();
+    assert_eq!(committed_in(&db, |batch| drop(batch.commit().unwrap())), here);
+    assert_ne!(committed_in(&db, |batch| drop(block_on(batch.commit_async()).unwrap())), here);
+    assert_ne!(committed_in(&db, |batch| drop(batch.commit_async().wait().unwrap())), here);
 }
 
 #[test]

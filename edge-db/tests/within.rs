@@ -122,3 +122,17 @@ fn later_durable_batch_shows_that_a_lost_one_is_damage() {
     let error = Db::open(cut.path()).unwrap_err();
     assert!(error.to_string().contains("damaged"), "{error}");
 }
+
+#[test]
+fn batch_becomes_durable_without_another_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path(), LARGE);
+    append(&db, 1, 100, None);
+    // Written after each sync of the journal: the revision that it covers.
+    let durable = || fs::read(dir.path().join("durable")).unwrap();
+    let before = durable();
+    append(&db, 2, 100, Some(Duration::from_millis(1)));
+    while durable() == before {
+        std::thread::yield_now();
+    }
+}

@@ -150,8 +150,8 @@ impl Store {
         (self.settling.settlings.load(Ordering::Relaxed), Duration::from_micros(last))
     }
 
-    /// Waits until everything up to `revision` is in the tree, and what has expired is not. `poke` tells the committer to look
-    /// whether something is wanted.
+    /// Waits until everything up to `revision` is in the tree, and what has expired is not. `poke`
+    /// tells the committer to look whether something is wanted.
     pub(crate) fn checkpoint(&self, revision: Revision, poke: impl Fn()) -> Result<(), StoreError> {
         let mut state = self.settling.state.lock();
         state.refused = None;
