@@ -179,6 +179,7 @@ impl Db {
         let shared = &self.inner.shared;
         let (settlings, last_settling) = shared.store.settlings();
         let (queued_batches, queued_bytes) = shared.queue.depth();
+        let cache = shared.store.cache_use();
         Stats {
             commits: shared.counters.commits.load(Ordering::Relaxed),
             batches: shared.counters.batches.load(Ordering::Relaxed),
@@ -186,6 +187,8 @@ impl Db {
             journal_bytes: shared.counters.journal_bytes.load(Ordering::Relaxed),
             device_bytes: shared.store.traffic().written.load(Ordering::Relaxed),
             read_bytes: shared.store.traffic().read.load(Ordering::Relaxed),
+            cache_hits: cache.hits,
+            cache_misses: cache.misses,
             unsettled_journal_bytes: shared.counters.journaled.load(Ordering::Relaxed),
             settlings,
             last_settling,

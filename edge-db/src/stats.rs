@@ -16,6 +16,11 @@ pub struct Stats {
     /// Bytes read from the files, in whole pages of 4 KiB, opening included: what the cache of pages
     /// did not have. A reader that leaves this as it is was served from memory.
     pub read_bytes: u64,
+    /// Pages of the data file that the cache had when they were asked for, by readers and by what
+    /// settles. `cache_hits / (cache_hits + cache_misses)` is the hit rate.
+    pub cache_hits: u64,
+    /// Pages that were read from the file.
+    pub cache_misses: u64,
     /// Bytes that went into the journal and have not settled, but for what settles just now: a new
     /// memory table is begun at half of the journal's limit.
     pub unsettled_journal_bytes: u64,

@@ -31,7 +31,7 @@ use crate::memory::{Found, MemoryTable};
 use crate::new_folder::INCOMPLETE;
 use crate::revision::Revision;
 use crate::space::Space;
-use crate::tree::{Alarm, FILE, Tree, TreeView};
+use crate::tree::{Alarm, CacheUse, FILE, Tree, TreeView};
 use crate::view::View;
 
 /// One change to the map.
@@ -352,6 +352,11 @@ impl Store {
         let Ok(layers) = self.layers() else { return 0 };
         let tables = [Some(&layers.active), layers.frozen.as_ref()];
         tables.into_iter().flatten().map(|table| table.bytes() as u64).sum()
+    }
+
+    /// What the cache of the data file was asked for; nothing once closed.
+    pub(crate) fn cache_use(&self) -> CacheUse {
+        self.layers().map(|layers| layers.base.tree.cache_use()).unwrap_or_default()
     }
 
     /// Bytes that the data file occupies.

@@ -64,6 +64,8 @@ pub(crate) struct Tree {
     /// Whether the file's name must be made durable before anything settles in it.
     owes_names: bool,
     weight: Weight,
+    /// What the caches of the handles before this one were asked for.
+    asked_before: CacheUse,
 }
 
 impl Tree {
@@ -81,6 +83,7 @@ impl Tree {
         let database = open(&*disk, &seal, cache_bytes, check, &health)?;
         let (database, before) = (Arc::new(database), Vec::new());
         let (owes_names, weight) = (false, Weight::default());
+        let asked_before = CacheUse::default();
         let mut tree = Tree {
             database,
             disk,
@@ -91,6 +94,7 @@ impl Tree {
             before,
             owes_names,
             weight,
+            asked_before,
         };
         tree.weigh(tree.view()?.settled()?.weight);
         Ok(tree)
@@ -118,6 +122,7 @@ impl Tree {
         self.retire();
         let before = std::mem::replace(&mut self.database, Arc::new(database));
         self.health = health;
+        self.asked_before = self.asked_before.and(&before);
         self.before.push(Arc::downgrade(&before));
     }
 
@@ -146,7 +151,8 @@ impl Tree {
         let table = transaction.open_table(TREE).map_err(|e| fail(e.into()))?;
         Ok(TreeView {
             table,
-            _database: Arc::clone(&self.database),
+            database: Arc::clone(&self.database),
+            asked_before: self.asked_before,
             health: Arc::clone(&self.health),
         })
     }
@@ -257,6 +263,24 @@ fn write_table(
     is_written().map(|()| grown)
 }
 
+/// How often pages were asked for that the cache had, and that it had not.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct CacheUse {
+    pub(crate) hits: u64,
+    pub(crate) misses: u64,
+}
+
+impl CacheUse {
+    /// With what the cache of this handle was asked for.
+    fn and(self, database: &Database) -> CacheUse {
+        let asked = database.cache_stats();
+        CacheUse {
+            hits: self.hits + asked.read_hits() + asked.write_hits(),
+            misses: self.misses + asked.read_misses() + asked.write_misses(),
+        }
+    }
+}
+
 /// There is a journal, so there was a data file.
 #[derive(Debug, thiserror::Error)]
 #[error("{FILE} is missing, or the database is of an early format: restore a backup")]
@@ -359,7 +383,8 @@ pub(crate) type Show<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 pub(crate) struct TreeView {
     table: ReadOnlyTable<&'static [u8], &'static [u8]>,
     /// redb reads no more once this is dropped.
-    _database: Arc<Database>,
+    database: Arc<Database>,
+    asked_before: CacheUse,
     health: Arc<Health>,
 }
 
@@ -394,6 +419,11 @@ impl TreeView {
             }
         }
         Ok(())
+    }
+
+    /// What the cache was asked for by now, by this view and all others.
+    pub(crate) fn cache_use(&self) -> CacheUse {
+        self.asked_before.and(&self.database)
     }
 
     /// Lets reads that find something else than they look for say why.

@@ -1,5 +1,7 @@
 //! Batches from many threads and futures share syncs, keep their order, and wait where they must.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::{Mutex, mpsc};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -32,7 +34,7 @@ fn waiting_batches_share_a_sync() {
 /// The thread that a batch is committed in.
 fn committed_in(db: &Db, commit: impl FnOnce(Batch)) -> ThreadId {
     let table = db.table::<u32, u32>("rows").unwrap();
-    let (told, thread) = mpsc::channel();
+    let (told, thread) = mpsc::sync_channel(1);
     let mut batch = db.batch();
     batch.update(&table, &1, move |value: Option<u32>| {
         told.send(thread::current().id()).unwrap();

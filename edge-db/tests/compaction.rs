@@ -47,6 +47,30 @@ fn space_of_removed_rows_goes_back_to_the_file_system() {
 }
 
 #[test]
+fn cache_is_counted_over_the_file_that_takes_the_place_of_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, cells) = open(&dir);
+    fill(&db, &cells, 0..10_000);
+    db.checkpoint().unwrap();
+    let use_of = |read: &dyn Fn()| {
+        let before = db.stats();
+        read();
+        let after = db.stats();
+        (after.cache_hits - before.cache_hits, after.cache_misses - before.cache_misses)
+    };
+    let (_, misses) = use_of(&|| assert_eq!(cells.iter().unwrap().count(), 10_000));
+    assert!(misses > 200, "a cache of 64 KiB has no 1.2 MB: {misses}");
+    cells.get(&7).unwrap();
+    let (hits, misses) = use_of(&|| drop(cells.get(&7).unwrap()));
+    assert!(hits > 0 && misses == 0, "{hits} hits, {misses} misses");
+    let before = db.stats();
+    db.compact().unwrap();
+    let after = db.stats();
+    assert!(after.cache_hits >= before.cache_hits && after.cache_misses >= before.cache_misses);
+    db.shutdown(std::time::Duration::from_secs(60)).unwrap();
+}
+
+#[test]
 fn file_does_not_grow_without_end_while_rows_come_and_go() {
     let dir = tempfile::tempdir().unwrap();
     let (db, cells) = open(&dir);
