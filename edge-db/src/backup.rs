@@ -15,15 +15,13 @@
 
 mod increment;
 mod restore;
+mod stream;
 
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 use std::ops::Bound;
 
-use bytes::Bytes;
-use twox_hash::XxHash3_64;
-
 use crate::Db;
-use crate::encryption::{Cipher, Encryption, EncryptionKey, Place, UnlockError, WRAPPED_BYTES};
+use crate::encryption::{Encryption, EncryptionKey, UnlockError, WRAPPED_BYTES};
 use crate::error::{ReadError, StoreError, WriteError};
 use crate::journal::record;
 use crate::new_folder::{FillError, NewFolder, NewFolderError};
@@ -32,14 +30,9 @@ use crate::space::Space;
 use crate::store::Write;
 pub(crate) use increment::{history, new_history};
 pub use restore::{Restore, restore};
+use stream::{FRAME_BYTES, Frames, Kind, ReadFrames};
 
-const MAGIC: &[u8; 8] = b"EDGEBKUP";
-const ENCRYPTED_MAGIC: &[u8; 8] = b"EDGEBKUX";
-const FORMAT: u32 = 1;
-/// Bytes of one frame, but for a value that is larger.
-const FRAME_BYTES: usize = 256 * 1024;
-/// No frame is longer: a batch, and so a value, has at most 64 MiB.
-const MOST_FRAME_BYTES: usize = 80 * 1024 * 1024;
+const FULL: Kind = Kind { magic: b"EDGEBKUP", encrypted_magic: b"EDGEBKUX", mark: 0 };
 
 /// What a backup holds, or what was restored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -202,15 +195,11 @@ impl Db {
         if self.revision() < view.revision() {
             self.batch().commit()?;
         }
-        let revision = view.revision().get();
         let encryption = self.shared().store.encryption();
         let cipher = encryption.map(Encryption::cipher);
-        let mut out = Frames::new(to, cipher, revision, FULL);
-        out.to.write_all(if encryption.is_some() { ENCRYPTED_MAGIC } else { MAGIC })?;
-        out.to.write_all(&FORMAT.to_le_bytes())?;
-        out.to.write_all(&revision.to_le_bytes())?;
+        let mut out = Frames::begin(to, cipher, view.revision(), &FULL)?;
         if let Some(encryption) = encryption {
-            out.to.write_all(&encryption.wrapped())?;
+            out.write_plain(&encryption.wrapped())?;
         }
         let mut summary = BackupSummary { revision: view.revision(), ..BackupSummary::default() };
         let mut frame = Vec::with_capacity(FRAME_BYTES);
@@ -230,63 +219,9 @@ impl Db {
         if !frame.is_empty() {
             out.write(&mut frame)?;
         }
-        out.write(&mut frame)?;
-        out.to.flush()?;
+        out.end()?;
         Ok(summary)
     }
-}
-
-/// What frames are of: none can stand in for one of the other kind.
-const FULL: u64 = 0;
-const INCREMENT: u64 = 1 << 63;
-
-struct Frames<W: io::Write> {
-    to: io::BufWriter<W>,
-    cipher: Option<Cipher>,
-    revision: u64,
-    /// Of the next frame.
-    number: u64,
-    kind: u64,
-}
-
-impl<W: io::Write> Frames<W> {
-    fn new(to: W, cipher: Option<Cipher>, revision: u64, kind: u64) -> Frames<W> {
-        Frames { to: io::BufWriter::new(to), cipher, revision, number: 0, kind }
-    }
-
-    /// Writes a frame, and leaves its payload empty.
-    fn write(&mut self, payload: &mut Vec<u8>) -> io::Result<()> {
-        let Frames { revision, number, kind, .. } = *self;
-        if let Some(cipher) = &self.cipher {
-            let place = Place::Frame { revision, number: number | kind };
-            cipher.encrypt_behind(0, place, payload)?;
-        }
-        let length = u32::try_from(payload.len()).map_err(io::Error::other)?;
-        self.to.write_all(&length.to_le_bytes())?;
-        self.to.write_all(&checksum(revision, number, payload).to_le_bytes())?;
-        self.number += 1;
-        self.to.write_all(payload)?;
-        payload.clear();
-        Ok(())
-    }
-}
-
-/// Frames that are read.
-#[derive(Debug)]
-struct ReadFrames<R> {
-    from: R,
-    cipher: Option<Cipher>,
-    revision: u64,
-    /// Of the next frame.
-    number: u64,
-    kind: u64,
-}
-
-fn checksum(revision: u64, number: u64, payload: &[u8]) -> u64 {
-    // The revision is in it, so that this is checked, too; and the length, so that an end that was
-    // made up is none.
-    let seed = revision.wrapping_add(number) ^ ((payload.len() as u64) << 32);
-    XxHash3_64::oneshot_with_seed(seed, payload)
 }
 
 impl From<FillError> for RestoreError {
@@ -311,26 +246,17 @@ struct Head {
 }
 
 fn read_head(from: &mut impl Read, key: Option<&EncryptionKey>) -> Result<Head, RestoreError> {
-    let mut head = [0; 20];
-    from.read_exact(&mut head).map_err(|_| RestoreError::Format)?;
-    let format = u32::from_le_bytes(head[8..12].try_into().expect("4 bytes"));
-    let is_encrypted = &head[..8] == ENCRYPTED_MAGIC;
-    if !is_encrypted && &head[..8] != MAGIC || format != FORMAT {
-        return Err(RestoreError::Format);
-    }
-    let encryption = unlock(from, is_encrypted, key)?;
-    let revision = u64::from_le_bytes(head[12..].try_into().expect("8 bytes"));
-    Ok(Head { revision: Revision::new(revision), encryption })
+    let (revision, is_encrypted) = stream::read_head(from, &FULL)?;
+    Ok(Head { revision, encryption: unlock(from, is_encrypted, key)? })
 }
 
 /// Fills a new folder.
 fn fill(from: impl Read, head: &Head, folder: &mut NewFolder) -> Result<(), RestoreError> {
     folder.go_to(head.revision);
     let cipher = head.encryption.as_ref().map(Encryption::cipher);
-    let revision = head.revision.get();
-    let mut frames = ReadFrames { from, cipher, revision, number: 0, kind: FULL };
+    let mut frames = ReadFrames::new(from, cipher, head.revision, &FULL);
     loop {
-        let damaged = RestoreError::Damaged { frame: frames.number };
+        let damaged = frames.damaged();
         let payload = frames.next()?;
         if payload.is_empty() {
             return Ok(());
@@ -359,36 +285,5 @@ fn unlock(
                 UnlockError::Damaged | UnlockError::Format(_) => RestoreError::Format,
             })
         }
-    }
-}
-
-impl<R: Read> ReadFrames<R> {
-    /// The payload of the next frame.
-    fn next(&mut self) -> Result<Bytes, RestoreError> {
-        let ReadFrames { revision, number, kind, .. } = *self;
-        let damaged = |error: io::Error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => RestoreError::Damaged { frame: number },
-            _ => RestoreError::Read(error),
-        };
-        let mut head = [0; 12];
-        self.from.read_exact(&mut head).map_err(damaged)?;
-        let length = u32::from_le_bytes(head[..4].try_into().expect("4 bytes")) as usize;
-        let expected = u64::from_le_bytes(head[4..].try_into().expect("8 bytes"));
-        if length > MOST_FRAME_BYTES {
-            return Err(RestoreError::Damaged { frame: number });
-        }
-        let mut payload = Vec::new();
-        self.from.by_ref().take(length as u64).read_to_end(&mut payload).map_err(damaged)?;
-        if payload.len() != length || checksum(revision, number, &payload) != expected {
-            return Err(RestoreError::Damaged { frame: number });
-        }
-        self.number += 1;
-        let payload = match &self.cipher {
-            Some(cipher) => {
-                cipher.decrypt_all(Place::Frame { revision, number: number | kind }, payload)
-            }
-            None => Some(payload),
-        };
-        payload.map(Bytes::from).ok_or(RestoreError::Damaged { frame: number })
     }
 }

@@ -14,11 +14,12 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 
 use bytes::Bytes;
 
-use super::{BackupError, BackupSummary, FRAME_BYTES, Frames, INCREMENT, ReadFrames, RestoreError};
+use super::stream::{self, FRAME_BYTES, Frames, Kind, ReadFrames};
+use super::{BackupError, BackupSummary, RestoreError};
 use crate::catalog::system_error;
 use crate::codec::{self, DecodeError};
 use crate::encryption::{Cipher, Encryption};
@@ -29,9 +30,7 @@ use crate::space::Space;
 use crate::store::Write;
 use crate::{Db, Time};
 
-const MAGIC: &[u8; 8] = b"EDGEINCR";
-const ENCRYPTED_MAGIC: &[u8; 8] = b"EDGEINCX";
-const FORMAT: u32 = 1;
+const INCREMENT: Kind = Kind { magic: b"EDGEINCR", encrypted_magic: b"EDGEINCX", mark: 1 << 63 };
 
 impl Db {
     /// Writes all commits behind `since`, up to the last one that is durable, while writing goes
@@ -58,11 +57,7 @@ impl Db {
         let stored = self.view()?.get(&Space::HISTORY.prefix()).map_err(ReadError::from)?;
         let history = history(stored).map_err(|error| BackupError::Read(system_error(error)))?;
         let cipher = self.shared().store.encryption().map(Encryption::cipher);
-        let magic = if cipher.is_some() { ENCRYPTED_MAGIC } else { MAGIC };
-        let mut out = Frames::new(to, cipher, since.get(), INCREMENT);
-        out.to.write_all(magic)?;
-        out.to.write_all(&FORMAT.to_le_bytes())?;
-        out.to.write_all(&since.get().to_le_bytes())?;
+        let mut out = Frames::begin(to, cipher, since, &INCREMENT)?;
         out.write(&mut history.to_le_bytes().to_vec())?;
         for commit in self.shared().store.commits(since, end)? {
             let commit = commit.map_err(|error| match error {
@@ -75,8 +70,7 @@ impl Db {
             }
             write_commit(&mut out, &commit)?;
         }
-        out.write(&mut Vec::new())?;
-        out.to.flush()?;
+        out.end()?;
         Ok(summary)
     }
 }
@@ -115,21 +109,13 @@ pub(super) struct Increment<R> {
 impl<R: Read> Increment<R> {
     /// Opens one that follows on a backup with this cipher.
     pub(super) fn open(mut from: R, cipher: Option<Cipher>) -> Result<Increment<R>, RestoreError> {
-        let mut head = [0; 20];
-        from.read_exact(&mut head).map_err(|_| RestoreError::Format)?;
-        let format = u32::from_le_bytes(head[8..12].try_into().expect("4 bytes"));
-        let is_encrypted = &head[..8] == ENCRYPTED_MAGIC;
-        if !is_encrypted && &head[..8] != MAGIC || format != FORMAT {
-            return Err(RestoreError::Format);
-        }
+        let (since, is_encrypted) = stream::read_head(&mut from, &INCREMENT)?;
         if is_encrypted != cipher.is_some() {
             return Err(RestoreError::OtherDatabase);
         }
-        let since = u64::from_le_bytes(head[12..].try_into().expect("8 bytes"));
-        let mut frames = ReadFrames { from, cipher, revision: since, number: 0, kind: INCREMENT };
+        let mut frames = ReadFrames::new(from, cipher, since, &INCREMENT);
         let history = frames.next()?.as_ref().try_into().map(u64::from_le_bytes);
         let history = history.map_err(|_| RestoreError::Damaged { frame: 0 })?;
-        let since = Revision::new(since);
         Ok(Increment { frames, since, history, revision: since })
     }
 
@@ -146,7 +132,7 @@ impl<R: Read> Increment<R> {
     pub(super) fn next(&mut self) -> Result<Option<(Revision, Vec<Write>)>, RestoreError> {
         let mut commit = Vec::new();
         loop {
-            let damaged = RestoreError::Damaged { frame: self.frames.number };
+            let damaged = self.frames.damaged();
             let frame = self.frames.next()?;
             match frame.split_first() {
                 None if commit.is_empty() => return Ok(None),
