@@ -6,6 +6,7 @@
 
 mod connect;
 mod route;
+mod share;
 mod subscribe;
 mod tap;
 
@@ -14,6 +15,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use route::Match;
+use share::Group;
 pub(crate) use subscribe::Subscription;
 pub(crate) use tap::{Tap, TapRefused};
 
@@ -36,6 +38,8 @@ pub(crate) struct Hub {
     subscribers: Arena<Subscriber>,
     clients: HashMap<Text, Key>,
     router: FilterTree<Subscription>,
+    /// Under the filters that they share.
+    shares: FilterTree<Group>,
     rules: FilterTree<LogSlot>,
     retained: Retained,
     /// When sessions without a connection have something due: a will, or their end.
@@ -93,6 +97,7 @@ impl Hub {
             subscribers: Arena::new(),
             clients: HashMap::new(),
             router: FilterTree::default(),
+            shares: FilterTree::default(),
             rules: FilterTree::default(),
             retained: Retained::new(limits.retained_messages, limits.retained_bytes),
             deadlines: BTreeSet::new(),
@@ -190,14 +195,18 @@ impl Hub {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        let (mut connections, mut sessions) = (0, 0);
+        let (mut connections, mut sessions, mut subscriptions) = (0, 0, 0);
         for subscriber in self.subscribers.values() {
-            if let Subscriber::Session(session) = subscriber {
-                sessions += 1;
-                connections += usize::from(session.link.is_some());
+            match subscriber {
+                Subscriber::Session(session) => {
+                    sessions += 1;
+                    connections += usize::from(session.link.is_some());
+                    subscriptions += session.subscriptions.len();
+                }
+                Subscriber::Tap(_) => subscriptions += 1,
             }
         }
-        let (subscriptions, retained) = (self.router.len(), self.retained.len());
+        let retained = self.retained.len();
         Stats { connections, sessions, subscriptions, retained, ..self.stats }
     }
 

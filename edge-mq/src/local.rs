@@ -80,6 +80,9 @@ pub enum SubscribeError {
     /// The filter breaks the rules of MQTT.
     #[error("cannot subscribe")]
     Filter(#[from] InvalidFilter),
+    /// Sharing is between clients.
+    #[error("the application takes no part in shared subscriptions: subscribe to the filter alone")]
+    Shared,
 }
 
 impl LocalClient {
@@ -136,6 +139,9 @@ impl LocalClient {
         limit: usize,
     ) -> Result<LocalSubscription, SubscribeError> {
         let filter: TopicFilter = filter.as_ref().parse()?;
+        if filter.is_shared() {
+            return Err(SubscribeError::Shared);
+        }
         let (key, _) = self.shared.decide(|hub, now, _| hub.tap(filter, limit, now));
         let key = key.map_err(|refused| match refused {
             TapRefused::Closed => SubscribeError::Closed,

@@ -37,11 +37,6 @@ impl<T> Default for Node<T> {
 }
 
 impl<T> FilterTree<T> {
-    /// How many values there are.
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -56,6 +51,27 @@ impl<T> FilterTree<T> {
                 self.len += 1;
             }
         }
+    }
+
+    /// The value that `is` finds under a filter; a new one if there is none.
+    pub(crate) fn entry(
+        &mut self,
+        filter: &TopicFilter,
+        is: impl Fn(&T) -> bool,
+        new: impl FnOnce() -> T,
+    ) -> &mut T {
+        let values = self.root.values_mut(filter);
+        let place = values.iter().position(is).unwrap_or_else(|| {
+            values.push(new());
+            self.len += 1;
+            values.len() - 1
+        });
+        &mut values[place]
+    }
+
+    /// The value that `is` finds under a filter.
+    pub(crate) fn get(&self, filter: &TopicFilter, is: impl Fn(&T) -> bool) -> Option<&T> {
+        self.root.values(filter)?.iter().find(|value| is(value))
     }
 
     /// Removes the value that `same` finds under a filter, and the nodes that nobody needs now.
@@ -84,6 +100,18 @@ impl<T> Node<T> {
             };
         }
         &mut node.values
+    }
+
+    fn values(&self, filter: &TopicFilter) -> Option<&[T]> {
+        let mut node = self;
+        for level in filter.as_str().split('/') {
+            node = match level {
+                "#" => return Some(&node.hash_values),
+                "+" => node.plus.as_deref()?,
+                level => node.levels.get(level)?,
+            };
+        }
+        Some(&node.values)
     }
 
     fn remove(&mut self, filter: &str, same: &impl Fn(&T) -> bool) -> Option<T> {

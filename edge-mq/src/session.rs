@@ -140,7 +140,14 @@ impl Session {
             }
             Packet::PubComp(ack) => self.outgoing.complete(ack.id, stats),
             Packet::PubRel(ack) => self.pub_rel(ack.id)?,
-            Packet::Subscribe(subscribe) => return Ok(Step::Subscribe(subscribe)),
+            Packet::Subscribe(subscribe) => {
+                let mut filters = subscribe.filters.iter();
+                if filters.any(|(filter, options)| options.no_local && filter.is_shared()) {
+                    // MQTT-3.8.3-4.
+                    return Err(Closing::Violation(ReasonCode::PROTOCOL_ERROR));
+                }
+                return Ok(Step::Subscribe(subscribe));
+            }
             Packet::Unsubscribe(unsubscribe) => return Ok(Step::Unsubscribe(unsubscribe)),
             Packet::PingReq => link.control.push_back(Packet::PingResp),
             Packet::Disconnect(disconnect) => return Err(self.goodbye(&disconnect)),

@@ -32,6 +32,20 @@ pub struct TopicName(Text);
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicFilter(Text);
 
+/// How a filter that asks for a shared subscription begins.
+const SHARE: &str = "$share/";
+
+/// What a filter shares with others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Share {
+    /// It is one's own.
+    Nothing,
+    /// The messages of this filter.
+    Of(TopicFilter),
+    /// It has no share name, or no filter behind that.
+    Invalid,
+}
+
 /// Why a string is no [`TopicName`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -158,7 +172,18 @@ impl TopicFilter {
 
     /// Whether it asks for a shared subscription (MQTT 5.0 section 4.8.2).
     pub(crate) fn is_shared(&self) -> bool {
-        self.as_str().starts_with("$share/")
+        self.as_str().starts_with(SHARE)
+    }
+
+    /// What it shares: `$share/` is followed by a name without wildcards, `/`, and a filter.
+    pub(crate) fn share(&self) -> Share {
+        let Some(rest) = self.as_str().strip_prefix(SHARE) else { return Share::Nothing };
+        match rest.split_once('/') {
+            Some((name, filter)) if !name.is_empty() && !name.contains(['+', '#']) => {
+                filter.parse().map_or(Share::Invalid, Share::Of)
+            }
+            _ => Share::Invalid,
+        }
     }
 
     pub(crate) fn detached(&self) -> TopicFilter {

@@ -133,7 +133,6 @@ impl Hub {
             packet_bytes.map(Property::MaximumPacketSize),
             assigned.map(Property::AssignedClientId),
             Some(Property::TopicAliasMaximum(limits.topic_aliases)),
-            Some(Property::SharedSubscriptions(false)),
         ];
         properties.into_iter().flatten().collect()
     }
@@ -163,6 +162,9 @@ impl Hub {
             (now + delay, will.message)
         });
         session.parting = Some(Parting { will, ends_at });
+        if ends_at > now {
+            self.hand_on_unsent(key, now, fx);
+        }
         self.parting_due(key, now, fx);
     }
 
@@ -200,10 +202,12 @@ impl Hub {
         }
         let Some(Subscriber::Session(mut session)) = self.subscribers.remove(key) else { return };
         self.clients.remove(&session.client_id);
+        let left = session.outgoing.left_to_others();
         session.outgoing.clear(&mut self.stats);
         for filter in &session.subscriptions {
-            self.router.remove(filter, |subscription| subscription.subscriber == key);
+            self.forget_subscription(filter, key);
         }
+        self.hand_on(left, now, fx);
     }
 
     fn publish_will(&mut self, key: Key, message: Message, now: Instant, fx: &mut Effects) {

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Effects, Hub, Journaled, LogSlot, Subscriber};
+use super::share::Readiness;
+use super::{Effects, Hub, Journaled, LogSlot, Subscriber, Subscription};
+use crate::TopicFilter;
 use crate::arena::Key;
 use crate::limits::Limits;
 use crate::message::{Message, Routed};
-use crate::packet::{QoS, ReasonCode, SubscriptionId};
+use crate::packet::{QoS, ReasonCode, SubscribeOptions, SubscriptionId};
 use crate::session::{Queued, Receipt, Session};
 use crate::stats::Stats;
 
@@ -18,6 +20,21 @@ pub(crate) struct Match {
     qos: QoS,
     retain_as_published: bool,
     id: Option<SubscriptionId>,
+    /// The name of the shared subscription; `None` of one's own.
+    group: Option<Arc<TopicFilter>>,
+}
+
+impl Match {
+    pub(super) fn of(subscription: &Subscription, group: Option<Arc<TopicFilter>>) -> Match {
+        let Subscription { subscriber, options, id } = *subscription;
+        let SubscribeOptions { qos, retain_as_published, .. } = options;
+        Match { subscriber, qos, retain_as_published, id, group }
+    }
+
+    /// Whether the subscriber gets one copy for both.
+    fn is_one_with(&self, other: &Match) -> bool {
+        self.subscriber == other.subscriber && self.group.is_none() && other.group.is_none()
+    }
 }
 
 impl Hub {
@@ -122,45 +139,56 @@ impl Hub {
         }
         let mut matches = std::mem::take(&mut self.matches);
         self.router.each_match(routed.message.topic(), |subscription| {
-            let options = subscription.options;
-            if !(options.no_local && publisher == Some(subscription.subscriber)) {
-                matches.push(Match {
-                    subscriber: subscription.subscriber,
-                    qos: options.qos,
-                    retain_as_published: options.retain_as_published,
-                    id: subscription.id,
-                });
+            let is_own = publisher == Some(subscription.subscriber);
+            if !(subscription.options.no_local && is_own) {
+                matches.push(Match::of(subscription, None));
             }
         });
-        // One subscriber gets one copy, however many of its filters match (section 3.3.4).
-        if matches.len() > 1 {
-            matches.sort_by_key(|found| found.subscriber);
+        if !self.shares.is_empty() {
+            self.shares.each_match(routed.message.topic(), |group| {
+                let member = group.choose(|key| Readiness::of(self.subscribers.get(key)));
+                let name = || Some(Arc::clone(&group.name));
+                matches.extend(member.map(|member| Match::of(member, name())));
+            });
         }
-        let mut shared = Shared { routed, detached: None };
-        for found in matches.chunk_by(|a, b| a.subscriber == b.subscriber) {
-            match self.subscribers.get_mut(found[0].subscriber) {
-                Some(Subscriber::Session(session)) => {
-                    deliver(session, &mut shared, found, &self.limits, &mut self.stats, fx);
-                }
-                Some(Subscriber::Tap(tap)) => {
-                    tap.push(Arc::clone(&shared.routed), false, &mut self.stats);
-                    fx.wakes.extend(tap.wake());
-                }
-                None => {}
-            }
+        // One subscriber gets one copy, however many of its own filters match (section 3.3.4).
+        if matches.len() > 1 {
+            matches.sort_by_key(|found| (found.subscriber, found.group.is_some()));
+        }
+        let mut routing = Routing::new(routed);
+        for found in matches.chunk_by(Match::is_one_with) {
+            self.deliver(&mut routing, found, fx);
         }
         matches.clear();
         self.matches = matches;
     }
+
+    /// Gives the message to the subscriber of these matches.
+    pub(super) fn deliver(&mut self, routing: &mut Routing, found: &[Match], fx: &mut Effects) {
+        match self.subscribers.get_mut(found[0].subscriber) {
+            Some(Subscriber::Session(session)) => {
+                deliver(session, routing, found, &self.limits, &mut self.stats, fx);
+            }
+            Some(Subscriber::Tap(tap)) => {
+                tap.push(Arc::clone(&routing.routed), false, &mut self.stats);
+                fx.wakes.extend(tap.wake());
+            }
+            None => {}
+        }
+    }
 }
 
 /// The message at hand, twice: as it came, and in memory of its own for those who keep it long.
-struct Shared {
+pub(super) struct Routing {
     routed: Arc<Routed>,
     detached: Option<Arc<Routed>>,
 }
 
-impl Shared {
+impl Routing {
+    pub(super) fn new(routed: Arc<Routed>) -> Routing {
+        Routing { routed, detached: None }
+    }
+
     fn detached(&mut self) -> Arc<Routed> {
         let routed = &self.routed;
         let detached = self.detached.get_or_insert_with(|| {
@@ -173,26 +201,27 @@ impl Shared {
 
 fn deliver(
     session: &mut Session,
-    shared: &mut Shared,
+    routing: &mut Routing,
     found: &[Match],
     limits: &Limits,
     stats: &mut Stats,
     fx: &mut Effects,
 ) {
-    let message = &shared.routed.message;
+    let message = &routing.routed.message;
     let granted = found.iter().map(|found| found.qos).max().unwrap_or_default();
     let qos = granted.min(message.published_qos());
     let retain = message.is_retained() && found.iter().any(|found| found.retain_as_published);
     let subscription_ids = found.iter().filter_map(|found| found.id).collect();
     let routed = match session.link {
-        Some(_) => Arc::clone(&shared.routed),
+        Some(_) => Arc::clone(&routing.routed),
         None if qos == QoS::AtMostOnce => {
             stats.dropped_qos0 += 1;
             return;
         }
-        None => shared.detached(),
+        None => routing.detached(),
     };
-    session.outgoing.push(Queued { routed, qos, retain, subscription_ids }, limits, stats);
+    let group = found[0].group.clone();
+    session.outgoing.push(Queued { routed, qos, retain, subscription_ids, group }, limits, stats);
     if let Some(link) = &mut session.link {
         fx.wakes.extend(link.wake());
         fx.congested |= session.outgoing.is_congested(limits);

@@ -10,6 +10,7 @@ use crate::packet::{
     SubscriptionId, Unsubscribe,
 };
 use crate::session::Queued;
+use crate::topic::Share;
 
 /// Who gets the messages of a filter, and how.
 #[derive(Debug)]
@@ -40,8 +41,9 @@ impl Hub {
         id: Option<SubscriptionId>,
         now: Instant,
     ) -> ReasonCode {
-        if filter.is_shared() {
-            return ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED;
+        let share = filter.share();
+        if matches!(share, Share::Invalid) {
+            return ReasonCode::TOPIC_FILTER_INVALID;
         }
         let limit = self.limits.subscriptions;
         let Some(session) = self.session(key) else { return ReasonCode::UNSPECIFIED_ERROR };
@@ -52,11 +54,16 @@ impl Hub {
         let filter = filter.detached();
         session.subscriptions.insert(filter.clone());
         let subscription = Subscription { subscriber: key, options, id };
-        self.router.insert(&filter, subscription, |old| old.subscriber == key);
-        match options.retain_handling {
-            RetainHandling::SendIfNew if !is_new => {}
-            RetainHandling::Skip => {}
-            _ => self.send_retained(key, &filter, options, id, now),
+        if let Share::Of(shared) = share {
+            // Retained messages are for no group (section 4.8.2).
+            self.join(&filter, &shared, subscription);
+        } else {
+            self.router.insert(&filter, subscription, |old| old.subscriber == key);
+            match options.retain_handling {
+                RetainHandling::SendIfNew if !is_new => {}
+                RetainHandling::Skip => {}
+                _ => self.send_retained(key, &filter, options, id, now),
+            }
         }
         match options.qos.get() {
             0 => ReasonCode::SUCCESS,
@@ -80,6 +87,7 @@ impl Hub {
                 qos: routed.message.published_qos().min(options.qos),
                 retain: true,
                 subscription_ids: id.into_iter().collect(),
+                group: None,
             };
             session.outgoing.push(queued, &self.limits, &mut self.stats);
         });
@@ -90,7 +98,7 @@ impl Hub {
         for filter in &unsubscribe.filters {
             let Some(session) = self.session(key) else { return };
             let existed = session.subscriptions.remove(filter);
-            self.router.remove(filter, |subscription| subscription.subscriber == key);
+            self.forget_subscription(filter, key);
             codes.push(match existed {
                 true => ReasonCode::SUCCESS,
                 false => ReasonCode::NO_SUBSCRIPTION_EXISTED,
@@ -98,6 +106,15 @@ impl Hub {
         }
         let (id, properties) = (unsubscribe.id, Properties::new());
         self.answer(key, Packet::UnsubAck(SubAck { id, codes, properties }));
+    }
+
+    /// Lets no more messages of a filter reach a subscriber.
+    pub(super) fn forget_subscription(&mut self, filter: &TopicFilter, subscriber: Key) {
+        if filter.is_shared() {
+            self.leave_share(filter, subscriber);
+        } else {
+            self.router.remove(filter, |found| found.subscriber == subscriber);
+        }
     }
 
     /// Queues the answer to the packet that is being handled.

@@ -8,6 +8,7 @@ mod queue;
 mod received;
 mod retained;
 mod session;
+mod share;
 mod simulation;
 mod subscribe;
 mod tap;

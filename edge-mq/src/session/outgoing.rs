@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::link::Link;
 use super::{Outbound, OutboundPublish};
+use crate::TopicFilter;
 use crate::limits::{Limits, MAX_PACKET_BYTES, WhenFull};
 use crate::message::Routed;
 use crate::packet::{Ack, Delivery, Packet, PacketId, Property, QoS, ReasonCode, SubscriptionId};
@@ -22,6 +23,8 @@ pub(crate) struct Queued {
     pub(crate) retain: bool,
     /// Of the subscriptions that matched.
     pub(crate) subscription_ids: Vec<SubscriptionId>,
+    /// The name of the shared subscription, if it is one: another client may get it instead.
+    pub(crate) group: Option<Arc<TopicFilter>>,
 }
 
 /// What waits for one client, in the order in which it is to be sent.
@@ -70,6 +73,47 @@ impl Outgoing {
     /// Messages that the client has not got, or not acknowledged.
     pub(crate) fn len(&self) -> usize {
         self.queue.len() + self.inflight.len()
+    }
+
+    /// Whether there is something that was not sent.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// The shared subscriptions of which something was not sent.
+    pub(crate) fn groups(&self) -> Vec<Arc<TopicFilter>> {
+        let mut groups: Vec<Arc<TopicFilter>> = Vec::new();
+        for group in self.queue.iter().filter_map(|queued| queued.group.as_ref()) {
+            if !groups.contains(group) {
+                groups.push(Arc::clone(group));
+            }
+        }
+        groups
+    }
+
+    /// Takes out what of these shared subscriptions was not sent.
+    pub(crate) fn take_of(
+        &mut self,
+        groups: &[Arc<TopicFilter>],
+        stats: &mut Stats,
+    ) -> Vec<Queued> {
+        let is_of = |queued: &Queued| queued.group.as_ref().is_some_and(|of| groups.contains(of));
+        let (taken, kept): (VecDeque<_>, _) =
+            std::mem::take(&mut self.queue).into_iter().partition(is_of);
+        self.queue = kept;
+        taken.iter().for_each(|queued| self.freed(queued, stats));
+        taken.into()
+    }
+
+    /// What others of shared subscriptions are to get when the session ends: what was not
+    /// acknowledged, but no QoS 2 that was sent, which must not be received twice.
+    pub(crate) fn left_to_others(&self) -> Vec<Queued> {
+        let unacknowledged = self.inflight.iter().filter_map(|inflight| match &inflight.stage {
+            Stage::Publish(queued) if queued.qos == QoS::AtLeastOnce => Some(queued),
+            _ => None,
+        });
+        let all = unacknowledged.chain(&self.queue);
+        all.filter(|queued| queued.group.is_some()).cloned().collect()
     }
 
     /// Whether the queue is so full that the publishers should give its reader time.

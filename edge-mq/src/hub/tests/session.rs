@@ -199,7 +199,6 @@ fn connack_tells_what_the_broker_takes() {
         Property::ReceiveMaximum(7.try_into().unwrap()),
         Property::MaximumPacketSize(PacketSize::new(1000).unwrap()),
         Property::TopicAliasMaximum(3),
-        Property::SharedSubscriptions(false),
     ];
     assert_eq!(told, expected.into_iter().collect());
 }

@@ -76,14 +76,14 @@ fn unknown_filter_of_v311_gets_an_unsuback_too() {
 
 #[test]
 fn each_filter_has_its_answer() {
-    let mut world = World::with(|limits| limits.subscriptions = 2);
+    let mut world = World::with(|limits| limits.subscriptions = 3);
     let reader = world.connect(v5("reader"));
-    let filters = [("a", 2), ("$share/g/a", 1), ("b", 1), ("c", 0), ("a", 0)];
+    let filters = [("a", 2), ("$share/g/a", 1), ("$share/a", 1), ("b", 1), ("c", 0), ("a", 0)];
     let packet = subscribe_with(1, &filters, None, |_| {});
-    // Shared subscriptions are not supported, the third filter is one too many, and the last
-    // takes no place of its own.
-    assert_eq!(world.send(reader, [packet]), ["SUBACK 1 02 9e 01 97 00"]);
-    assert_eq!(world.hub.stats().subscriptions, 2);
+    // The third filter shares nothing, the fifth is one too many, and the last takes no place of
+    // its own.
+    assert_eq!(world.send(reader, [packet]), ["SUBACK 1 02 01 8f 01 97 00"]);
+    assert_eq!(world.hub.stats().subscriptions, 3);
     // One that ends makes room.
     assert_eq!(
         world.send(reader, [unsubscribe(2, &["b"]), subscribe(3, "c", 0)]),
