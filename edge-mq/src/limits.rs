@@ -31,7 +31,8 @@ pub struct Limits {
     /// closes its connection (0x93). A client of MQTT 3.1.1, which cannot be told this, is not
     /// read from while as many wait for a commit.
     pub receive_maximum: u16,
-    /// Topic aliases of one client. A higher one closes its connection (0x94).
+    /// Topic aliases of one client, and as many towards it if it takes them. A higher one of its
+    /// own closes its connection (0x94).
     pub topic_aliases: u16,
     /// QoS 1 and 2 messages sent to one client that it has not acknowledged; its own receive
     /// maximum may be lower. The others wait in its queue.

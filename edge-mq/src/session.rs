@@ -11,7 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(crate) use link::{Link, LinkId};
+pub(crate) use link::{GivenAlias, Link, LinkId};
 pub(crate) use outgoing::{Outgoing, Queued};
 
 use crate::TopicFilter;
@@ -96,6 +96,7 @@ pub(crate) struct OutboundPublish {
     pub(crate) delivery: Delivery,
     pub(crate) retain: bool,
     pub(crate) dup: bool,
+    pub(crate) alias: Option<GivenAlias>,
     pub(crate) own_properties: Vec<Property>,
 }
 

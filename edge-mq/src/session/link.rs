@@ -1,6 +1,6 @@
 //! What a session knows about the connection that carries it. Gone with the connection.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::TopicName;
 use crate::limits::Limits;
 use crate::message::Message;
 use crate::packet::{
-    Ack, Connect, Delivery, Packet, PacketId, Property, QoS, ReasonCode, Version, Will,
+    Ack, Connect, Delivery, Packet, PacketId, Property, QoS, ReasonCode, TopicAlias, Version, Will,
 };
 
 /// Names one connection; never used twice.
@@ -36,13 +36,25 @@ pub(crate) struct Link {
     awake: bool,
     keep_alive: Option<Duration>,
     last_packet: Instant,
+    /// Topic aliases of the client's.
     aliases: Vec<Option<TopicName>>,
+    /// Topic aliases of ours, and how many the client and we take.
+    given: HashMap<TopicName, TopicAlias>,
+    most_given: u16,
     /// Acknowledgements in the order in which they have to go out (section 4.6), each with its
     /// code once that is known.
     acks: VecDeque<(Delivery, Option<ReasonCode>)>,
     /// QoS 1 and 2 messages of the client that we have not acknowledged for good.
     unacknowledged: usize,
     receive_maximum: usize,
+}
+
+/// Stands for a topic towards the client (section 3.3.2.3.4).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GivenAlias {
+    pub(crate) alias: TopicAlias,
+    /// Whether the client got it with the topic before, so that it may stand alone.
+    pub(crate) is_known: bool,
 }
 
 /// What to publish when the connection is lost.
@@ -80,6 +92,10 @@ impl Link {
             Property::MaximumPacketSize(size) => usize::try_from(size.get()).ok(),
             _ => None,
         });
+        let most_aliases = connect.properties.find(|property| match property {
+            Property::TopicAliasMaximum(count) => Some(*count),
+            _ => None,
+        });
         let keep_alive = u64::from(connect.keep_alive);
         Link {
             id,
@@ -95,6 +111,8 @@ impl Link {
             keep_alive: (keep_alive > 0).then(|| Duration::from_millis(keep_alive * 1500)),
             last_packet: now,
             aliases: vec![None; usize::from(limits.topic_aliases)],
+            given: HashMap::new(),
+            most_given: most_aliases.unwrap_or_default().min(limits.topic_aliases),
             acks: VecDeque::new(),
             unacknowledged: 0,
             receive_maximum: limits.receive_maximum.into(),
@@ -145,6 +163,28 @@ impl Link {
                 Ok(topic)
             }
             None => known.clone().ok_or(Closing::Violation(ReasonCode::PROTOCOL_ERROR)),
+        }
+    }
+
+    /// The alias under which the client gets a topic, if it takes one for it.
+    pub(crate) fn alias_of(&self, topic: &TopicName) -> Option<GivenAlias> {
+        /// An alias takes three bytes, and is given with the topic once.
+        const SHORTEST_TOPIC: usize = 8;
+        if self.most_given == 0 || topic.as_str().len() < SHORTEST_TOPIC {
+            return None;
+        }
+        if let Some(alias) = self.given.get(topic) {
+            return Some(GivenAlias { alias: *alias, is_known: true });
+        }
+        let next = u16::try_from(self.given.len() + 1).ok();
+        let alias = next.filter(|next| *next <= self.most_given).and_then(TopicAlias::new)?;
+        Some(GivenAlias { alias, is_known: false })
+    }
+
+    /// A message with this alias goes out.
+    pub(crate) fn give_alias(&mut self, topic: &TopicName, given: Option<GivenAlias>) {
+        if let Some(GivenAlias { alias, is_known: false }) = given {
+            self.given.insert(topic.detached(), alias);
         }
     }
 

@@ -188,7 +188,7 @@ impl Outgoing {
     /// Gives out what may be sent now, until about `budget` bytes. Returns whether there is more.
     pub(crate) fn poll(
         &mut self,
-        link: &Link,
+        link: &mut Link,
         now: Instant,
         mut budget: usize,
         out: &mut Vec<Outbound>,
@@ -215,7 +215,7 @@ impl Outgoing {
 
     /// The next of those that an earlier connection left; `None` if this client does not take it
     /// any more, which counts as acknowledged (section 3.1.2.11.4).
-    fn resend(&mut self, link: &Link, now: Instant, stats: &mut Stats) -> Option<Outbound> {
+    fn resend(&mut self, link: &mut Link, now: Instant, stats: &mut Stats) -> Option<Outbound> {
         let Inflight { serial, stage } = &self.inflight[self.sent];
         let id = packet_id(*serial);
         let outbound = match stage {
@@ -227,6 +227,7 @@ impl Outgoing {
                     self.finish(id, stats);
                     return None;
                 }
+                link.give_alias(again.routed.message.topic(), again.alias);
                 Outbound::Publish(again)
             }
         };
@@ -234,7 +235,7 @@ impl Outgoing {
         Some(outbound)
     }
 
-    fn next(&mut self, link: &Link, now: Instant, stats: &mut Stats) -> Option<Outbound> {
+    fn next(&mut self, link: &mut Link, now: Instant, stats: &mut Stats) -> Option<Outbound> {
         loop {
             let blocked = self.sent >= link.window;
             if self.queue.front()?.qos > QoS::AtMostOnce && blocked {
@@ -253,6 +254,7 @@ impl Outgoing {
                 self.freed(&queued, stats);
                 continue;
             }
+            link.give_alias(outbound.routed.message.topic(), outbound.alias);
             if queued.qos == QoS::AtMostOnce {
                 self.freed(&queued, stats);
             } else {
@@ -310,23 +312,27 @@ fn publish(queued: &Queued, id: PacketId, link: &Link, now: Instant) -> Outbound
         QoS::AtLeastOnce => Delivery::AtLeastOnce(id),
         QoS::ExactlyOnce => Delivery::ExactlyOnce(id),
     };
+    let alias = link.alias_of(queued.routed.message.topic());
     let mut own_properties = Vec::new();
+    own_properties.extend(alias.map(|given| Property::TopicAlias(given.alias)));
     if link.version == Version::V5 {
         own_properties.extend(queued.routed.expiry_left(now));
         own_properties
             .extend(queued.subscription_ids.iter().copied().map(Property::SubscriptionId));
     }
     let (routed, retain) = (Arc::clone(&queued.routed), queued.retain);
-    OutboundPublish { routed, delivery, retain, dup: false, own_properties }
+    OutboundPublish { routed, delivery, retain, dup: false, alias, own_properties }
 }
 
 impl OutboundPublish {
     pub(crate) fn head(&self) -> PublishHead<'_> {
+        let is_known = self.alias.is_some_and(|given| given.is_known);
+        let topic = self.routed.message.topic().as_str();
         PublishHead {
             dup: self.dup,
             retain: self.retain,
             delivery: self.delivery,
-            topic: self.routed.message.topic().as_str(),
+            topic: if is_known { "" } else { topic },
             properties: self.routed.message.properties(),
             own_properties: &self.own_properties,
         }

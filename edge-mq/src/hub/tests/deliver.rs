@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::harness::*;
 use crate::packet::*;
+use crate::session::Outbound;
 
 fn receive_maximum(count: u16) -> Property {
     Property::ReceiveMaximum(NonZeroU16::new(count).unwrap())
@@ -224,4 +225,57 @@ fn budget_ends_a_poll_that_has_more() {
         assert_eq!(world.hub.poll(reader.0, world.now, 1, &mut out), Ok(left));
         assert_eq!(out.len(), usize::from(left));
     }
+}
+
+#[test]
+fn topic_alias_stands_for_a_long_topic_once_it_was_given() {
+    let mut world = World::with(|limits| limits.topic_aliases = 2);
+    let asks = asking(v5("reader"), Property::TopicAliasMaximum(10));
+    let reader = world.subscriber(asks, "#", 1);
+    let topics = ["office/lab", "x", "office/hall", "office/lab", "office/roof", "office/hall"];
+    for topic in topics {
+        world.publish(message(topic, "").qos(qos(1)));
+    }
+    let mut out = Vec::new();
+    world.hub.poll(reader.0, world.now, usize::MAX, &mut out).unwrap();
+    let heads = out.iter().map(|outbound| match outbound {
+        Outbound::Publish(publish) => {
+            let alias = publish.own_properties.iter().find_map(|property| match property {
+                Property::TopicAlias(alias) => Some(alias.get()),
+                _ => None,
+            });
+            (publish.head().topic, alias)
+        }
+        other => panic!("{other:?}"),
+    });
+    let expected = [
+        ("office/lab", Some(1)),
+        ("x", None),
+        ("office/hall", Some(2)),
+        ("", Some(1)),
+        // No alias is left for it.
+        ("office/roof", None),
+        ("", Some(2)),
+    ];
+    assert_eq!(heads.collect::<Vec<_>>(), expected);
+    // Another connection knows none of them.
+    world.cut(reader);
+    let reader = world.connect(v5("reader"));
+    let again = world.poll(reader);
+    assert!(again.iter().all(|shown| !shown.contains("Alias")), "{again:?}");
+    assert!(again[3].starts_with("office/lab= q1"), "{again:?}");
+}
+
+#[test]
+fn message_that_is_too_large_gives_no_alias() {
+    let mut world = World::new();
+    let asks = asking(v5("reader"), Property::TopicAliasMaximum(10));
+    let asks = asking(asks, Property::MaximumPacketSize(PacketSize::new(40).unwrap()));
+    let reader = world.subscriber(asks, "#", 0);
+    world.publish(message("office/lab", &"large".repeat(10)));
+    world.publish(message("office/lab", "small"));
+    let mut out = Vec::new();
+    world.hub.poll(reader.0, world.now, usize::MAX, &mut out).unwrap();
+    let [Outbound::Publish(small)] = &out[..] else { panic!("{out:?}") };
+    assert_eq!(small.head().topic, "office/lab");
 }
