@@ -45,16 +45,16 @@ impl<'a, 'txn> Writer<'a, 'txn> {
     }
 
     pub(super) fn remove(&mut self, key: &[u8]) -> Result<(), StoreError> {
-        self.flush()?;
+        // What is held back has other keys: which of them is written first is all the same.
         if let Some(before) = self.table.remove(key).map_err(unsettled)? {
             self.grown -= length(key, before.value());
         }
         Ok(())
     }
 
-    /// Removes all keys from one on up to the other.
+    /// Removes all keys from one on up to the other; before the first put.
     pub(super) fn erase(&mut self, from: &[u8], to: &[u8]) -> Result<(), StoreError> {
-        self.flush()?;
+        debug_assert!(self.pending.ends.is_empty(), "puts in the range would come after it");
         let grown = &mut self.grown;
         let remove = |key: &[u8], stored: &[u8]| {
             *grown -= length(key, stored);
