@@ -146,6 +146,10 @@ impl Walker {
         let mut lost = Lost::default();
         let (found, whole) = match self.tree() {
             Tree::Root(root) => (root, true),
+            Tree::Bypassed(root, at) => {
+                self.shape.borrow_mut().bypassed.push(at);
+                (Some(root), false)
+            }
             Tree::Lost(offsets) => {
                 lost.offsets = offsets;
                 (None, false)
@@ -232,6 +236,7 @@ impl Walker {
     pub(crate) fn get(&self, key: &[u8]) -> Lookup {
         match self.tree() {
             Tree::Root(root) => root.map_or(Lookup::Absent, |root| self.find(root.pointer, key, 0)),
+            Tree::Bypassed(root, _) => self.find(root.pointer, key, 0),
             Tree::Lost(_) => Lookup::Lost,
         }
     }
@@ -266,16 +271,21 @@ impl Walker {
         let (page, is_whole) = self.load(tables.pointer, Widths::NONE);
         let place = tables.pointer.place(self.geometry);
         let at = self.in_file(place);
+        self.saw(place);
         // One table, so its tree has one page.
-        let Some(Node::Leaf(leaf)) = Node::parse(&page, Widths::NONE).filter(|_| is_whole) else {
+        let Some(Node::Leaf(leaf)) = Node::parse(&page, Widths::NONE) else {
             return Tree::Lost(vec![at]);
         };
-        self.saw(place);
         let ours = leaf.entries().find(|(name, _)| *name == super::NAME.as_bytes());
-        match ours.map(|(_, definition)| table(definition)) {
-            Some(Some((root, _))) => Tree::Root(root),
-            Some(None) => Tree::Lost(vec![at]),
-            None => Tree::Root(None),
+        let found = ours.map(|(_, definition)| table(definition).map(|(root, _)| root));
+        match found {
+            Some(Some(root)) if is_whole => Tree::Root(root),
+            None if is_whole => Tree::Root(None),
+            // Known to be right by its own checksum.
+            Some(Some(Some(root))) if self.load(root.pointer, Widths::NONE).1 => {
+                Tree::Bypassed(root, at)
+            }
+            _ => Tree::Lost(vec![at]),
         }
     }
 
@@ -319,6 +329,8 @@ impl Walker {
 
 enum Tree {
     Root(Option<Root>),
+    /// The page that names it is damaged. Where.
+    Bypassed(Root, u64),
     /// Where the damage is.
     Lost(Vec<u64>),
 }

@@ -13,9 +13,9 @@ use crate::memory::MemoryTable;
 use crate::revision::Revision;
 use crate::store::Write;
 use crate::tree;
-use crate::tree::{Alarm, Tree};
+use crate::tree::Alarm;
 
-fn settle(tree: &mut Tree, writes: Vec<Write>, revision: u64) {
+fn settle(tree: &mut tree::Tree, writes: Vec<Write>, revision: u64) {
     let table = MemoryTable::default();
     let revision = Revision::new(revision);
     table.apply(writes, revision, revision);
@@ -49,8 +49,7 @@ proptest! {
     fn walk_finds_what_redb_finds(groups in vec(vec(entry(), 0..160), 1..5)) {
         let dir = tempfile::tempdir().unwrap();
         let disk: Arc<dyn Disk> = Arc::new(Folder::new(dir.path()).unwrap());
-        let tree = Tree::open(Arc::clone(&disk), None, 1 << 20, false, Alarm::new(|| {}));
-        let mut tree = tree.unwrap();
+        let mut tree = tree_on(&disk);
         for (number, group) in (1..).zip(&groups) {
             let writes = group.iter().map(|(key, length)| {
                 let key = [&[0, 0, 0, 20], key.as_slice()].concat();
@@ -80,4 +79,41 @@ proptest! {
         prop_assert_eq!(walker.shape(), Shape::default());
         tree::try_open(&*disk).unwrap();
     }
+}
+
+fn tree_on(disk: &Arc<dyn Disk>) -> tree::Tree {
+    tree::Tree::open(Arc::clone(disk), None, 1 << 20, false, Alarm::new(|| {})).unwrap()
+}
+
+/// Flips a bit of the file.
+fn flip(disk: &dyn Disk, at: u64) {
+    let file = disk.open(FILE).unwrap();
+    let mut byte = [0];
+    file.read(at, &mut byte).unwrap();
+    file.write(at, &[byte[0] ^ 1]).unwrap();
+}
+
+#[test]
+fn tree_is_found_though_the_page_that_names_it_is_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(Folder::new(dir.path()).unwrap());
+    let mut tree = tree_on(&disk);
+    settle(&mut tree, vec![Write::Put(vec![9; 9].into(), vec![1].into())], 1);
+    drop(tree);
+    let open = || Walker::open(&*disk).unwrap();
+    let whole = entries(&open());
+    let walker = open();
+    let named_by = walker.slot.unwrap().tables.unwrap().pointer.place(walker.geometry);
+    let Tree::Root(Some(root)) = walker.tree() else { panic!("the tree is whole") };
+    let root = walker.in_file(root.pointer.place(walker.geometry));
+    // In how many entries it says that the tree has.
+    let at = walker.in_file(named_by);
+    flip(&*disk, at + 58);
+    let walker = open();
+    assert_eq!(walker.get(&[9; 9]), Lookup::Found(vec![1]));
+    assert_eq!(entries(&walker), whole);
+    assert_eq!(walker.shape(), Shape { bypassed: vec![at], ..Shape::default() });
+    // What it names is not whole either.
+    flip(&*disk, root + 20);
+    assert_eq!(open().get(&[9; 9]), Lookup::Lost);
 }
