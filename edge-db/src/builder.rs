@@ -132,6 +132,11 @@ impl DbBuilder {
         self
     }
 
+    /// What was given by `encryption_key`.
+    pub(crate) fn key(&self) -> Option<&EncryptionKey> {
+        self.encryption_key.as_ref()
+    }
+
     /// Opens the database in this folder; creates both if they are not there.
     ///
     /// # Errors

@@ -36,8 +36,11 @@ use crate::error::{OpenError, StoreError};
 use crate::{journal, tree};
 
 /// The file with the encrypted data key; what it is called while it is written.
-const FILE: &str = "key";
+pub(crate) const FILE: &str = "key";
 const UNBORN: &str = "key.new";
+
+/// The format of that file.
+pub(crate) const FORMAT: u32 = 1;
 
 /// Bytes of that file: it stands in the front of a backup, too.
 pub(crate) const WRAPPED_BYTES: usize = 92;
@@ -108,58 +111,93 @@ pub(crate) enum UnlockError {
     WrongKey,
 }
 
-/// There is an encrypted data file, so there was a key.
-#[derive(Debug, thiserror::Error)]
-#[error("the file `{FILE}` is missing: put a copy of it back, or restore a backup")]
-struct MissingKey;
-
-/// Whether there is a key file.
-pub(crate) fn is_encrypted(disk: &dyn Disk) -> bool {
-    disk.names().is_ok_and(|names| names.iter().any(|name| name == FILE))
+/// Why a database is not unlocked.
+#[derive(Debug)]
+pub(crate) enum Locked {
+    /// The folder or the key file cannot be read.
+    Unread(io::Error),
+    KeyNeeded,
+    /// A key would not help: this build cannot decrypt.
+    EncryptionOff,
+    /// There is a key too many.
+    NotEncrypted,
+    /// There are encrypted files, so there was a key file.
+    KeyMissing,
+    Key(UnlockError),
 }
 
-/// Finds out whether the database is encrypted, and unlocks it; a new one becomes so if there is a
-/// key. Nothing is changed where that does not fit.
+/// In words, as the cause of another error.
+#[derive(Debug, thiserror::Error)]
+#[error("the file `{FILE}` is missing: put a copy of it back, or restore a backup")]
+struct KeyMissing;
+
+/// Finds out whether a database is encrypted, and unlocks it. Changes nothing.
+pub(crate) fn unlock(
+    disk: &dyn Disk,
+    key: Option<&EncryptionKey>,
+) -> Result<Option<Encryption>, Locked> {
+    match (has(disk, |name| name == FILE)?, key) {
+        (true, None) if cfg!(feature = "encryption") => Err(Locked::KeyNeeded),
+        (true, None) => Err(Locked::EncryptionOff),
+        (true, Some(key)) => {
+            let file = read(disk).map_err(Locked::Unread)?;
+            Encryption::unlock(&file, key).map(Some).map_err(Locked::Key)
+        }
+        // Of a data file that does not say what it is, the journal may.
+        (false, _) if tree::is_encrypted(disk).unwrap_or_else(|| journal::is_encrypted(disk)) => {
+            Err(Locked::KeyMissing)
+        }
+        (false, None) => Ok(None),
+        (false, Some(_)) => Err(Locked::NotEncrypted),
+    }
+}
+
+/// [`unlock`] for opening: a new database becomes encrypted if there is a key. Nothing is changed
+/// where that does not fit.
 pub(crate) fn open(
     disk: &dyn Disk,
     key: Option<&EncryptionKey>,
 ) -> Result<Option<Encryption>, OpenError> {
-    let place = disk.place();
-    let failed = |source| OpenError::Folder { place: place.clone(), source };
-    let damaged = |error: UnlockError| OpenError::Damaged {
-        place: place.clone(),
-        source: StoreError::new("open", error),
-    };
-    let names = disk.names().map_err(failed)?;
-    let has = |name: &str| names.iter().any(|found| found == name);
-    match (has(FILE), key) {
-        (true, None) if cfg!(feature = "encryption") => Err(OpenError::KeyNeeded { place }),
-        (true, None) => Err(OpenError::EncryptionOff { place }),
-        (true, Some(key)) => {
-            let file = read(disk).map_err(failed)?;
-            let encryption = Encryption::unlock(&file, key).map_err(|error| match error {
-                UnlockError::WrongKey => OpenError::WrongKey { place: place.clone() },
-                other => damaged(other),
-            })?;
-            if has(UNBORN) {
+    match (unlock(disk, key), key) {
+        (Err(Locked::NotEncrypted), Some(key)) if is_new(disk) => {
+            // A crash before the name is durable leaves an empty folder, one after it a key without
+            // data, which opens as a new database.
+            let created = Encryption::create(disk, key);
+            created.map(Some).map_err(|error| refused(disk, Locked::Unread(error)))
+        }
+        (Err(locked), _) => Err(refused(disk, locked)),
+        (Ok(unlocked), _) => {
+            if unlocked.is_some() && has(disk, |name| name == UNBORN).unwrap_or(false) {
                 // The power was cut while the key was rotated.
                 drop(disk.remove(UNBORN));
             }
-            Ok(Some(encryption))
+            Ok(unlocked)
         }
-        (false, _) if tree::is_encrypted(disk) == Some(true) => {
-            let source = StoreError::new("open", MissingKey);
-            Err(OpenError::Damaged { place, source })
+    }
+}
+
+fn has(disk: &dyn Disk, file: impl Fn(&str) -> bool) -> Result<bool, Locked> {
+    let names = disk.names().map_err(Locked::Unread)?;
+    Ok(names.iter().any(|name| file(name)))
+}
+
+/// Whether there is nothing of a database that was created without a key.
+fn is_new(disk: &dyn Disk) -> bool {
+    has(disk, |name| name == tree::FILE || journal::is_segment(name)).is_ok_and(|found| !found)
+}
+
+fn refused(disk: &dyn Disk, locked: Locked) -> OpenError {
+    let place = disk.place();
+    match locked {
+        Locked::Unread(source) => OpenError::Folder { place, source },
+        Locked::KeyNeeded => OpenError::KeyNeeded { place },
+        Locked::EncryptionOff => OpenError::EncryptionOff { place },
+        Locked::NotEncrypted => OpenError::NotEncrypted { place },
+        Locked::Key(UnlockError::WrongKey) => OpenError::WrongKey { place },
+        Locked::KeyMissing => {
+            OpenError::Damaged { place, source: StoreError::new("open", KeyMissing) }
         }
-        (false, None) => Ok(None),
-        (false, Some(key)) => {
-            if has(tree::FILE) || names.iter().any(|name| journal::is_segment(name)) {
-                return Err(OpenError::NotEncrypted { place });
-            }
-            // A crash before the name is durable leaves an empty folder, one after it a key without
-            // data, which opens as a new database.
-            Encryption::create(disk, key).map(Some).map_err(failed)
-        }
+        Locked::Key(error) => OpenError::Damaged { place, source: StoreError::new("open", error) },
     }
 }
 

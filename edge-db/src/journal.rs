@@ -17,7 +17,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 pub(crate) use archive::{ArchiveError, Commits, End};
-pub(crate) use replay::{Damage, Replay, first_revisions, replay, salvage};
+pub(crate) use replay::{Damage, Replay, first_revisions, is_encrypted, replay, salvage};
 pub(crate) use segment::{FORMAT, is_segment, is_unborn};
 
 use crate::disk::Disk;

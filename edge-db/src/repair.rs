@@ -6,11 +6,13 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::backup::BackupSummary;
+use crate::encryption::Encryption;
 use crate::error::StoreError;
 use crate::new_folder::{FillError, NewFolder, NewFolderError};
 use crate::store::Write;
 use crate::verify::remains::Left;
 use crate::verify::{Looked, Progress, Report, Source, VerifyError};
+use crate::{Db, DbBuilder};
 
 /// Entries are written as many at once.
 const ENTRIES_AT_ONCE: usize = 256;
@@ -47,7 +49,6 @@ pub enum RepairError {
 /// database locked, so that what is done is what was planned.
 ///
 /// As text it says line for line what is wrong, and what would be dropped or built anew.
-#[derive(Debug)]
 #[must_use = "nothing is repaired before `apply`"]
 pub struct RepairPlan {
     source: Source,
@@ -55,7 +56,7 @@ pub struct RepairPlan {
 }
 
 /// Looks at everything as [`verify`](crate::verify) does, and says what a repair would keep, drop
-/// and build anew. Changes nothing.
+/// and build anew. Changes nothing. One that is encrypted takes its key: [`DbBuilder::plan_repair`].
 ///
 /// What is kept is what is known by its checksums to be what was written:
 ///
@@ -86,11 +87,33 @@ pub struct RepairPlan {
 /// See [`VerifyError`].
 pub fn plan_repair(
     dir: impl AsRef<Path>,
-    mut progress: impl FnMut(Progress),
+    progress: impl FnMut(Progress),
 ) -> Result<RepairPlan, VerifyError> {
-    let source = Source::open(dir.as_ref())?;
-    let looked = source.look(&mut progress)?;
-    Ok(RepairPlan { source, looked })
+    Db::builder().plan_repair(dir, progress)
+}
+
+impl DbBuilder {
+    /// [`plan_repair`](crate::plan_repair) for a database that may be encrypted, with the key that
+    /// was given by `encryption_key`; all else that was set is of no matter.
+    ///
+    /// What is kept of it is what decrypts as what was written at its place. Of a page that leads to
+    /// others and does not decrypt, what is said of those is tried all the same: they prove
+    /// themselves. Blocks whose seals are lost are lost, up to 102 with one block of seals.
+    ///
+    /// The repaired database opens with the same key, but has a data key of its own, so a file `key`
+    /// of its own: take a copy of that one for those that you have.
+    ///
+    /// # Errors
+    /// See [`VerifyError`].
+    pub fn plan_repair(
+        self,
+        dir: impl AsRef<Path>,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<RepairPlan, VerifyError> {
+        let source = Source::open(dir.as_ref(), self.key())?;
+        let looked = source.look(&mut progress)?;
+        Ok(RepairPlan { source, looked })
+    }
 }
 
 impl RepairPlan {
@@ -112,7 +135,12 @@ impl RepairPlan {
         mut progress: impl FnMut(Progress),
     ) -> Result<BackupSummary, RepairError> {
         let Looked { report, edits, remains } = self.looked;
-        let mut folder = NewFolder::begin(into.as_ref(), None)?;
+        // Not the data key of the damaged one, which may lie beside the new one for long: commits
+        // from here on have revisions that lost ones had, blocks the same numbers. What was of the
+        // one would decrypt in the other, be it put there by mistake.
+        let encryption = self.source.key.as_ref().map(Encryption::generate).transpose();
+        let encryption = encryption.map_err(|error| StoreError::new("write", error))?;
+        let mut folder = NewFolder::begin(into.as_ref(), encryption.as_ref())?;
         folder.go_to(remains.revision);
         let (mut entries, mut bytes) = (0, 0);
         let mut writes = Vec::new();
@@ -135,6 +163,13 @@ impl RepairPlan {
         let summary = folder.complete()?;
         drop(self.source);
         Ok(summary)
+    }
+}
+
+/// Without what is in the database, which may be encrypted for a reason.
+impl fmt::Debug for RepairPlan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RepairPlan").field("report", self.report()).finish_non_exhaustive()
     }
 }
 

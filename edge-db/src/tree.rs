@@ -345,9 +345,9 @@ fn open_file(
 }
 
 /// Whether redb opens the file. What it writes then stays in memory.
-pub(crate) fn try_open(disk: &dyn Disk) -> Result<(), StoreError> {
+pub(crate) fn try_open(disk: &dyn Disk, cipher: Option<Cipher>) -> Result<(), StoreError> {
     const CACHE_BYTES: usize = 1 << 20;
-    open(disk, &Seal::new(None), CACHE_BYTES, false, &Arc::new(Health::reading_only())).map(drop)
+    open(disk, &Seal::new(cipher), CACHE_BYTES, false, &Arc::new(Health::reading_only())).map(drop)
 }
 
 /// What the storage found says more than what redb makes of it.

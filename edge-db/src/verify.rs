@@ -18,9 +18,9 @@ use crate::audit::findings::Findings;
 use crate::audit::{Audit, Sources};
 use crate::disk::unchanged::Unchanged;
 use crate::disk::{Disk, DiskLock, Folder, LockError};
-use crate::encryption;
+use crate::encryption::{self, Cipher, Encryption, EncryptionKey, Locked, UnlockError};
 use crate::error::{ReadError, StoreError};
-use crate::{Db, Time};
+use crate::{Db, DbBuilder, Time};
 use remains::Remains;
 
 /// Why a folder could not be looked at.
@@ -35,10 +35,43 @@ pub enum VerifyError {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// The database is encrypted: without its key there is nothing to see, and with it
-    /// [`Db::verify`](crate::Db::verify) looks at the entries.
-    #[error("database {place} is encrypted: open it, and verify it open")]
-    Encrypted {
+    /// The database is encrypted, and no key was given. Give the key that opens it to the builder,
+    /// by `DbBuilder::encryption_key`, and verify or plan from there.
+    #[error("database {place} is encrypted: give its key, by DbBuilder::encryption_key")]
+    KeyNeeded {
+        /// The folder.
+        place: String,
+    },
+    /// The database is encrypted by another key than this one.
+    #[error("database {place} is encrypted by another key than the one given")]
+    WrongKey {
+        /// The folder.
+        place: String,
+    },
+    /// The file `key` of an encrypted database is damaged: without it there is nothing to see. Put a
+    /// copy of it back, or restore a backup.
+    #[error("the file `key` of {place} is damaged: put a copy of it back, or restore a backup")]
+    KeyDamaged {
+        /// The folder.
+        place: String,
+    },
+    /// There are encrypted files and no file `key`: without it there is nothing to see. Put a copy
+    /// of it back, or restore a backup.
+    #[error("the file `key` of {place} is missing: put a copy of it back, or restore a backup")]
+    KeyMissing {
+        /// The folder.
+        place: String,
+    },
+    /// A key was given, but the database was created without one. Verify it without.
+    #[error("database {place} is not encrypted: verify it without a key")]
+    NotEncrypted {
+        /// The folder.
+        place: String,
+    },
+    /// The database is encrypted, and this build cannot decrypt. Build edge-db with the cargo
+    /// feature `encryption`.
+    #[error("database {place} is encrypted, this build cannot: cargo feature `encryption` is off")]
+    EncryptionOff {
         /// The folder.
         place: String,
     },
@@ -79,6 +112,8 @@ pub enum VerifyError {
 /// names, chunks of logs and what is counted of them, cursors, index entries and their rows,
 /// counts. Tells `progress` how far it is.
 ///
+/// One that is encrypted takes its key: [`DbBuilder::verify`].
+///
 /// Changes nothing but the file `lock`, which it holds meanwhile. What a power cut or a kill leaves
 /// is no damage. Reads the journal and the data file once, pages of an index and its table more
 /// often. Memory takes what has not settled, a byte for each block, the names, and the findings.
@@ -102,10 +137,9 @@ pub enum VerifyError {
 /// See [`VerifyError`]. What is wrong with the database is no error but in the report.
 pub fn verify(
     dir: impl AsRef<Path>,
-    mut progress: impl FnMut(Progress),
+    progress: impl FnMut(Progress),
 ) -> Result<Report, VerifyError> {
-    let source = Source::open(dir.as_ref())?;
-    source.look(&mut progress).map(|looked| looked.report)
+    Db::builder().verify(dir, progress)
 }
 
 /// [`verify`] for a database on other storage, as
@@ -115,16 +149,49 @@ pub fn verify(
 /// See [`VerifyError`].
 pub fn verify_on(
     disk: Arc<dyn Disk>,
-    mut progress: impl FnMut(Progress),
+    progress: impl FnMut(Progress),
 ) -> Result<Report, VerifyError> {
-    let source = Source::open_on(disk)?;
-    source.look(&mut progress).map(|looked| looked.report)
+    Db::builder().verify_on(disk, progress)
+}
+
+impl DbBuilder {
+    /// [`verify`](crate::verify) for a database that may be encrypted, with the key that was given
+    /// by `encryption_key`; all else that was set is of no matter. What does not decrypt as what was
+    /// written at its place is found as what does not match a checksum is. A block is named, be it
+    /// altered or its seal.
+    ///
+    /// # Errors
+    /// See [`VerifyError`].
+    pub fn verify(
+        self,
+        dir: impl AsRef<Path>,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Report, VerifyError> {
+        let source = Source::open(dir.as_ref(), self.key())?;
+        source.look(&mut progress).map(|looked| looked.report)
+    }
+
+    /// [`DbBuilder::verify`] for a database on other storage, as [`DbBuilder::open_on`] puts it.
+    ///
+    /// # Errors
+    /// See [`VerifyError`].
+    pub fn verify_on(
+        self,
+        disk: Arc<dyn Disk>,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Report, VerifyError> {
+        let source = Source::open_on(disk, self.key())?;
+        source.look(&mut progress).map(|looked| looked.report)
+    }
 }
 
 /// A folder that nobody else writes to.
 #[derive(Debug)]
 pub(crate) struct Source {
     pub(crate) disk: Arc<dyn Disk>,
+    /// That unlocked it, if it is encrypted.
+    pub(crate) key: Option<EncryptionKey>,
+    cipher: Option<Cipher>,
     _lock: DiskLock,
 }
 
@@ -137,20 +204,17 @@ pub(crate) struct Looked {
 }
 
 impl Source {
-    pub(crate) fn open(dir: &Path) -> Result<Source, VerifyError> {
+    pub(crate) fn open(dir: &Path, key: Option<&EncryptionKey>) -> Result<Source, VerifyError> {
         let place = dir.display().to_string();
         let folder = Folder::existing(dir);
         let folder =
             folder.map_err(|source| VerifyError::Folder { place: place.clone(), source })?;
-        Source::open_on(Arc::new(folder))
+        Source::open_on(Arc::new(folder), key)
     }
 
-    fn open_on(disk: Arc<dyn Disk>) -> Result<Source, VerifyError> {
+    fn open_on(disk: Arc<dyn Disk>, key: Option<&EncryptionKey>) -> Result<Source, VerifyError> {
         let place = disk.place();
         let disk = Arc::new(Unchanged::new(disk));
-        if encryption::is_encrypted(&*disk) {
-            return Err(VerifyError::Encrypted { place });
-        }
         if !remains::is_database(&*disk) {
             return Err(VerifyError::NoDatabase { place });
         }
@@ -161,13 +225,17 @@ impl Source {
         if disk.open(crate::new_folder::INCOMPLETE).is_ok() {
             return Err(VerifyError::Incomplete { place });
         }
-        Ok(Source { disk, _lock: lock })
+        let unlocked =
+            encryption::unlock(&*disk, key).map_err(|locked| locked_out(place, locked))?;
+        let cipher = unlocked.as_ref().map(Encryption::cipher);
+        Ok(Source { disk, key: key.cloned(), cipher, _lock: lock })
     }
 
     pub(crate) fn look(&self, progress: &mut dyn FnMut(Progress)) -> Result<Looked, VerifyError> {
         let mut found = Findings::default();
         let mut report = Report::default();
-        let remains = Remains::gather(&*self.disk, &mut found, &mut report)?;
+        let cipher = self.cipher.clone();
+        let remains = Remains::gather(&*self.disk, cipher, &mut found, &mut report)?;
         let get = |key: &[u8]| remains.get(key);
         let sources = Sources { get: &get, extracts: HashMap::new(), now: Time::now() };
         let mut audit = Audit::new(sources, found);
@@ -188,6 +256,21 @@ impl Source {
         remains.rest(&*self.disk, progress, &mut found, &mut report);
         (report.findings, report.more_findings) = (found.list, found.more);
         Ok(Looked { report, edits: found.edits, remains })
+    }
+}
+
+fn locked_out(place: String, locked: Locked) -> VerifyError {
+    match locked {
+        Locked::Unread(source) => VerifyError::Folder { place, source },
+        Locked::KeyNeeded => VerifyError::KeyNeeded { place },
+        Locked::EncryptionOff => VerifyError::EncryptionOff { place },
+        Locked::NotEncrypted => VerifyError::NotEncrypted { place },
+        Locked::KeyMissing => VerifyError::KeyMissing { place },
+        Locked::Key(UnlockError::WrongKey) => VerifyError::WrongKey { place },
+        Locked::Key(UnlockError::Damaged) => VerifyError::KeyDamaged { place },
+        Locked::Key(UnlockError::Format(found)) => {
+            VerifyError::Format { found, known: encryption::FORMAT }
+        }
     }
 }
 

@@ -359,14 +359,3 @@ fn increments_are_encrypted_and_follow_on_their_full_backup_alone() {
     let error = restored("unsealed", &unsealed, &increment).unwrap_err();
     assert!(matches!(error, RestoreError::NotEncrypted), "{error}");
 }
-
-#[test]
-fn encrypted_folder_is_not_verified_without_being_opened() {
-    let dir = tempfile::tempdir().unwrap();
-    let db = open(dir.path(), 1).unwrap();
-    db.log("readings").unwrap().append(Entry::new("21.5")).unwrap();
-    assert!(db.verify().unwrap().is_clean());
-    db.shutdown(LONG).unwrap();
-    let error = edge_db::verify(dir.path(), |_| {}).unwrap_err();
-    assert!(matches!(error, edge_db::VerifyError::Encrypted { .. }), "{error}");
-}

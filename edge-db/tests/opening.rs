@@ -131,6 +131,8 @@ fn encrypted_folder_or_backup_is_refused_by_a_build_that_cannot_decrypt() {
     fs::write(dir.path().join("db/key"), [0; 92]).unwrap();
     let error = Db::open(dir.path().join("db")).unwrap_err();
     assert!(matches!(error, OpenError::EncryptionOff { .. }), "{error:?}");
+    let error = edge_db::verify(dir.path().join("db"), |_| {}).unwrap_err();
+    assert!(matches!(error, edge_db::VerifyError::EncryptionOff { .. }), "{error:?}");
     let backup = [&b"EDGEBKUX\x01\0\0\0"[..], &[0; 200]].concat();
     let error = edge_db::restore(backup.as_slice(), dir.path().join("copy")).unwrap_err();
     assert!(matches!(error, edge_db::RestoreError::EncryptionOff), "{error:?}");

@@ -22,9 +22,17 @@ impl Cipher {
     pub(crate) fn decrypt(&self, _: Place, _: &mut [u8], _: &[u8; SEAL_BYTES]) -> bool {
         match *self {}
     }
+
+    pub(crate) fn decrypt_unproven(&self, _: &mut [u8], _: &[u8; SEAL_BYTES]) {
+        match *self {}
+    }
 }
 
 impl Encryption {
+    pub(crate) fn generate(key: &EncryptionKey) -> io::Result<Encryption> {
+        match *key {}
+    }
+
     pub(crate) fn create(_: &dyn Disk, key: &EncryptionKey) -> io::Result<Encryption> {
         match *key {}
     }

@@ -25,8 +25,12 @@ const BYTES: usize = 32;
 /// # let path = dir.path().join("site.key");
 /// # std::fs::write(&path, [7; 32])?;
 /// let key = EncryptionKey::from_file(path)?;
-/// let db = Db::builder().encryption_key(key).open(dir.path().join("db"))?;
+/// let db = Db::builder().encryption_key(key.clone()).open(dir.path().join("db"))?;
 /// # db.shutdown(std::time::Duration::from_secs(5))?;
+///
+/// // Once it is closed: is everything there as it was written?
+/// let report = Db::builder().encryption_key(key).verify(dir.path().join("db"), |_| {})?;
+/// assert!(report.is_clean(), "{:?}", report.findings);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]

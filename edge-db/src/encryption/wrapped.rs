@@ -16,11 +16,10 @@ use parking_lot::Mutex;
 use twox_hash::XxHash3_64;
 use zeroize::Zeroizing;
 
-use super::{Cipher, EncryptionKey, FILE, UNBORN, UnlockError, WRAPPED_BYTES};
+use super::{Cipher, EncryptionKey, FILE, FORMAT, UNBORN, UnlockError, WRAPPED_BYTES};
 use crate::disk::Disk;
 
 const MAGIC: &[u8; 8] = b"EDGEDKEY";
-const FORMAT: u32 = 1;
 
 type DataKey = Zeroizing<[u8; 32]>;
 type Wrapped = [u8; WRAPPED_BYTES];
@@ -34,12 +33,17 @@ pub(crate) struct Encryption {
 }
 
 impl Encryption {
-    /// Makes a data key, and stores it durably.
-    pub(crate) fn create(disk: &dyn Disk, key: &EncryptionKey) -> io::Result<Encryption> {
+    /// Makes a data key.
+    pub(crate) fn generate(key: &EncryptionKey) -> io::Result<Encryption> {
         let data_key = <[u8; 32]>::try_generate().map_err(io::Error::other)?;
         let data_key = Zeroizing::new(data_key);
         let wrapped = wrap(&data_key, key)?;
-        let encryption = Encryption::new(data_key, wrapped);
+        Ok(Encryption::new(data_key, wrapped))
+    }
+
+    /// Makes a data key, and stores it durably.
+    pub(crate) fn create(disk: &dyn Disk, key: &EncryptionKey) -> io::Result<Encryption> {
+        let encryption = Encryption::generate(key)?;
         encryption.store(disk)?;
         Ok(encryption)
     }

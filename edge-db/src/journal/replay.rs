@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use doubtful::Doubtful;
 pub(super) use found::first_revision;
+pub(crate) use found::is_encrypted;
 use found::{Found, find};
 use walk::Walk;
 
@@ -141,14 +142,15 @@ pub(crate) fn replay(
 }
 
 /// [`replay`] that tells `note` of each damage, and gives it up only if that does. What lies
-/// behind the first commit that is lost is not applied. Writes nothing. Not for encrypted ones.
+/// behind the first commit that is lost is not applied. Writes nothing.
 pub(crate) fn salvage(
     disk: &dyn Disk,
+    cipher: Option<&Cipher>,
     settled: Revision,
     apply: impl FnMut(Revision, Vec<Write>),
     note: &mut dyn FnMut(Damage) -> Result<(), Damage>,
 ) -> Result<Replay, Damage> {
-    read(disk, None, settled, apply, note).map(|(replay, _)| replay)
+    read(disk, cipher, settled, apply, note).map(|(replay, _)| replay)
 }
 
 fn read(

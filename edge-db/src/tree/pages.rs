@@ -23,7 +23,7 @@ use redb::StorageBackend;
 use super::entries::Entries;
 use super::health::Health;
 use super::layout::{BLOCK_BYTES, Layout};
-use super::seal::Seal;
+use super::seal::{Seal, is_written};
 use crate::disk::DiskFile;
 
 #[derive(Debug)]
@@ -118,10 +118,9 @@ impl Pages {
         }
     }
 
-    /// Opens a file of checksums that may be damaged, for [`Pages::read_any`]; and whether its first
-    /// ones say what it is.
-    pub(super) fn open_any(file: Arc<dyn DiskFile>) -> io::Result<(Pages, bool)> {
-        let seal = Seal::new(None);
+    /// Opens a file that may be damaged, for [`Pages::read_any`]; and whether its first entry says
+    /// that it is sealed like that.
+    pub(super) fn open_any(file: Arc<dyn DiskFile>, seal: Seal) -> io::Result<(Pages, bool)> {
         let layout = seal.layout();
         let len = layout.len_in(file.len()?);
         let found = Entries::read(&*file, layout, blocks(len)?);
@@ -131,6 +130,11 @@ impl Pages {
         let (len, entries) = (RwLock::new(len), RwLock::new(entries));
         let refused = RwLock::default();
         Ok((Pages { file, seal, layout, len, entries, refused, health }, has_magic))
+    }
+
+    /// Whether what is read must be what was encrypted.
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.seal.is_encrypted()
     }
 
     /// Where a block begins in the file.
@@ -145,7 +149,7 @@ impl Pages {
 
     /// Reads what is there, zeros where nothing can be read, and gives the offsets in the file of
     /// the blocks that are not what was written. For looking at a file that may be damaged: nothing
-    /// is noted.
+    /// is noted. An encrypted block that is not what was written is decrypted all the same.
     pub(super) fn read_any(&self, offset: u64, out: &mut [u8]) -> io::Result<Vec<u64>> {
         let first = blocks(offset)?;
         let mut parts = self.layout.runs(first, out.len());
@@ -155,14 +159,26 @@ impl Pages {
         for (block, bytes) in (first..).zip(out.chunks_mut(BLOCK_BYTES)) {
             let at = self.layout.offset_of(block);
             let is_read = whole || self.file.read(at, bytes).is_ok();
+            let entry = entries.get(block);
             if !is_read {
                 bytes.fill(0);
-            }
-            if !is_read || (block > 0 && !self.seal.open(block, bytes, entries.get(block))) {
+                bad.push(at);
+            } else if block > 0 && !self.seal.open(block, bytes, entry) {
+                self.seal.guess(bytes, entry);
                 bad.push(at);
             }
         }
         Ok(bad)
+    }
+
+    /// Whether a block was never written: no damage as long as nobody reads it.
+    pub(super) fn is_unwritten(&self, block: usize) -> bool {
+        let is_zeros = || {
+            let mut bytes = vec![0; BLOCK_BYTES];
+            let read = self.file.read(self.layout.offset_of(block), &mut bytes);
+            read.is_ok() && bytes.iter().all(|&byte| byte == 0)
+        };
+        !is_written(self.entries.read().get(block)) && is_zeros()
     }
 }
 

@@ -61,6 +61,20 @@ impl Seal {
         Ok((Cow::Owned(sealed), entries))
     }
 
+    pub(super) fn is_encrypted(&self) -> bool {
+        self.cipher.is_some()
+    }
+
+    /// Makes of a block that was read and does not open what may have been written: of use to find
+    /// what proves itself, as the pages do that it led to. One without an entry stays as it is.
+    pub(super) fn guess(&self, bytes: &mut [u8], entry: &[u8]) {
+        if let (Some(cipher), Ok(seal)) = (&self.cipher, entry.try_into())
+            && is_written(entry)
+        {
+            cipher.decrypt_unproven(bytes, seal);
+        }
+    }
+
     /// Makes of a block that was read the one that was written; false if it is another one.
     pub(super) fn open(&self, block: usize, bytes: &mut [u8], entry: &[u8]) -> bool {
         let Some(cipher) = &self.cipher else {
@@ -76,6 +90,11 @@ impl Seal {
         let entry = entry.try_into();
         entry.is_ok_and(|entry| cipher.decrypt(Place::Block(block as u64), bytes, entry))
     }
+}
+
+/// Whether this is the entry of a block that was ever written.
+pub(super) fn is_written(entry: &[u8]) -> bool {
+    entry.iter().any(|&byte| byte != 0)
 }
 
 fn magic(is_encrypted: bool) -> &'static [u8; 4] {

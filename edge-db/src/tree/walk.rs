@@ -11,7 +11,9 @@ use super::FILE;
 use super::layout::BLOCK_BYTES;
 use super::nodes::{Geometry, Header, Node, Pointer, Root, Slot, Widths, table};
 use super::pages::Pages;
+use super::seal::Seal;
 use crate::disk::Disk;
+use crate::encryption::Cipher;
 
 /// No tree is as deep.
 const DEPTH: usize = 64;
@@ -66,6 +68,8 @@ pub(crate) struct Walker {
     shape: RefCell<Shape>,
     /// Of the last walk.
     entries: Cell<u64>,
+    /// Whether any block was what was written.
+    has_opened: Cell<bool>,
 }
 
 /// What a lookup gives.
@@ -78,10 +82,11 @@ pub(crate) enum Lookup {
 }
 
 impl Walker {
-    /// An error if there is no data file, or nothing of it can be read.
-    pub(crate) fn open(disk: &dyn Disk) -> io::Result<Walker> {
+    /// The file of an encrypted database with its cipher. An error if there is none, or nothing of
+    /// it can be read.
+    pub(crate) fn open(disk: &dyn Disk, cipher: Option<Cipher>) -> io::Result<Walker> {
         let file = disk.open(FILE)?;
-        let (pages, has_sums) = Pages::open_any(file)?;
+        let (pages, has_sums) = Pages::open_any(file, Seal::new(cipher))?;
         let len = pages.bytes();
         let mut block = vec![0; BLOCK_BYTES];
         pages.read_any(0, &mut block)?;
@@ -97,6 +102,7 @@ impl Walker {
             seen: RefCell::new(vec![false; blocks]),
             shape: RefCell::default(),
             entries: Cell::new(0),
+            has_opened: Cell::new(false),
         };
         let root = walker.slot.and_then(|slot| slot.tables).map(|root| root.pointer);
         // A wrong numbering of pages finds no page that is whole.
@@ -121,6 +127,16 @@ impl Walker {
     /// Whether the first checksums of the blocks say what the file is.
     pub(crate) fn has_sums(&self) -> bool {
         self.has_sums
+    }
+
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.pages.is_encrypted()
+    }
+
+    /// Whether none of its blocks is what was written, as if another key were theirs; known once
+    /// [`Walker::rest`] has read them all.
+    pub(crate) fn opens_nothing(&self) -> bool {
+        self.seen.borrow().len() > 1 && !self.has_opened.get()
     }
 
     /// What is wrong with the first block, which has no checksum of its own.
@@ -197,7 +213,9 @@ impl Walker {
             }
             let offset = (number * BLOCK_BYTES) as u64;
             let read = self.pages.read_any(offset, &mut block);
-            bad += u64::from(read.map_or(true, |bad| !bad.is_empty()));
+            let is_bad = read.map_or(true, |bad| !bad.is_empty());
+            self.opened(!is_bad);
+            bad += u64::from(is_bad && !self.pages.is_unwritten(number));
             visit(Piece::Read(BLOCK_BYTES as u64))?;
         }
         Ok(bad)
@@ -290,6 +308,9 @@ impl Walker {
     }
 
     /// A page and whether it is whole; empty if there is none.
+    ///
+    /// Of an encrypted file a page is whole only if all of it is what was encrypted: its own
+    /// checksum could be made to hold by whoever wrote something else there.
     fn load(&self, pointer: Pointer, widths: Widths) -> (Vec<u8>, bool) {
         let Some((offset, length)) = pointer.place(self.geometry) else {
             return (Vec::new(), false);
@@ -301,11 +322,17 @@ impl Walker {
         let Ok(size) = usize::try_from(length) else { return (Vec::new(), false) };
         let mut page = vec![0; size];
         let Ok(bad) = self.pages.read_any(offset, &mut page) else { return (Vec::new(), false) };
-        let is_whole = pointer.fits(&page, widths);
+        self.opened(bad.len() * BLOCK_BYTES < page.len());
+        let is_proven = bad.is_empty() || !self.pages.is_encrypted();
+        let is_whole = is_proven && pointer.fits(&page, widths);
         if is_whole && !bad.is_empty() {
             self.shape.borrow_mut().mended.extend(bad);
         }
         (page, is_whole)
+    }
+
+    fn opened(&self, any: bool) {
+        self.has_opened.set(self.has_opened.get() || any);
     }
 
     /// Where a page lies in the file.

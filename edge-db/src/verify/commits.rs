@@ -7,6 +7,7 @@ use super::{Report, VerifyError};
 use crate::Seq;
 use crate::audit::findings::Findings;
 use crate::disk::Disk;
+use crate::encryption::Cipher;
 use crate::journal::{self, Damage, Replay};
 use crate::log::{chunk, chunk_last};
 use crate::memory::MemoryTable;
@@ -26,13 +27,14 @@ impl Commits {
     /// Those behind `settled`, up to the first one that is lost.
     pub(super) fn read(
         disk: &dyn Disk,
+        cipher: Option<&Cipher>,
         settled: Revision,
         found: &mut Findings,
         report: &mut Report,
     ) -> Result<Commits, VerifyError> {
         let table = MemoryTable::default();
         let mut damages = Vec::new();
-        let replay = salvage(disk, settled, &mut damages, &mut |revision, writes| {
+        let replay = salvage(disk, cipher, settled, &mut damages, &mut |revision, writes| {
             report.commits += 1;
             table.apply(writes, revision, revision);
         })?;
@@ -45,6 +47,7 @@ impl Commits {
     /// all later ones follow. What of it has settled is there twice then, and the same.
     pub(super) fn guess(
         disk: &dyn Disk,
+        cipher: Option<&Cipher>,
         walker: Option<&Walker>,
         found: &mut Findings,
         report: &mut Report,
@@ -57,7 +60,7 @@ impl Commits {
         for (place, first) in firsts.iter().enumerate() {
             let (table, mut damages, mut commits) = (MemoryTable::default(), Vec::new(), 0);
             let before = Revision::new(first.get().saturating_sub(1));
-            let replay = salvage(disk, before, &mut damages, &mut |revision, writes| {
+            let replay = salvage(disk, cipher, before, &mut damages, &mut |revision, writes| {
                 commits += 1;
                 table.apply(behind(writes, chunks), revision, revision);
             })?;
@@ -88,7 +91,7 @@ impl Commits {
             return Ok(Commits { table, last: replay.last() });
         }
         let mut damages = Vec::new();
-        let replay = salvage(disk, Revision::ZERO, &mut damages, &mut |_, _| {})?;
+        let replay = salvage(disk, cipher, Revision::ZERO, &mut damages, &mut |_, _| {})?;
         report.segments = replay.segments_found();
         tell_damages(&damages, &replay, found);
         found.file(FILE, None, what, "the journal has no commits that can be read");
@@ -113,11 +116,12 @@ fn last_chunks(walker: &Walker) -> Option<HashMap<Space, Seq>> {
 /// Reads the journal past what is damaged.
 fn salvage(
     disk: &dyn Disk,
+    cipher: Option<&Cipher>,
     settled: Revision,
     damages: &mut Vec<Damage>,
     apply: &mut dyn FnMut(Revision, Vec<Write>),
 ) -> Result<Replay, VerifyError> {
-    let replay = journal::salvage(disk, settled, apply, &mut |damage| match damage {
+    let replay = journal::salvage(disk, cipher, settled, apply, &mut |damage| match damage {
         // Nobody knows what is in it: nothing may be given up for it.
         Damage::Format { .. } => Err(damage),
         damage => {

@@ -11,6 +11,7 @@ use super::progress::Told;
 use super::{Progress, Report, VerifyError};
 use crate::audit::findings::Findings;
 use crate::disk::Disk;
+use crate::encryption::{self, Cipher};
 use crate::journal::{self, mark};
 use crate::memory::{Found, MemoryTable};
 use crate::revision::Revision;
@@ -32,13 +33,14 @@ pub(crate) struct Remains {
     walker: Option<Walker>,
     /// What the journal has that has not settled.
     journal: MemoryTable,
+    cipher: Option<Cipher>,
     /// The last commit that is left.
     pub(crate) revision: Revision,
 }
 
 /// Whether there is a database in this folder, or anything of one.
 pub(crate) fn is_database(disk: &dyn Disk) -> bool {
-    let files = [FILE, UNBORN, mark::FILE, crate::new_folder::INCOMPLETE];
+    let files = [FILE, UNBORN, mark::FILE, encryption::FILE, crate::new_folder::INCOMPLETE];
     let is_segment = |name: &str| journal::is_segment(name) || journal::is_unborn(name);
     let names = disk.names().unwrap_or_default();
     names.iter().any(|name| files.contains(&name.as_str()) || is_segment(name))
@@ -48,10 +50,11 @@ impl Remains {
     /// Opens the files, and reads the journal.
     pub(crate) fn gather(
         disk: &dyn Disk,
+        cipher: Option<Cipher>,
         found: &mut Findings,
         report: &mut Report,
     ) -> Result<Remains, VerifyError> {
-        let walker = match Walker::open(disk) {
+        let walker = match Walker::open(disk, cipher.clone()) {
             Ok(walker) => Some(walker),
             // One that was never completed has nothing in it.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && is_unborn(disk) => None,
@@ -72,10 +75,10 @@ impl Remains {
             found.file(mark::FILE, None, what, "it is written anew, nothing is lost");
         }
         let commits = match settled(walker.as_ref(), disk) {
-            Some(settled) => Commits::read(disk, settled, found, report)?,
-            None => Commits::guess(disk, walker.as_ref(), found, report)?,
+            Some(settled) => Commits::read(disk, cipher.as_ref(), settled, found, report)?,
+            None => Commits::guess(disk, cipher.as_ref(), walker.as_ref(), found, report)?,
         };
-        Ok(Remains { walker, journal: commits.table, revision: commits.last })
+        Ok(Remains { walker, journal: commits.table, cipher, revision: commits.last })
     }
 
     /// What is stored under a key; `None` if that cannot be read.
@@ -135,8 +138,13 @@ impl Remains {
             report.unused_blocks = unused.unwrap_or_else(|never| match never {});
         }
         tell_shape(walker, found);
+        if walker.is_encrypted() && walker.opens_nothing() {
+            let what = format!("no block of {FILE} can be decrypted with what is in it");
+            let repair = "if it is another database's, put the right one back and verify again";
+            found.file(encryption::FILE, None, what, repair);
+        }
         if found.list.is_empty()
-            && let Err(error) = tree::try_open(disk)
+            && let Err(error) = tree::try_open(disk, self.cipher.clone())
         {
             let cause =
                 std::error::Error::source(&error).map_or_else(String::new, ToString::to_string);
@@ -153,7 +161,9 @@ fn tell_files(walker: Option<&Walker>, found: &mut Findings) {
         found.file(FILE, Some(4096), format!("its header is damaged: {damage}"), repair);
     }
     if !walker.has_sums() {
-        found.file(FILE, Some(0), "it does not begin with checksums of its blocks", ANEW);
+        let entries = if walker.is_encrypted() { "seals" } else { "checksums" };
+        let what = format!("it does not begin with {entries} of its blocks");
+        found.file(FILE, Some(0), what, ANEW);
     }
 }
 

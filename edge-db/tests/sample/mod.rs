@@ -24,6 +24,23 @@ pub(crate) fn builder() -> DbBuilder {
     Db::builder().journal_bytes(1 << 20).memory_bytes(4 << 20)
 }
 
+/// How databases are opened: as they are, and encrypted where that is built in.
+pub(crate) fn builders() -> Vec<DbBuilder> {
+    vec![
+        builder(),
+        #[cfg(feature = "encryption")]
+        builder().encryption_key(edge_db::EncryptionKey::from_bytes([7; 32])),
+    ]
+}
+
+/// The file without which nothing else of an encrypted database can be read.
+pub(crate) const KEY: &str = "key";
+
+/// Blocks of the data file that stand behind one of their checksums, or seals.
+pub(crate) fn group(files: &Files) -> usize {
+    if files.contains_key(KEY) { BLOCK / 40 } else { BLOCK / 4 }
+}
+
 pub(crate) fn value(n: u32) -> Vec<u8> {
     n.to_le_bytes().repeat(100)
 }
@@ -63,7 +80,11 @@ pub(crate) fn fill(db: &Db, rows: std::ops::Range<u32>) {
 
 /// Makes the database, and gives its files.
 pub(crate) fn filled(dir: &Path) -> Files {
-    let db = builder().open(dir).unwrap();
+    filled_by(&builder(), dir)
+}
+
+pub(crate) fn filled_by(builder: &DbBuilder, dir: &Path) -> Files {
+    let db = builder.clone().open(dir).unwrap();
     fill(&db, 0..SETTLED / 2);
     db.checkpoint().unwrap();
     fill(&db, SETTLED / 2..SETTLED);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Damage;
 use crate::disk::{Disk, DiskFile};
-use crate::journal::record::{self, ALIGN, HEADER_BYTES};
+use crate::journal::record::{self, ALIGN, HEADER_BYTES, Record};
 use crate::journal::segment::{self, Header, HeaderError, seed};
 use crate::revision::Revision;
 
@@ -103,6 +103,13 @@ pub(super) fn find(
 type Headed = (Arc<dyn DiskFile>, Header, Option<Revision>);
 
 fn read_header(disk: &dyn Disk, name: &str) -> Result<Headed, Damage> {
+    let (file, header) = open_segment(disk, name)?;
+    let failed = |source| Damage::Io { file: name.to_owned(), source };
+    let first = first_revision(&*file, header).map_err(failed)?;
+    Ok((file, header, first))
+}
+
+fn open_segment(disk: &dyn Disk, name: &str) -> Result<(Arc<dyn DiskFile>, Header), Damage> {
     let file_name = || name.to_owned();
     let failed = |source| Damage::Io { file: file_name(), source };
     let file = disk.open(name).map_err(failed)?;
@@ -118,8 +125,18 @@ fn read_header(disk: &dyn Disk, name: &str) -> Result<Headed, Damage> {
         HeaderError::Format(found) => Damage::Format { file: file_name(), found },
         HeaderError::Damaged => Damage::Header { file: file_name() },
     })?;
-    let first = first_revision(&*file, header).map_err(failed)?;
-    Ok((file, header, first))
+    Ok((file, header))
+}
+
+/// Whether any segment begins with an encrypted record: it says so without the data file, too.
+pub(crate) fn is_encrypted(disk: &dyn Disk) -> bool {
+    let names = disk.names().unwrap_or_default();
+    let first = |name: &String| {
+        let (file, header) = open_segment(disk, name).ok()?;
+        first_record(&*file, header).ok()?
+    };
+    let mut segments = names.iter().filter(|name| segment::is_segment(name));
+    segments.any(|name| first(name).is_some_and(|head| head.is_encrypted))
 }
 
 /// The revision of a segment's first record; `None` without one.
@@ -127,6 +144,10 @@ pub(in crate::journal) fn first_revision(
     file: &dyn DiskFile,
     header: Header,
 ) -> io::Result<Option<Revision>> {
+    Ok(first_record(file, header)?.map(|head| head.revision))
+}
+
+fn first_record(file: &dyn DiskFile, header: Header) -> io::Result<Option<Record>> {
     let len = file.len()?.min(header.len);
     let offset = segment::HEADER_BYTES;
     if len < offset + HEADER_BYTES as u64 {
@@ -143,5 +164,5 @@ pub(in crate::journal) fn first_revision(
     let mut bytes = vec![0; size];
     file.read(offset, &mut bytes)?;
     let record = record::open(&bytes, seed(header.number, offset));
-    Ok(record.map(|(head, _)| head.revision))
+    Ok(record.map(|(head, _)| head))
 }
