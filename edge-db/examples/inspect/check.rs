@@ -4,11 +4,11 @@ use std::error::Error;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
-use edge_db::{Progress, plan_repair};
+use edge_db::{DbBuilder, Progress};
 
 /// Says what is wrong, if anything is.
-pub(crate) fn verify(dir: &str) -> Result<ExitCode, Box<dyn Error>> {
-    let report = edge_db::verify(dir, show)?;
+pub(crate) fn verify(builder: DbBuilder, dir: &str) -> Result<ExitCode, Box<dyn Error>> {
+    let report = builder.verify(dir, show)?;
     let mut out = std::io::stdout().lock();
     for finding in &report.findings {
         writeln!(out, "{}: {}\n    repair: {}", finding.place, finding.what, finding.repair)?;
@@ -36,8 +36,13 @@ pub(crate) fn verify(dir: &str) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 /// Prints the plan; with `agreed`, carries it out.
-pub(crate) fn repair(dir: &str, into: &str, agreed: bool) -> Result<ExitCode, Box<dyn Error>> {
-    let plan = plan_repair(dir, show)?;
+pub(crate) fn repair(
+    builder: DbBuilder,
+    dir: &str,
+    into: &str,
+    agreed: bool,
+) -> Result<ExitCode, Box<dyn Error>> {
+    let plan = builder.plan_repair(dir, show)?;
     let mut out = std::io::stdout().lock();
     write!(out, "{plan}")?;
     if !agreed {

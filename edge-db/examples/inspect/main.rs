@@ -12,7 +12,8 @@
 //! `repair` prints what it would drop and build anew. With `--yes` it does so, into NEW or else
 //! DIR.repaired, and leaves DIR as it is.
 //!
-//! An encrypted one needs `--features encryption` and, in front of `DIR`, `--key FILE`.
+//! An encrypted one needs `--features encryption` and, in front of `DIR`, `--key FILE`, whatever is
+//! asked. What is repaired of it is encrypted, too, and opens with that key.
 //!
 //! Nothing else may have the database open. Keys are decoded by the kind that is
 //! stored with the table; values of tables are shown as text where they are, else in hex, for
@@ -39,8 +40,8 @@ fn main() -> ExitCode {
     let result = match arguments {
         ["--help", ..] | [] => usage(),
         [dir] => open(dir, key).and_then(|db| overview(&db)).map(done),
-        [dir, "verify"] => check::verify(dir),
-        [dir, "repair", options @ ..] => repair(dir, options),
+        [dir, "verify"] => builder(key).and_then(|builder| check::verify(builder, dir)),
+        [dir, "repair", options @ ..] => repair(dir, key, options),
         [dir, name] | [dir, "--dump", name] => {
             open(dir, key).and_then(|db| dump(&db, name)).map(done)
         }
@@ -59,20 +60,21 @@ fn main() -> ExitCode {
 
 fn usage() -> Result<ExitCode, Box<dyn Error>> {
     println!(
-        "usage: inspect [--key FILE] DIR [NAME | --dump NAME]\n       inspect DIR verify\n       inspect DIR repair [--into NEW] [--yes]"
+        "usage: inspect [--key FILE] DIR [NAME | --dump NAME]\n       inspect [--key FILE] DIR verify\n       inspect [--key FILE] DIR repair [--into NEW] [--yes]"
     );
     Ok(ExitCode::from(2))
 }
 
-fn repair(dir: &str, options: &[&str]) -> Result<ExitCode, Box<dyn Error>> {
+fn repair(dir: &str, key: Option<&str>, options: &[&str]) -> Result<ExitCode, Box<dyn Error>> {
     let usual = format!("{}.repaired", dir.trim_end_matches('/'));
-    match options {
-        [] => check::repair(dir, &usual, false),
-        ["--yes"] => check::repair(dir, &usual, true),
-        ["--into", new] => check::repair(dir, new, false),
-        ["--into", new, "--yes"] | ["--yes", "--into", new] => check::repair(dir, new, true),
-        _ => usage(),
-    }
+    let (into, agreed) = match options {
+        [] => (usual.as_str(), false),
+        ["--yes"] => (usual.as_str(), true),
+        ["--into", new] => (*new, false),
+        ["--into", new, "--yes"] | ["--yes", "--into", new] => (*new, true),
+        _ => return usage(),
+    };
+    check::repair(builder(key)?, dir, into, agreed)
 }
 
 fn open(dir: &str, key: Option<&str>) -> Result<Db, Box<dyn Error>> {
@@ -80,7 +82,11 @@ fn open(dir: &str, key: Option<&str>) -> Result<Db, Box<dyn Error>> {
     if !std::path::Path::new(dir).join("data.pages").exists() {
         return Err(format!("{dir} is no database folder: it has no data.pages").into());
     }
-    Ok(key.map_or_else(|| Ok(Db::builder()), with_key)?.open(dir)?)
+    Ok(builder(key)?.open(dir)?)
+}
+
+fn builder(key: Option<&str>) -> Result<DbBuilder, Box<dyn Error>> {
+    key.map_or_else(|| Ok(Db::builder()), with_key)
 }
 
 #[cfg(feature = "encryption")]

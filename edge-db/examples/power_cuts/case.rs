@@ -106,7 +106,7 @@ impl Case<'_> {
         if !self.tally.cuts.is_multiple_of(4) {
             return Ok(());
         }
-        match edge_db::verify_on(self.disk.plug(), |_| {}) {
+        match handles::builder(self.is_encrypted).verify_on(self.disk.plug(), |_| {}) {
             _ if self.disk.has_ended().is_some() => Err(Ended),
             Ok(report) => {
                 assert!(report.is_clean(), "verify finds damage: {:#?}", report.findings);
@@ -118,10 +118,7 @@ impl Case<'_> {
     }
 
     fn open(&mut self) -> Result<Handles, Ended> {
-        // Without its key nobody sees what is in an encrypted one.
-        if !self.is_encrypted {
-            self.look_from_outside()?;
-        }
+        self.look_from_outside()?;
         let options = handles::options(&mut self.rng, self.is_encrypted);
         let handles = match Handles::open(self.disk.plug(), options) {
             Ok(handles) => handles,

@@ -57,13 +57,13 @@ pub(crate) fn options(rng: &mut Rng, is_encrypted: bool) -> DbBuilder {
 }
 
 #[cfg(feature = "encryption")]
-fn builder(is_encrypted: bool) -> DbBuilder {
+pub(crate) fn builder(is_encrypted: bool) -> DbBuilder {
     let key = edge_db::EncryptionKey::from_bytes([7; 32]);
     if is_encrypted { Db::builder().encryption_key(key) } else { Db::builder() }
 }
 
 #[cfg(not(feature = "encryption"))]
-fn builder(_: bool) -> DbBuilder {
+pub(crate) fn builder(_: bool) -> DbBuilder {
     Db::builder()
 }
 
