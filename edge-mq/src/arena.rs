@@ -54,6 +54,11 @@ impl<T> Arena<T> {
         value.take()
     }
 
+    pub(crate) fn keys(&self) -> Vec<Key> {
+        let used = (0..).zip(&self.slots).filter(|(_, (_, value))| value.is_some());
+        used.map(|(slot, (generation, _))| Key { slot, generation: *generation }).collect()
+    }
+
     pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.slots.iter_mut().filter_map(|(_, value)| value.as_mut())
     }

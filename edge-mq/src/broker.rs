@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use crate::TopicFilter;
 #[cfg(feature = "db")]
 use crate::db::{DbJournal, JournalError, JournalRule};
+use crate::access::{Acl, Auth};
 use crate::hub::Hub;
 use crate::journal::Journal;
 use crate::limits::Limits;
@@ -49,6 +50,8 @@ struct Inner {
     listeners: mpsc::Sender<TcpListener>,
     /// Of the first listener.
     local_addr: OnceLock<SocketAddr>,
+    /// Whether it may listen where everybody could come in.
+    is_open: bool,
     stop: watch::Sender<bool>,
     /// Turns true when the serving task is through; closes without that if it was aborted.
     served: watch::Receiver<bool>,
@@ -62,6 +65,9 @@ struct Inner {
 #[must_use = "a builder does nothing until it is started"]
 pub struct BrokerBuilder {
     listen: Option<SocketAddr>,
+    auth: Option<Arc<dyn Auth>>,
+    acl: Option<Arc<dyn Acl>>,
+    is_open: bool,
     limits: Limits,
     #[cfg(feature = "db")]
     db: Option<edge_db::Db>,
@@ -78,6 +84,13 @@ pub enum StartError {
         addr: SocketAddr,
         /// What the operating system said.
         source: io::Error,
+    },
+    /// Whoever reaches the address could do everything. Say who may connect, by
+    /// [`BrokerBuilder::auth`], or that this is wanted, by [`BrokerBuilder::open_to_all`].
+    #[error("listening on {addr} without authentication would let everybody in who reaches it")]
+    Open {
+        /// The address that was asked for.
+        addr: SocketAddr,
     },
     /// The broker was shut down.
     #[error("broker is closed")]
@@ -128,12 +141,29 @@ impl Broker {
     /// # Cancel safety
     /// When dropped, it may or may not listen.
     pub async fn listen(&self, addr: SocketAddr) -> Result<SocketAddr, StartError> {
+        let inner = &*self.inner;
+        if !(addr.ip().is_loopback() || inner.is_open || inner.shared.has_auth()) {
+            return Err(StartError::Open { addr });
+        }
         let refused = |source| StartError::Listen { addr, source };
         let listener = TcpListener::bind(addr).await.map_err(refused)?;
         let local_addr = listener.local_addr().map_err(refused)?;
         self.inner.listeners.send(listener).await.map_err(|_| StartError::Closed)?;
         self.inner.local_addr.get_or_init(|| local_addr);
         Ok(local_addr)
+    }
+
+    /// Lets another one decide who connects. Who is connected and may not stay, as it says, is sent
+    /// away; the others notice nothing.
+    pub fn set_auth(&self, auth: impl Auth) {
+        self.inner.shared.set_auth(Arc::new(auth));
+    }
+
+    /// Lets another one decide who may do what, from the next packet on. Subscriptions that it does
+    /// not allow end without a word; everybody stays connected, and what waits for a client
+    /// already is still delivered.
+    pub fn set_acl(&self, acl: impl Acl) {
+        self.inner.shared.hub(|hub| hub.set_acl(Some(Arc::new(acl))));
     }
 
     /// Where it listened first; `None` if it serves this process alone.
@@ -227,10 +257,29 @@ impl Broker {
 
 impl BrokerBuilder {
     /// Listens for MQTT over TCP as soon as it starts; [`Broker::listen`] does it later. Port 0
-    /// takes a free one, see [`Broker::local_addr`]. There is
-    /// no authentication yet: whoever reaches the address may publish and subscribe.
+    /// takes a free one, see [`Broker::local_addr`]. Without [`BrokerBuilder::auth`] only an address
+    /// of the loopback interface is taken.
     pub fn listen(mut self, addr: SocketAddr) -> BrokerBuilder {
         self.listen = Some(addr);
+        self
+    }
+
+    /// Who may connect. Without this everybody may who reaches the broker, which then listens on
+    /// the loopback interface only; and nobody has a name.
+    pub fn auth(mut self, auth: impl Auth) -> BrokerBuilder {
+        self.auth = Some(Arc::new(auth));
+        self
+    }
+
+    /// Who may publish, subscribe and receive what. Without this everybody may do everything.
+    pub fn acl(mut self, acl: impl Acl) -> BrokerBuilder {
+        self.acl = Some(Arc::new(acl));
+        self
+    }
+
+    /// Lets it listen on any address without [`BrokerBuilder::auth`].
+    pub fn open_to_all(mut self) -> BrokerBuilder {
+        self.is_open = true;
         self
     }
 
@@ -266,14 +315,23 @@ impl BrokerBuilder {
     /// When dropped, nothing is started.
     pub async fn start(self) -> Result<Broker, StartError> {
         let limits = self.limits.workable();
-        #[cfg_attr(not(feature = "db"), expect(unused_mut, reason = "rules come with the db"))]
         let mut hub = Hub::new(limits.clone());
+        hub.set_acl(self.acl);
         #[cfg(feature = "db")]
         let store = Store::open(self.db, &mut hub).await?;
         #[cfg(not(feature = "db"))]
         let store = Store::default();
-        serve(self.listen, hub, limits, store).await
+        let doors = Doors { listen: self.listen, auth: self.auth, is_open: self.is_open };
+        serve(doors, hub, limits, store).await
     }
+}
+
+/// Who comes in, and where.
+#[derive(Debug, Default)]
+struct Doors {
+    listen: Option<SocketAddr>,
+    auth: Option<Arc<dyn Auth>>,
+    is_open: bool,
 }
 
 /// Where journaled messages go.
@@ -295,12 +353,14 @@ impl Store {
 }
 
 async fn serve(
-    listen: Option<SocketAddr>,
+    doors: Doors,
     hub: Hub,
     limits: Limits,
     store: Store,
 ) -> Result<Broker, StartError> {
+    let Doors { listen, auth, is_open } = doors;
     let shared = Arc::new(Shared::new(hub, limits, store.journal));
+    auth.into_iter().for_each(|auth| shared.set_auth(auth));
     let (stop, stopped) = watch::channel(false);
     let (done, served) = watch::channel(false);
     let (listeners, more) = mpsc::channel(1);
@@ -313,6 +373,7 @@ async fn serve(
         shared,
         listeners,
         local_addr: OnceLock::new(),
+        is_open,
         stop,
         served,
         task: task.abort_handle(),

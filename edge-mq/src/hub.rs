@@ -4,6 +4,7 @@
 //! `broker`, bring packets and the time, and carry out the [`Effects`] after they have given the
 //! lock back. All packets of one read are handled under one lock acquisition.
 
+mod allow;
 mod connect;
 mod route;
 mod share;
@@ -11,6 +12,7 @@ mod subscribe;
 mod tap;
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
@@ -19,6 +21,7 @@ use share::Group;
 pub(crate) use subscribe::Subscription;
 pub(crate) use tap::{Tap, TapRefused};
 
+use crate::access::Acl;
 use crate::arena::{Arena, Key};
 use crate::limits::Limits;
 use crate::message::Message;
@@ -35,6 +38,8 @@ pub(crate) type LogSlot = u32;
 #[derive(Debug)]
 pub(crate) struct Hub {
     limits: Limits,
+    /// Without one, everybody may do everything.
+    acl: Option<Arc<dyn Acl>>,
     subscribers: Arena<Subscriber>,
     clients: HashMap<Text, Key>,
     router: FilterTree<Subscription>,
@@ -94,6 +99,7 @@ const LOST: Closing = Closing::Ended(ReasonCode::SESSION_TAKEN_OVER);
 impl Hub {
     pub(crate) fn new(limits: Limits) -> Hub {
         Hub {
+            acl: None,
             subscribers: Arena::new(),
             clients: HashMap::new(),
             router: FilterTree::default(),
@@ -139,7 +145,12 @@ impl Hub {
         match session.handle(packet, &mut self.stats)? {
             Step::Done => {}
             Step::Publish(message, receipt) => {
-                self.publish(message, Some(peer.session), receipt, now, fx);
+                if self.may_publish(peer.session, message.topic()) {
+                    self.publish(message, Some(peer.session), receipt, now, fx);
+                } else {
+                    self.stats.denied += 1;
+                    self.settle(Some(peer.session), receipt, ReasonCode::NOT_AUTHORIZED, fx);
+                }
             }
             Step::Subscribe(subscribe) => self.subscribe(peer.session, subscribe, now),
             Step::Unsubscribe(unsubscribe) => self.unsubscribe(peer.session, unsubscribe),

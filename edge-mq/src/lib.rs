@@ -1,7 +1,11 @@
-// The example of the README needs a database.
-#![cfg_attr(feature = "db", doc = include_str!("../README.md"))]
-#![cfg_attr(not(feature = "db"), doc = "An embeddable MQTT 3.1.1 and 5.0 broker.")]
+// The examples of the README need a database and users.
+#![cfg_attr(all(feature = "db", feature = "passwords"), doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(all(feature = "db", feature = "passwords")),
+    doc = "An embeddable MQTT 3.1.1 and 5.0 broker."
+)]
 
+pub mod access;
 mod arena;
 mod broker;
 #[cfg(feature = "db")]

@@ -15,6 +15,7 @@ pub(crate) use link::{GivenAlias, Link, LinkId};
 pub(crate) use outgoing::{Outgoing, Queued};
 
 use crate::TopicFilter;
+use crate::access::{Client, User};
 use crate::message::{Message, Routed};
 use crate::packet::{
     Ack, Delivery, Disconnect, Packet, PacketId, Property, Publish, ReasonCode, Subscribe, Text,
@@ -26,6 +27,8 @@ use crate::stats::Stats;
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) client_id: Text,
+    /// Who was connected last; nobody else gets the session.
+    pub(crate) user: User,
     pub(crate) subscriptions: BTreeSet<TopicFilter>,
     pub(crate) outgoing: Outgoing,
     pub(crate) link: Option<Link>,
@@ -111,9 +114,10 @@ impl Outbound {
 }
 
 impl Session {
-    pub(crate) fn new(client_id: Text, expiry: Duration) -> Session {
+    pub(crate) fn new(client_id: Text, user: User, expiry: Duration) -> Session {
         Session {
             client_id,
+            user,
             subscriptions: BTreeSet::new(),
             outgoing: Outgoing::new(),
             link: None,
@@ -121,6 +125,11 @@ impl Session {
             parting: None,
             received: HashMap::new(),
         }
+    }
+
+    /// Whom access control asks about.
+    pub(crate) fn client(&self) -> Client<'_> {
+        Client { id: &self.client_id, user: &self.user }
     }
 
     /// The connection, if it is still this one.

@@ -5,10 +5,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::access::{Auth, Denied, Login, User};
 use crate::hub::{Effects, Hub, Journaled};
 use crate::journal::{Commits, Journal, Refused};
 use crate::limits::Limits;
@@ -20,6 +21,8 @@ pub(crate) struct Shared {
     /// Where tasks run that outlive the call that began them.
     pub(crate) runtime: Handle,
     journal: Option<Arc<dyn Journal>>,
+    /// Without one, everybody is let in, without a name.
+    auth: RwLock<Option<Arc<dyn Auth>>>,
     /// Messages whose commit is under way.
     committing: watch::Sender<usize>,
 }
@@ -28,7 +31,33 @@ impl Shared {
     pub(crate) fn new(hub: Hub, limits: Limits, journal: Option<Arc<dyn Journal>>) -> Shared {
         let (committing, _) = watch::channel(0);
         let runtime = Handle::current();
-        Shared { hub: Mutex::new(hub), limits, runtime, journal, committing }
+        let auth = RwLock::default();
+        Shared { hub: Mutex::new(hub), limits, runtime, journal, auth, committing }
+    }
+
+    /// Who a client is, or why it does not get in.
+    pub(crate) async fn authenticate(&self, login: Login) -> Result<User, Denied> {
+        let auth = self.auth.read().clone();
+        match auth {
+            Some(auth) => auth.authenticate(login).await,
+            None => Ok(User::anonymous()),
+        }
+    }
+
+    pub(crate) fn has_auth(&self) -> bool {
+        self.auth.read().is_some()
+    }
+
+    /// From here on this one decides who gets in, and who stays.
+    pub(crate) fn set_auth(&self, auth: Arc<dyn Auth>) {
+        *self.auth.write() = Some(Arc::clone(&auth));
+        // Who was let in by the old one and is not connected yet is asked for then, too.
+        self.decide(|hub, _, fx| hub.dismiss(|user| auth.may_stay(user), fx));
+    }
+
+    /// Whether somebody who was let in may still come in.
+    pub(crate) fn may_stay(&self, user: &User) -> bool {
+        self.auth.read().as_ref().is_none_or(|auth| auth.may_stay(user))
     }
 
     /// Looks into the hub, or changes what nobody waits for.

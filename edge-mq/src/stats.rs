@@ -34,6 +34,10 @@ pub struct Stats {
     pub retained_refused: u64,
     /// Connections closed because the number of connections or sessions was reached.
     pub refused_connections: u64,
+    /// Connections refused by authentication.
+    pub denied_logins: u64,
+    /// Messages and subscriptions of clients that access control refused.
+    pub denied: u64,
     /// Connections closed because of what the client sent.
     pub protocol_errors: u64,
     /// Connections closed because nothing came within one and a half times the keep alive.

@@ -65,7 +65,8 @@ async fn start(limits: Limits) -> (Broker, Commits) {
         #[cfg(feature = "db")]
         db: None,
     };
-    let broker = serve(Some(([127, 0, 0, 1], 0).into()), hub, limits, store).await.unwrap();
+    let doors = Doors { listen: Some(([127, 0, 0, 1], 0).into()), ..Doors::default() };
+    let broker = serve(doors, hub, limits, store).await.unwrap();
     (broker, commits)
 }
 

@@ -6,6 +6,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::{Effects, Hub, Peer, Subscriber};
+use crate::access::{Client, User};
 use crate::arena::Key;
 use crate::message::Message;
 use crate::packet::{
@@ -26,16 +27,18 @@ impl Hub {
     pub(crate) fn connect(
         &mut self,
         mut connect: Connect,
+        user: User,
         waker: Waker,
         now: Instant,
         fx: &mut Effects,
     ) -> Result<Accepted, ReasonCode> {
-        self.admit(&connect)?;
+        self.admit(&connect, &user)?;
         let assigned = connect.client_id.as_str().is_empty().then(|| self.free_client_id());
         let client_id = assigned.clone().unwrap_or_else(|| connect.client_id.detached());
         let asked = asked_expiry(&connect, self.limits.session_expiry);
         let expiry = asked.min(self.limits.session_expiry);
-        let (key, session_present) = self.claim(client_id, connect.clean_start, expiry, now, fx)?;
+        let clean_start = connect.clean_start;
+        let (key, session_present) = self.claim(client_id, user, clean_start, expiry, now, fx)?;
 
         self.next_link += 1;
         let id = LinkId(self.next_link);
@@ -55,13 +58,26 @@ impl Hub {
     }
 
     /// What can be refused before anything changes.
-    fn admit(&mut self, connect: &Connect) -> Result<(), ReasonCode> {
+    fn admit(&mut self, connect: &Connect, user: &User) -> Result<(), ReasonCode> {
         if self.closed {
             return Err(ReasonCode::SERVER_SHUTTING_DOWN);
         }
         let method = |property| matches!(property, &Property::AuthenticationMethod(_));
         if connect.properties.iter().any(method) {
             return Err(ReasonCode::BAD_AUTHENTICATION_METHOD);
+        }
+        let known = self.clients.get(connect.client_id.as_str()).copied();
+        let owner = known.and_then(|key| self.session(key)).map(|session| session.user.name());
+        if owner.is_some_and(|owner| owner != user.name()) {
+            // What waits in a session is for its user alone.
+            self.stats.denied_logins += 1;
+            return Err(ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
+        }
+        if let (Some(acl), Some(will)) = (&self.acl, &connect.will)
+            && !acl.may_publish(Client { id: &connect.client_id, user }, &will.topic)
+        {
+            self.stats.denied += 1;
+            return Err(ReasonCode::NOT_AUTHORIZED);
         }
         // Section 3.1.3.1 of MQTT 3.1.1: nobody could come back to a session without a name.
         let nameless = connect.client_id.as_str().is_empty();
@@ -87,6 +103,7 @@ impl Hub {
     fn claim(
         &mut self,
         client_id: Text,
+        user: User,
         clean_start: bool,
         expiry: Duration,
         now: Instant,
@@ -101,9 +118,13 @@ impl Hub {
         }
         if let Some(&key) = self.clients.get(&client_id) {
             self.resume(key);
+            if let Some(session) = self.session(key) {
+                // Its groups may have changed.
+                session.user = user;
+            }
             return Ok((key, true));
         }
-        let session = Box::new(Session::new(client_id.clone(), expiry));
+        let session = Box::new(Session::new(client_id.clone(), user, expiry));
         let key = self.subscribers.insert(Subscriber::Session(session));
         self.clients.insert(client_id, key);
         Ok((key, false))

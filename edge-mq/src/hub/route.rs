@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::allow::may_receive;
 use super::share::Readiness;
 use super::{Effects, Hub, Journaled, LogSlot, Subscriber, Subscription};
 use crate::TopicFilter;
@@ -112,7 +113,7 @@ impl Hub {
         logs
     }
 
-    fn settle(
+    pub(super) fn settle(
         &mut self,
         publisher: Option<Key>,
         receipt: Option<Receipt>,
@@ -138,15 +139,19 @@ impl Hub {
             self.stats.retained_refused += 1;
         }
         let mut matches = std::mem::take(&mut self.matches);
-        self.router.each_match(routed.message.topic(), |subscription| {
+        let topic = routed.message.topic();
+        let (acl, subscribers) = (self.acl.as_ref(), &self.subscribers);
+        let may_receive = |key| may_receive(acl, subscribers, key, topic);
+        self.router.each_match(topic, |subscription| {
             let is_own = publisher == Some(subscription.subscriber);
-            if !(subscription.options.no_local && is_own) {
+            if !(subscription.options.no_local && is_own) && may_receive(subscription.subscriber) {
                 matches.push(Match::of(subscription, None));
             }
         });
         if !self.shares.is_empty() {
-            self.shares.each_match(routed.message.topic(), |group| {
-                let member = group.choose(|key| Readiness::of(self.subscribers.get(key)));
+            self.shares.each_match(topic, |group| {
+                let readiness = |key| Readiness::of(subscribers.get(key));
+                let member = group.choose(|key| may_receive(key).then(|| readiness(key)));
                 let name = || Some(Arc::clone(&group.name));
                 matches.extend(member.map(|member| Match::of(member, name())));
             });

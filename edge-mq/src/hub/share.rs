@@ -11,6 +11,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::allow::may_receive;
 use super::route::{Match, Routing};
 use super::{Effects, Hub, Subscriber, Subscription};
 use crate::TopicFilter;
@@ -48,13 +49,17 @@ impl Readiness {
 }
 
 impl Group {
-    /// The member that gets the next message. Asks all of them only where none is idle.
-    pub(super) fn choose(&self, readiness: impl Fn(Key) -> Readiness) -> Option<&Subscription> {
+    /// The member that gets the next message; `None` of who may not get it. Asks all of them only
+    /// where none is idle.
+    pub(super) fn choose(
+        &self,
+        readiness: impl Fn(Key) -> Option<Readiness>,
+    ) -> Option<&Subscription> {
         let mut best: Option<(Readiness, usize)> = None;
         let count = self.members.len();
         for turn in 0..count {
             let place = (self.next.get() + turn) % count;
-            let found = readiness(self.members[place].subscriber);
+            let Some(found) = readiness(self.members[place].subscriber) else { continue };
             if best.is_none_or(|(best, _)| found < best) {
                 best = Some((found, place));
             }
@@ -110,7 +115,11 @@ impl Hub {
         let name = queued.group.as_ref()?;
         let Share::Of(filter) = name.share() else { return None };
         let group = self.shares.get(&filter, |group| group.name == *name)?;
-        let member = group.choose(|key| Readiness::of(self.subscribers.get(key)))?;
+        let topic = queued.routed.message.topic();
+        let (acl, subscribers) = (self.acl.as_ref(), &self.subscribers);
+        let member = group.choose(|key| {
+            may_receive(acl, subscribers, key, topic).then(|| Readiness::of(subscribers.get(key)))
+        })?;
         Some(Match::of(member, Some(Arc::clone(&group.name))))
     }
 

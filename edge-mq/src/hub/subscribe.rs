@@ -45,6 +45,10 @@ impl Hub {
         if matches!(share, Share::Invalid) {
             return ReasonCode::TOPIC_FILTER_INVALID;
         }
+        if !self.may_subscribe(key, filter) {
+            self.stats.denied += 1;
+            return ReasonCode::NOT_AUTHORIZED;
+        }
         let limit = self.limits.subscriptions;
         let Some(session) = self.session(key) else { return ReasonCode::UNSPECIFIED_ERROR };
         let is_new = !session.subscriptions.contains(filter);
@@ -81,7 +85,12 @@ impl Hub {
         now: Instant,
     ) {
         let Some(Subscriber::Session(session)) = self.subscribers.get_mut(key) else { return };
+        let acl = self.acl.as_ref();
         self.retained.each_match(filter, now, |routed| {
+            let topic = routed.message.topic();
+            if acl.is_some_and(|acl| !acl.may_receive(session.client(), topic)) {
+                return;
+            }
             let queued = Queued {
                 routed: routed.clone(),
                 qos: routed.message.published_qos().min(options.qos),

@@ -2,6 +2,7 @@
 //! and collect what the hub gives out, and a journal whose commits the test ends.
 
 mod acknowledge;
+mod allow;
 mod deliver;
 mod harness;
 mod queue;

@@ -16,6 +16,7 @@ use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::input::{Input, Lost};
 use super::writer::Writer;
+use crate::access::{Denied, Login};
 use crate::hub::{Effects, Journaled, Peer};
 use crate::journal::{Commits, Refused};
 use crate::packet::{
@@ -39,7 +40,7 @@ pub(super) async fn run(
         // Who has not said anything yet is not waited for.
         _ = stop.wait_for(|stop| *stop) => return,
     };
-    let connect = match connect {
+    let mut connect = match connect {
         Ok(Ok(connect)) => connect,
         Ok(Err(Lost::Decode(error))) => {
             shared.hub(|hub| hub.stats_mut().protocol_errors += 1);
@@ -48,9 +49,36 @@ pub(super) async fn run(
         Ok(Err(Lost::Gone)) | Err(_) => return,
     };
     let version = connect.version;
+    let authentication = timeout(
+        shared.limits.connect_within,
+        shared.authenticate(Login {
+            username: connect.username.clone(),
+            password: connect.password.take(),
+            address: stream.peer_addr().ok(),
+            ..Login::new(connect.client_id.clone())
+        }),
+    );
+    let user = tokio::select! {
+        user = authentication => user.unwrap_or(Err(Denied::Unavailable)),
+        _ = stop.wait_for(|stop| *stop) => return,
+    };
+    let user = match user {
+        Ok(user) => user,
+        Err(denied) => {
+            shared.hub(|hub| hub.stats_mut().denied_logins += 1);
+            let (code, properties) = (denied.reason(), Properties::new());
+            let answer = ConnAck { session_present: false, code, properties };
+            return farewell(stream, Packet::ConnAck(answer), version).await;
+        }
+    };
     let door = Arc::new(Door(Notify::new()));
     let waker = Waker::from(Arc::clone(&door));
-    let (accepted, fx) = shared.decide(|hub, now, fx| hub.connect(connect, waker, now, fx));
+    let (accepted, fx) = shared.decide(|hub, now, fx| {
+        if !shared.may_stay(&user) {
+            return Err(ReasonCode::NOT_AUTHORIZED);
+        }
+        hub.connect(connect, user, waker, now, fx)
+    });
     let mut commits = shared.commits();
     begin(&shared, &mut commits, fx);
     match accepted {

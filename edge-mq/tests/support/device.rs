@@ -30,6 +30,8 @@ pub(crate) struct Options {
     pub(crate) clean: bool,
     /// Topic and payload of its will.
     pub(crate) will: Option<(&'static str, &'static str)>,
+    /// Name and password of its user.
+    pub(crate) user: Option<(&'static str, &'static str)>,
 }
 
 /// What happened to a device.
@@ -72,7 +74,7 @@ pub(crate) struct Device {
 
 impl Options {
     pub(crate) fn new(version: Version, name: &str) -> Options {
-        Options { version, name: name.to_owned(), clean: true, will: None }
+        Options { version, name: name.to_owned(), clean: true, will: None, user: None }
     }
 
     pub(crate) fn kept(self) -> Options {
@@ -83,13 +85,26 @@ impl Options {
         Options { will: Some((topic, payload)), ..self }
     }
 
-    pub(crate) async fn connect(&self, broker: SocketAddr) -> Device {
+    pub(crate) fn user(self, name: &'static str, password: &'static str) -> Options {
+        Options { user: Some((name, password)), ..self }
+    }
+
+    fn start(&self, broker: SocketAddr) -> Device {
         let (sender, seen) = mpsc::channel(100_000);
         let (client, task) = match self.version {
             Version::V311 => self.start_v311(broker, sender),
             Version::V5 => self.start_v5(broker, sender),
         };
-        let mut device = Device { client, seen, task, session_present: false };
+        Device { client, seen, task, session_present: false }
+    }
+
+    /// Whether the broker does not let it in.
+    pub(crate) async fn is_refused(&self, broker: SocketAddr) -> bool {
+        self.start(broker).next().await == Seen::Closed
+    }
+
+    pub(crate) async fn connect(&self, broker: SocketAddr) -> Device {
+        let mut device = self.start(broker);
         match device.next().await {
             Seen::Connected { session_present } => device.session_present = session_present,
             other => panic!("{other:?} before CONNACK"),
@@ -105,6 +120,9 @@ impl Options {
         let mut options =
             rumqttc::MqttOptions::new(&self.name, broker.ip().to_string(), broker.port());
         options.set_clean_session(self.clean);
+        if let Some((name, password)) = self.user {
+            options.set_credentials(name, password);
+        }
         if let Some((topic, payload)) = self.will {
             let qos = rumqttc::QoS::AtLeastOnce;
             options.set_last_will(rumqttc::LastWill::new(topic, payload, qos, false));
@@ -130,6 +148,9 @@ impl Options {
         let mut options = v5::MqttOptions::new(&self.name, broker.ip().to_string(), broker.port());
         options.set_clean_start(self.clean);
         options.set_session_expiry_interval((!self.clean).then_some(3600));
+        if let Some((name, password)) = self.user {
+            options.set_credentials(name, password);
+        }
         if let Some((topic, payload)) = self.will {
             let qos = v5::mqttbytes::QoS::AtLeastOnce;
             let will = v5::mqttbytes::v5::LastWill::new(topic, payload, qos, false, None);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::start;
+use crate::access::User;
 use crate::hub::connect::Accepted;
 use crate::hub::*;
 use crate::packet::*;
@@ -56,8 +57,9 @@ impl World {
     }
 
     pub(super) fn try_connect(&mut self, connect: Connect) -> Result<(Client, String), ReasonCode> {
+        let user = connect.username.clone().map_or_else(User::anonymous, User::named);
         let waker = Waker::noop().clone();
-        let accepted = self.act(|hub, now, fx| hub.connect(connect, waker, now, fx));
+        let accepted = self.act(|hub, now, fx| hub.connect(connect, user, waker, now, fx));
         let Accepted { peer, .. } = accepted?;
         let mut out = Vec::new();
         // No budget for messages, so that CONNACK comes alone.

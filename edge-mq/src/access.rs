@@ -1,0 +1,156 @@
+//! Who may connect, and who may do what.
+//!
+//! An [`Auth`] says at each CONNECT who a client is; an [`Acl`] says for each topic what it may do.
+//! Both are traits; [`Passwords`] and [`Rules`] are ready implementations of them. Both can be
+//! changed while the broker runs, see [`Broker::set_auth`](crate::Broker::set_auth) and
+//! [`Broker::set_acl`](crate::Broker::set_acl).
+
+#[cfg(feature = "passwords")]
+mod passwords;
+mod rules;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::pin::Pin;
+
+use bytes::Bytes;
+#[cfg(feature = "passwords")]
+pub use passwords::{PasswordError, Passwords, hash_password};
+pub use rules::{InvalidRule, Rule, Rules};
+
+use crate::packet::{ReasonCode, Text};
+use crate::{TopicFilter, TopicName};
+
+/// What a client says of itself in its CONNECT, and what its connection says.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Login {
+    /// Empty if the broker is to choose one.
+    pub client_id: Text,
+    /// The user name, if there is one.
+    pub username: Option<Text>,
+    /// The password, if there is one. `Debug` does not show it.
+    pub password: Option<Bytes>,
+    /// Where the connection comes from, if it has an address.
+    pub address: Option<SocketAddr>,
+}
+
+impl Login {
+    /// Somebody without name and password.
+    pub fn new(client_id: Text) -> Login {
+        Login { client_id, username: None, password: None, address: None }
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login")
+            .field("client_id", &self.client_id)
+            .field("username", &self.username)
+            .field("has_password", &self.password.is_some())
+            .field("address", &self.address)
+            .finish()
+    }
+}
+
+/// Who a client turned out to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct User {
+    name: Option<Text>,
+    groups: Vec<Text>,
+}
+
+impl User {
+    /// Somebody without a name, in no group.
+    pub fn anonymous() -> User {
+        User::default()
+    }
+
+    /// Somebody with a name.
+    pub fn named(name: Text) -> User {
+        User { name: Some(name), groups: Vec::new() }
+    }
+
+    /// The same, in one more group.
+    pub fn in_group(mut self, group: Text) -> User {
+        self.groups.push(group);
+        self
+    }
+
+    /// The name, if there is one.
+    pub fn name(&self) -> Option<&Text> {
+        self.name.as_ref()
+    }
+
+    /// Whether the user is in a group.
+    pub fn is_in(&self, group: &str) -> bool {
+        self.groups.iter().any(|found| found.as_str() == group)
+    }
+}
+
+/// Why a client does not get in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Denied {
+    /// User name or password is missing or wrong: CONNACK 0x86 (3.1.1: 4).
+    #[error("user name or password is missing or wrong")]
+    Credentials,
+    /// It is known and not wanted: CONNACK 0x87 (3.1.1: 5).
+    #[error("client is not authorized")]
+    NotAuthorized,
+    /// Nobody can tell at the moment: CONNACK 0x88 (3.1.1: 3). It may try later.
+    #[error("nobody can tell at the moment whether the client is authorized")]
+    Unavailable,
+}
+
+impl Denied {
+    pub(crate) fn reason(self) -> ReasonCode {
+        match self {
+            Denied::Credentials => ReasonCode::BAD_USER_NAME_OR_PASSWORD,
+            Denied::NotAuthorized => ReasonCode::NOT_AUTHORIZED,
+            Denied::Unavailable => ReasonCode::SERVER_UNAVAILABLE,
+        }
+    }
+}
+
+/// The answer of an [`Auth`], later.
+pub type AuthFuture<'a> = Pin<Box<dyn Future<Output = Result<User, Denied>> + Send + 'a>>;
+
+/// Decides who connects.
+pub trait Auth: fmt::Debug + Send + Sync + 'static {
+    /// Says who this is, or why not. It may take its time, up to
+    /// [`Limits::connect_within`](crate::Limits::connect_within): nobody else waits for it. What
+    /// blocks, or computes for long, belongs on a thread of its own.
+    fn authenticate(&self, login: Login) -> AuthFuture<'_>;
+
+    /// Whether a user who got in once may stay: asked of everybody who is connected when this
+    /// takes the place of another one.
+    fn may_stay(&self, user: &User) -> bool;
+}
+
+/// A client, to whom asks what it may do.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Client<'a> {
+    /// The client identifier.
+    pub id: &'a Text,
+    /// Who it is.
+    pub user: &'a User,
+}
+
+/// Decides who may do what.
+///
+/// Its answers must be quick, and take nothing from the broker: they are wanted in the middle of a
+/// message's way. The application itself may do everything.
+pub trait Acl: fmt::Debug + Send + Sync + 'static {
+    /// Whether a client may publish to a topic, its will included.
+    fn may_publish(&self, client: Client<'_>, topic: &TopicName) -> bool;
+
+    /// Whether a client may subscribe to a filter; of a shared subscription the one behind the
+    /// share name.
+    fn may_subscribe(&self, client: Client<'_>, filter: &TopicFilter) -> bool;
+
+    /// Whether a client gets a message of a topic that it subscribed to: a filter may match more
+    /// than it may see.
+    fn may_receive(&self, client: Client<'_>, topic: &TopicName) -> bool;
+}

@@ -1,0 +1,78 @@
+//! What access control says of clients, and what becomes of them when it changes.
+
+use std::sync::Arc;
+
+use super::{Effects, Hub, Subscriber};
+use crate::access::{Acl, User};
+use crate::arena::{Arena, Key};
+use crate::packet::ReasonCode;
+use crate::topic::Share;
+use crate::{TopicFilter, TopicName};
+
+impl Hub {
+    pub(super) fn may_publish(&self, key: Key, topic: &TopicName) -> bool {
+        let (Some(acl), Some(Subscriber::Session(session))) = (&self.acl, self.subscribers.get(key))
+        else {
+            return true;
+        };
+        acl.may_publish(session.client(), topic)
+    }
+
+    /// Whether a session may have this subscription.
+    pub(super) fn may_subscribe(&self, key: Key, filter: &TopicFilter) -> bool {
+        let (Some(acl), Some(Subscriber::Session(session))) = (&self.acl, self.subscribers.get(key))
+        else {
+            return true;
+        };
+        match filter.share() {
+            Share::Of(filter) => acl.may_subscribe(session.client(), &filter),
+            Share::Nothing | Share::Invalid => acl.may_subscribe(session.client(), filter),
+        }
+    }
+
+    /// From here on this one decides. Subscriptions that it does not allow end; everybody stays
+    /// connected.
+    pub(crate) fn set_acl(&mut self, acl: Option<Arc<dyn Acl>>) {
+        self.acl = acl;
+        for key in self.subscribers.keys() {
+            let Some(session) = self.session(key) else { continue };
+            let mut filters: Vec<TopicFilter> = session.subscriptions.iter().cloned().collect();
+            filters.retain(|filter| !self.may_subscribe(key, filter));
+            for filter in &filters {
+                if let Some(session) = self.session(key) {
+                    session.subscriptions.remove(filter);
+                }
+                self.forget_subscription(filter, key);
+            }
+        }
+    }
+
+    /// Ends the connections of those who may not stay.
+    pub(crate) fn dismiss(&mut self, may_stay: impl Fn(&User) -> bool, fx: &mut Effects) {
+        for subscriber in self.subscribers.values_mut() {
+            let Subscriber::Session(session) = subscriber else { continue };
+            if !may_stay(&session.user)
+                && let Some(link) = &mut session.link
+            {
+                link.end = Some(ReasonCode::NOT_AUTHORIZED);
+                fx.wakes.push(link.call());
+            }
+        }
+    }
+}
+
+/// Whether a subscriber gets a message of this topic.
+pub(super) fn may_receive(
+    acl: Option<&Arc<dyn Acl>>,
+    subscribers: &Arena<Subscriber>,
+    key: Key,
+    topic: &TopicName,
+) -> bool {
+    match (acl, subscribers.get(key)) {
+        (Some(acl), Some(Subscriber::Session(session))) => {
+            acl.may_receive(session.client(), topic)
+        }
+        // The application itself.
+        _ => true,
+    }
+}
