@@ -15,9 +15,9 @@ use crate::db::rows::Row;
 
 /// More than any run appends: nothing may be refused or dropped.
 const LOG_BYTES: u64 = 1 << 40;
-/// What each memory table may hold beside the cache that all stores have: less than the write
+/// What each memory table may hold beside the cache that all stores have: half of the write
 /// buffers that RocksDB (two of 64 MiB) and fjall have by default.
-const TABLE_BYTES: usize = 24 << 20;
+const TABLE_BYTES: usize = 32 << 20;
 /// Records of one read of the Log.
 const READ_RECORDS: usize = 1_000;
 
