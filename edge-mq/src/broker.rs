@@ -12,9 +12,9 @@ use tokio::time::timeout;
 
 #[cfg(feature = "db")]
 use crate::TopicFilter;
+use crate::access::{Acl, Auth};
 #[cfg(feature = "db")]
 use crate::db::{DbJournal, JournalError, JournalRule};
-use crate::access::{Acl, Auth};
 use crate::hub::Hub;
 use crate::journal::Journal;
 use crate::limits::Limits;
@@ -352,12 +352,7 @@ impl Store {
     }
 }
 
-async fn serve(
-    doors: Doors,
-    hub: Hub,
-    limits: Limits,
-    store: Store,
-) -> Result<Broker, StartError> {
+async fn serve(doors: Doors, hub: Hub, limits: Limits, store: Store) -> Result<Broker, StartError> {
     let Doors { listen, auth, is_open } = doors;
     let shared = Arc::new(Shared::new(hub, limits, store.journal));
     auth.into_iter().for_each(|auth| shared.set_auth(auth));

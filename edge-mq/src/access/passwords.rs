@@ -147,7 +147,10 @@ impl Default for Passwords {
 impl fmt::Debug for Passwords {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let users: Vec<_> = self.users.values().map(|known| &known.user).collect();
-        f.debug_struct("Passwords").field("users", &users).field("anonymous", &self.is_open).finish()
+        f.debug_struct("Passwords")
+            .field("users", &users)
+            .field("anonymous", &self.is_open)
+            .finish()
     }
 }
 

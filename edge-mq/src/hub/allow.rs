@@ -11,7 +11,8 @@ use crate::{TopicFilter, TopicName};
 
 impl Hub {
     pub(super) fn may_publish(&self, key: Key, topic: &TopicName) -> bool {
-        let (Some(acl), Some(Subscriber::Session(session))) = (&self.acl, self.subscribers.get(key))
+        let (Some(acl), Some(Subscriber::Session(session))) =
+            (&self.acl, self.subscribers.get(key))
         else {
             return true;
         };
@@ -20,7 +21,8 @@ impl Hub {
 
     /// Whether a session may have this subscription.
     pub(super) fn may_subscribe(&self, key: Key, filter: &TopicFilter) -> bool {
-        let (Some(acl), Some(Subscriber::Session(session))) = (&self.acl, self.subscribers.get(key))
+        let (Some(acl), Some(Subscriber::Session(session))) =
+            (&self.acl, self.subscribers.get(key))
         else {
             return true;
         };
@@ -69,9 +71,7 @@ pub(super) fn may_receive(
     topic: &TopicName,
 ) -> bool {
     match (acl, subscribers.get(key)) {
-        (Some(acl), Some(Subscriber::Session(session))) => {
-            acl.may_receive(session.client(), topic)
-        }
+        (Some(acl), Some(Subscriber::Session(session))) => acl.may_receive(session.client(), topic),
         // The application itself.
         _ => true,
     }

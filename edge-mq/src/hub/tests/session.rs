@@ -1,6 +1,7 @@
 //! Sessions: who gets one, how long it stays, who takes it over.
 
 use super::harness::*;
+use crate::access::User;
 use crate::packet::*;
 use crate::session::Closing;
 
@@ -151,14 +152,18 @@ fn older_connection_is_woken_even_if_it_was_before() {
     let count = Arc::new(Count(AtomicUsize::new(0)));
     let mut fx = crate::hub::Effects::default();
     let waker = Arc::clone(&count).into();
-    let old = world.hub.connect(v5("a"), crate::access::User::anonymous(), waker, world.now, &mut fx).unwrap().peer;
+    let old =
+        world.hub.connect(v5("a"), User::anonymous(), waker, world.now, &mut fx).unwrap().peer;
     world.send(Client(old), [subscribe(1, "x", 0)]);
     for _ in 0..3 {
         world.hub.publish_local(message("x", "1"), world.now, &mut fx);
     }
     // It was told once, and has not asked yet.
     assert_eq!(fx.wakes.len(), 1);
-    world.hub.connect(v5("a"), crate::access::User::anonymous(), std::task::Waker::noop().clone(), world.now, &mut fx).unwrap();
+    world
+        .hub
+        .connect(v5("a"), User::anonymous(), std::task::Waker::noop().clone(), world.now, &mut fx)
+        .unwrap();
     fx.wakes.drain(..).for_each(std::task::Waker::wake);
     assert_eq!(count.0.load(Ordering::Relaxed), 2);
 }
@@ -185,7 +190,8 @@ fn connack_tells_what_the_broker_takes() {
     });
     let mut fx = crate::hub::Effects::default();
     let waker = std::task::Waker::noop().clone();
-    let peer = world.hub.connect(v5(""), crate::access::User::anonymous(), waker, world.now, &mut fx).unwrap().peer;
+    let peer =
+        world.hub.connect(v5(""), User::anonymous(), waker, world.now, &mut fx).unwrap().peer;
     let mut out = Vec::new();
     world.hub.poll(peer, world.now, 0, &mut out).unwrap();
     let [crate::session::Outbound::Packet(Packet::ConnAck(ack))] = &out[..] else {
