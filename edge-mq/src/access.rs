@@ -123,8 +123,9 @@ pub trait Auth: fmt::Debug + Send + Sync + 'static {
     /// blocks, or computes for long, belongs on a thread of its own.
     fn authenticate(&self, login: Login) -> AuthFuture<'_>;
 
-    /// Whether a user who got in once may stay: asked of everybody who is connected when this
-    /// takes the place of another one.
+    /// Whether a user who got in may stay: asked of everybody who is connected when this takes the
+    /// place of another one, and of each client once more when it comes in, for the other one may
+    /// have let it in. It must be quick, and take nothing from the broker.
     fn may_stay(&self, user: &User) -> bool;
 }
 

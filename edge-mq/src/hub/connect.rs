@@ -232,7 +232,12 @@ impl Hub {
     }
 
     fn publish_will(&mut self, key: Key, message: Message, now: Instant, fx: &mut Effects) {
-        self.publish(message, Some(key), None, now, fx);
+        // It was allowed when the client connected; that may be long ago.
+        if self.may_publish(key, message.topic()) {
+            self.publish(message, Some(key), None, now, fx);
+        } else {
+            self.stats.denied += 1;
+        }
     }
 
     /// Does what is due by now: delayed wills, and the end of sessions.

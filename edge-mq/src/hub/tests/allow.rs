@@ -108,6 +108,19 @@ fn will_that_is_not_allowed_refuses_the_connection() {
 }
 
 #[test]
+fn will_that_is_no_longer_allowed_is_not_published() {
+    let mut world = world();
+    let all = world.subscriber(v5("all"), "x/#", 0);
+    let client = world.connect(Connect { will: will("x/gone"), ..v5("a") });
+    let other = world.connect(Connect { will: will("x/other"), ..v5("b") });
+    set(&mut world.hub, [Rule::deny("x/gone").unwrap(), Rule::allow("x/#").unwrap()]);
+    world.cut(client);
+    world.cut(other);
+    assert_eq!(world.poll(all), ["x/other=gone"]);
+    assert_eq!(world.hub.stats().denied, 1);
+}
+
+#[test]
 fn session_is_for_the_user_who_made_it() {
     let mut world = World::new();
     let ann = world.subscriber(named(v5("phone"), "ann"), "x", 1);
