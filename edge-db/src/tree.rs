@@ -12,17 +12,16 @@ mod nodes;
 mod pages;
 mod seal;
 mod sweep;
+mod view;
 mod walk;
 mod weight;
 mod writer;
 
 use std::cell::RefCell;
-use std::ops::{Bound, ControlFlow};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
-use bytes::Bytes;
-use redb::{Database, DatabaseError, Durability, ReadOnlyTable, ReadableDatabase, TableDefinition};
+use redb::{Database, DatabaseError, Durability, TableDefinition};
 
 use crate::disk::{Disk, DiskFile};
 use crate::encryption::Cipher;
@@ -38,6 +37,7 @@ use health::Health;
 use pages::Pages;
 use seal::Seal;
 pub(crate) use sweep::Sweep;
+pub(crate) use view::{CacheUse, Show, TreeEntry, TreeRange, TreeView};
 pub(crate) use walk::{Lookup, Lost, Piece, Walker};
 pub(crate) use weight::Weight;
 use writer::Writer;
@@ -142,19 +142,6 @@ impl Tree {
         let file = self.disk.open(FILE).and_then(|file| file.allocated_bytes());
         // Where that cannot be had, it is as it was.
         self.weight = file.map_or(weight, |file| weight.measured(file));
-    }
-
-    /// The tree as it is now; later changes do not show.
-    pub(crate) fn view(&self) -> Result<TreeView, StoreError> {
-        let fail = |error: redb::Error| StoreError::new("read", error);
-        let transaction = self.database.begin_read().map_err(|e| fail(e.into()))?;
-        let table = transaction.open_table(TREE).map_err(|e| fail(e.into()))?;
-        Ok(TreeView {
-            table,
-            database: Arc::clone(&self.database),
-            asked_before: self.asked_before,
-            health: Arc::clone(&self.health),
-        })
     }
 
     /// Writes a memory table into the tree, and that everything up to `revision` is there now;
@@ -263,24 +250,6 @@ fn write_table(
     is_written().map(|()| grown)
 }
 
-/// How often pages were asked for that the cache had, and that it had not.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct CacheUse {
-    pub(crate) hits: u64,
-    pub(crate) misses: u64,
-}
-
-impl CacheUse {
-    /// With what the cache of this handle was asked for.
-    fn and(self, database: &Database) -> CacheUse {
-        let asked = database.cache_stats();
-        CacheUse {
-            hits: self.hits + asked.read_hits() + asked.write_hits(),
-            misses: self.misses + asked.read_misses() + asked.write_misses(),
-        }
-    }
-}
-
 /// There is a journal, so there was a data file.
 #[derive(Debug, thiserror::Error)]
 #[error("{FILE} is missing, or the database is of an early format: restore a backup")]
@@ -374,128 +343,4 @@ fn guarded<T>(
 ) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_panic| Err(StoreError::new(doing, "pages of the data file are damaged")))
-}
-
-/// Takes a key and its value where they lie; may have enough.
-pub(crate) type Show<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
-
-/// The tree at one moment.
-pub(crate) struct TreeView {
-    table: ReadOnlyTable<&'static [u8], &'static [u8]>,
-    /// redb reads no more once this is dropped.
-    database: Arc<Database>,
-    asked_before: CacheUse,
-    health: Arc<Health>,
-}
-
-impl TreeView {
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let found = self.table.get(key).map_err(|error| self.error(error))?;
-        Ok(found.map(|value| Bytes::copy_from_slice(value.value())))
-    }
-
-    /// The entries between the bounds, from either end. The bounds must not cross.
-    pub(crate) fn range(
-        &self,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-    ) -> Result<TreeRange, StoreError> {
-        let inner = self.table.range_owned::<&[u8]>((from, to));
-        let inner = inner.map_err(|error| self.error(error))?;
-        Ok(TreeRange { inner, health: Arc::clone(&self.health) })
-    }
-
-    /// Shows the entries between the bounds, until that breaks. The bounds must not cross.
-    pub(crate) fn visit(
-        &self,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-        mut show: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        for entry in self.table.range::<&[u8]>((from, to)).map_err(|error| self.error(error))? {
-            let (key, value) = entry.map_err(|error| self.error(error))?;
-            if show(key.value(), value.value()).is_break() {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// What the cache was asked for by now, by this view and all others.
-    pub(crate) fn cache_use(&self) -> CacheUse {
-        self.asked_before.and(&self.database)
-    }
-
-    /// Lets reads that find something else than they look for say why.
-    pub(crate) fn close(&self) {
-        self.health.close();
-    }
-
-    fn error(&self, error: redb::StorageError) -> StoreError {
-        named(StoreError::new("read", error), &self.health)
-    }
-
-    /// Up to which revision everything is in the tree, and how much that is.
-    pub(crate) fn settled(&self) -> Result<Settled, StoreError> {
-        let Some(stored) = self.get(&Space::SETTLED.prefix())? else {
-            return Ok(Settled::default());
-        };
-        Settled::decode(&stored).ok_or_else(|| StoreError::new("read", "its position is damaged"))
-    }
-}
-
-impl std::fmt::Debug for TreeView {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TreeView").finish_non_exhaustive()
-    }
-}
-
-type Guard = redb::OwnedAccessGuard<&'static [u8]>;
-
-/// A key and its value, in a page of the tree's cache.
-pub(crate) struct TreeEntry {
-    key: Guard,
-    value: Guard,
-}
-
-impl TreeEntry {
-    pub(crate) fn key(&self) -> &[u8] {
-        self.key.value()
-    }
-
-    pub(crate) fn value(&self) -> &[u8] {
-        self.value.value()
-    }
-}
-
-/// Entries of a [`TreeView`].
-pub(crate) struct TreeRange {
-    inner: redb::OwnedRange<&'static [u8], &'static [u8]>,
-    health: Arc<Health>,
-}
-
-impl TreeRange {
-    fn entry(&self, entry: Result<(Guard, Guard), redb::StorageError>) -> Entry {
-        let (key, value) =
-            entry.map_err(|error| named(StoreError::new("read", error), &self.health))?;
-        Ok(TreeEntry { key, value })
-    }
-}
-
-type Entry = Result<TreeEntry, StoreError>;
-
-impl Iterator for TreeRange {
-    type Item = Entry;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let entry = self.inner.next()?;
-        Some(self.entry(entry))
-    }
-}
-
-impl DoubleEndedIterator for TreeRange {
-    fn next_back(&mut self) -> Option<Self::Item> {
-        let entry = self.inner.next_back()?;
-        Some(self.entry(entry))
-    }
 }
