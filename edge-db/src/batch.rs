@@ -279,6 +279,17 @@ impl Batch {
         self.push(key.len(), key.len(), Op::Delete { key });
     }
 
+    /// Removes the keys of a keyspace that lie in `range`, at the cost of one.
+    pub fn delete_range<B: AsRef<[u8]>>(
+        &mut self,
+        keyspace: &Keyspace,
+        range: impl RangeBounds<B>,
+    ) {
+        self.check_handle(keyspace.db());
+        let (from, to) = keyspace.space().half_open(keyspace.bounds(&range));
+        self.push(from.len() + to.len(), from.len().max(to.len()), Op::DeleteRange { from, to });
+    }
+
     /// Removes all keys of a keyspace, at the cost of one.
     pub fn clear(&mut self, keyspace: &Keyspace) {
         self.check_handle(keyspace.db());

@@ -11,6 +11,8 @@
 //! | 5 history | none | which database this is, for its backups |
 //! | 16.. | as the owner says; in a Log the position of a chunk's last record | raw bytes, a value, a chunk |
 
+use std::ops::Bound;
+
 use crate::Seq;
 
 /// Keyspace, Table or Log by number, as the catalog gave it.
@@ -51,6 +53,24 @@ impl Space {
     /// Whether a complete key is of a keyspace, table or log.
     pub(crate) fn is_users(key: &[u8]) -> bool {
         Space::of(key) >= Some(Space::FIRST)
+    }
+
+    /// Complete keys between two bounds as the first of them (included) and what is behind the last
+    /// (excluded).
+    pub(crate) fn half_open(self, bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>)) -> (Vec<u8>, Vec<u8>) {
+        // The next possible key behind one: it with a zero.
+        let behind = |key: Vec<u8>| [key, vec![0]].concat();
+        let from = match bounds.0 {
+            Bound::Included(key) => key,
+            Bound::Excluded(key) => behind(key),
+            Bound::Unbounded => self.prefix().to_vec(),
+        };
+        let to = match bounds.1 {
+            Bound::Included(key) => behind(key),
+            Bound::Excluded(key) => key,
+            Bound::Unbounded => self.next().prefix().to_vec(),
+        };
+        (from, to)
     }
 
     /// The key of this table's count.

@@ -182,20 +182,9 @@ impl<K: Key, V> Table<K, V> {
 
     /// The stored keys from the first (included) to the second (excluded).
     pub(crate) fn stored_range(&self, range: &impl RangeBounds<K>) -> (Vec<u8>, Vec<u8>) {
-        let space = self.keyspace.space();
-        // The next possible key behind one: it with a zero.
-        let behind = |key: &K| [self.stored_key(key), vec![0]].concat();
-        let from = match range.start_bound() {
-            Bound::Included(key) => self.stored_key(key),
-            Bound::Excluded(key) => behind(key),
-            Bound::Unbounded => space.prefix().to_vec(),
-        };
-        let to = match range.end_bound() {
-            Bound::Included(key) => behind(key),
-            Bound::Excluded(key) => self.stored_key(key),
-            Bound::Unbounded => space.next().prefix().to_vec(),
-        };
-        (from, to)
+        let stored = |bound: Bound<&K>| bound.map(|key| self.stored_key(key));
+        let bounds = (stored(range.start_bound()), stored(range.end_bound()));
+        self.keyspace.space().half_open(bounds)
     }
 }
 

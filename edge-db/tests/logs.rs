@@ -115,6 +115,36 @@ fn cleared_keyspace_is_empty_and_its_neighbours_are_not() {
 }
 
 #[test]
+fn deleted_range_of_a_keyspace_leaves_what_is_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let [keyspace, other] = ["a", "b"].map(|name| db.keyspace(name).unwrap());
+    let mut batch = db.batch();
+    for key in 0..10u8 {
+        batch.put(&keyspace, [key], []);
+        batch.put(&other, [key], []);
+    }
+    batch.commit().unwrap();
+    let keys = || keyspace.iter().unwrap().map(|entry| entry.unwrap().0[0]).collect::<Vec<_>>();
+    let mut batch = db.batch();
+    batch.delete_range(&keyspace, [2]..[4]);
+    batch.delete_range(&keyspace, [6]..=[7]);
+    batch.commit().unwrap();
+    assert_eq!(keys(), [0, 1, 4, 5, 8, 9]);
+    let mut batch = db.batch();
+    batch.delete_range(&keyspace, ..[5]);
+    batch.put(&keyspace, [3], []);
+    batch.delete_range(&keyspace, [9]..);
+    batch.commit().unwrap();
+    assert_eq!(keys(), [3, 5, 8]);
+    let mut batch = db.batch();
+    batch.delete_range::<[u8; 1]>(&keyspace, ..);
+    batch.commit().unwrap();
+    assert!(keys().is_empty());
+    assert_eq!(other.iter().unwrap().count(), 10);
+}
+
+#[test]
 fn cleared_table_is_empty() {
     let dir = tempfile::tempdir().unwrap();
     let db = Db::open(dir.path()).unwrap();
