@@ -82,6 +82,11 @@ impl User {
         self.name.as_ref()
     }
 
+    /// The groups.
+    pub fn groups(&self) -> &[Text] {
+        &self.groups
+    }
+
     /// Whether the user is in a group.
     pub fn is_in(&self, group: &str) -> bool {
         self.groups.iter().any(|found| found.as_str() == group)

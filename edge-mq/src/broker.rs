@@ -13,15 +13,16 @@ use tokio::time::timeout;
 #[cfg(feature = "db")]
 use crate::TopicFilter;
 use crate::access::{Acl, Auth};
+use crate::committer;
 #[cfg(feature = "db")]
-use crate::db::{DbJournal, JournalError, JournalRule};
-use crate::hub::Hub;
-use crate::journal::Journal;
+use crate::db::{DbStore, JournalError, JournalRule};
+use crate::hub::{Effects, Hub};
 use crate::limits::Limits;
 use crate::local::LocalClient;
 use crate::net;
 use crate::shared::Shared;
 use crate::stats::Stats;
+use crate::store::Store;
 
 /// A running MQTT broker. Clones are handles of the same one.
 ///
@@ -57,7 +58,7 @@ struct Inner {
     served: watch::Receiver<bool>,
     task: AbortHandle,
     #[cfg(feature = "db")]
-    db: Option<Arc<DbJournal>>,
+    db: Option<Arc<DbStore>>,
 }
 
 /// Settings of a [`Broker`].
@@ -95,6 +96,9 @@ pub enum StartError {
     /// The broker was shut down.
     #[error("broker is closed")]
     Closed,
+    /// The operating system gives no thread to commit in.
+    #[error("cannot start the thread that commits")]
+    Thread(#[source] io::Error),
     /// The journal rules could not be loaded.
     #[cfg(feature = "db")]
     #[error("cannot load the journal rules")]
@@ -163,7 +167,7 @@ impl Broker {
     /// not allow end without a word; everybody stays connected, and what waits for a client
     /// already is still delivered.
     pub fn set_acl(&self, acl: impl Acl) {
-        self.inner.shared.hub(|hub| hub.set_acl(Some(Arc::new(acl))));
+        self.inner.shared.decide(|hub, _, fx| hub.set_acl(Some(Arc::new(acl)), fx));
     }
 
     /// Where it listened first; `None` if it serves this process alone.
@@ -202,7 +206,7 @@ impl Broker {
         }
         let (connections, undelivered) =
             inner.shared.hub(|hub| (hub.stats().connections, hub.undelivered()));
-        let uncommitted = *inner.shared.committing().borrow();
+        let uncommitted = *inner.shared.uncommitted().borrow();
         Ok(Left { connections, uncommitted, undelivered })
     }
 }
@@ -316,11 +320,11 @@ impl BrokerBuilder {
     pub async fn start(self) -> Result<Broker, StartError> {
         let limits = self.limits.workable();
         let mut hub = Hub::new(limits.clone());
-        hub.set_acl(self.acl);
+        hub.set_acl(self.acl, &mut Effects::default());
         #[cfg(feature = "db")]
-        let store = Store::open(self.db, &mut hub).await?;
+        let store = Stores::open(self.db, &mut hub).await?;
         #[cfg(not(feature = "db"))]
-        let store = Store::default();
+        let store = Stores::default();
         let doors = Doors { listen: self.listen, auth: self.auth, is_open: self.is_open };
         serve(doors, hub, limits, store).await
     }
@@ -334,27 +338,36 @@ struct Doors {
     is_open: bool,
 }
 
-/// Where journaled messages go.
+/// Where things are kept.
 #[derive(Debug, Default)]
-struct Store {
-    journal: Option<Arc<dyn Journal>>,
+struct Stores {
+    store: Option<Arc<dyn Store>>,
     /// The same, as the one that knows its rules.
     #[cfg(feature = "db")]
-    db: Option<Arc<DbJournal>>,
+    db: Option<Arc<DbStore>>,
 }
 
 #[cfg(feature = "db")]
-impl Store {
-    async fn open(db: Option<edge_db::Db>, hub: &mut Hub) -> Result<Store, JournalError> {
-        let Some(db) = db else { return Ok(Store::default()) };
-        let db = Arc::new(DbJournal::open(db, hub).await?);
-        Ok(Store { journal: Some(Arc::clone(&db) as Arc<dyn Journal>), db: Some(db) })
+impl Stores {
+    async fn open(db: Option<edge_db::Db>, hub: &mut Hub) -> Result<Stores, JournalError> {
+        let Some(db) = db else { return Ok(Stores::default()) };
+        let db = Arc::new(DbStore::open(db, hub).await?);
+        Ok(Stores { store: Some(Arc::clone(&db) as Arc<dyn Store>), db: Some(db) })
     }
 }
 
-async fn serve(doors: Doors, hub: Hub, limits: Limits, store: Store) -> Result<Broker, StartError> {
+async fn serve(
+    doors: Doors,
+    hub: Hub,
+    limits: Limits,
+    stores: Stores,
+) -> Result<Broker, StartError> {
     let Doors { listen, auth, is_open } = doors;
-    let shared = Arc::new(Shared::new(hub, limits, store.journal));
+    let shared = Arc::new(Shared::new(hub, limits));
+    if let Some(store) = stores.store {
+        let thread = committer::start(Arc::clone(&shared), Arc::clone(&store));
+        shared.set_store(store, thread.map_err(StartError::Thread)?);
+    }
     auth.into_iter().for_each(|auth| shared.set_auth(auth));
     let (stop, stopped) = watch::channel(false);
     let (done, served) = watch::channel(false);
@@ -373,7 +386,7 @@ async fn serve(doors: Doors, hub: Hub, limits: Limits, store: Store) -> Result<B
         served,
         task: task.abort_handle(),
         #[cfg(feature = "db")]
-        db: store.db,
+        db: stores.db,
     };
     let broker = Broker { inner: Arc::new(inner) };
     if let Some(addr) = listen {
@@ -385,6 +398,7 @@ async fn serve(doors: Doors, hub: Hub, limits: Limits, store: Store) -> Result<B
 impl Drop for Inner {
     fn drop(&mut self) {
         self.shared.decide(|hub, _, fx| hub.close(fx));
+        self.shared.drop_broker();
         self.task.abort();
     }
 }

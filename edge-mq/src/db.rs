@@ -1,24 +1,35 @@
-//! Journal rules: which messages have to be in an edge-db Log before they are acknowledged.
+//! The store in edge-db: sessions with their queues, retained messages, and journal rules, which say
+//! what messages have to be in a Log before they are acknowledged.
 //!
 //! Rules are rows of the Table `mq.journal`. The one place of this crate that crosses from async
-//! to blocking code is `blocking` below.
+//! to blocking code is `blocking` below; commits have a thread of their own.
 
-use std::pin::Pin;
+mod clock;
+mod message;
+mod queue;
+mod rows;
+
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use edge_db::{Db, Entry, Log, OpenError, ReadError, Table, WriteError};
+use clock::Clock;
+use edge_db::{Batch, Db, Entry, Log, OpenError, ReadError, Table, WriteError};
 use parking_lot::Mutex;
+use queue::Chunks;
+use rows::Rows;
 
-use crate::hub::{Hub, Journaled, LogSlot};
-use crate::journal::{Commit, Committing, Journal, Refused};
-use crate::message::Message;
-use crate::packet::{Property, ReasonCode};
+use crate::hub::{Deed, Effects, Hub};
+use crate::message::{Message, Routed};
+use crate::packet::{DecodeError, Property, ReasonCode, Text};
+use crate::store::{LogSlot, PageFuture, PageRequest, Refused, Store, Write};
 use crate::{InvalidFilter, TopicFilter};
 
 /// Where the rules are kept: (filter, name of the Log) to nothing.
-type Rules = Table<(String, String), ()>;
+type JournalRules = Table<(String, String), ()>;
+
+/// How long what nobody waits for may take to be on disk.
+const LAZY: Duration = Duration::from_secs(1);
 
 /// Messages that a filter matches are stored in a Log.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,16 +65,45 @@ pub enum JournalError {
         /// What is wrong with it.
         source: InvalidFilter,
     },
+    /// Sessions or retained messages cannot be read.
+    #[error("cannot read what is stored of sessions and retained messages")]
+    Stored(#[from] StoredError),
     /// The runtime is shutting down, so that the database was not asked.
     #[error("runtime is shutting down")]
     Stopped,
 }
 
-/// Rules and Logs of one broker.
+/// Why something that was stored cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoredError {
+    /// The database cannot be read.
+    #[error("cannot read the database")]
+    Read(#[from] ReadError),
+    /// Some bytes are not what this version writes: they are damaged.
+    #[error("stored bytes are damaged: {0}")]
+    Malformed(&'static str),
+    /// Some bytes are no MQTT: they are damaged.
+    #[error("stored bytes are damaged")]
+    Packet(#[from] DecodeError),
+    /// A newer edge-mq wrote it. Start that version.
+    #[error("stored in format {0}, this build knows format 1")]
+    Version(u8),
+}
+
+impl From<bytes::TryGetError> for StoredError {
+    fn from(_: bytes::TryGetError) -> StoredError {
+        StoredError::Malformed("a field is cut short")
+    }
+}
+
+/// What one broker has in edge-db.
 #[derive(Debug)]
-pub(crate) struct DbJournal {
+pub(crate) struct DbStore {
     db: Db,
-    rules: Rules,
+    rules: JournalRules,
+    rows: Rows,
+    queue_age: Duration,
     state: Mutex<State>,
 }
 
@@ -92,11 +132,12 @@ impl State {
     }
 }
 
-impl DbJournal {
-    /// Loads the rules and puts them in force.
-    pub(crate) async fn open(db: Db, hub: &mut Hub) -> Result<DbJournal, JournalError> {
-        let (journal, in_force) = blocking(move || {
-            let rules: Rules = db.table("mq.journal")?;
+impl DbStore {
+    /// Loads the rules and puts them in force, then what is stored of sessions and retained messages.
+    pub(crate) async fn open(db: Db, hub: &mut Hub) -> Result<DbStore, JournalError> {
+        let queue_age = hub.limits().stored_queue_age;
+        let (journal, in_force, stored) = blocking(move || {
+            let rules: JournalRules = db.table("mq.journal")?;
             let mut state = State::default();
             let mut in_force = Vec::new();
             for row in rules.iter()? {
@@ -106,16 +147,21 @@ impl DbJournal {
                 let (rule, log) = (JournalRule { filter, log: log.clone() }, db.log(&log)?);
                 in_force.push((rule.filter.clone(), state.add(rule, log)));
             }
-            Ok((DbJournal { db, rules, state: Mutex::new(state) }, in_force))
+            let rows = Rows::open(&db)?;
+            let stored = rows.load()?;
+            let state = Mutex::new(state);
+            Ok((DbStore { db, rules, rows, queue_age, state }, in_force, stored))
         })
         .await?;
         in_force.iter().for_each(|(filter, slot)| hub.add_rule(filter, *slot));
+        // What this makes to be committed waits for the thread that commits; nobody is to be told yet.
+        hub.restore(stored, Clock::now().instant(), &mut Effects::default());
         Ok(journal)
     }
 
     /// Stores a rule. It is in force when the hub knows of it.
     pub(crate) async fn add(
-        self: Arc<DbJournal>,
+        self: Arc<DbStore>,
         filter: TopicFilter,
         log: String,
     ) -> Result<LogSlot, JournalError> {
@@ -135,7 +181,7 @@ impl DbJournal {
 
     /// Removes a rule. It is out of force when the hub has forgotten it.
     pub(crate) async fn remove(
-        self: Arc<DbJournal>,
+        self: Arc<DbStore>,
         filter: TopicFilter,
         log: String,
     ) -> Result<Option<LogSlot>, JournalError> {
@@ -158,50 +204,81 @@ impl DbJournal {
     }
 }
 
-impl Journal for DbJournal {
-    fn commit(&self, messages: &[Journaled]) -> Committing {
+impl Store for DbStore {
+    fn commit(&self, group: &[Deed]) -> Result<(), Refused> {
+        let clock = Clock::now();
         let mut batch = self.db.batch();
-        let state = self.state.lock();
-        for journaled in messages {
-            for slot in &journaled.logs {
-                batch.append(&state.logs[*slot as usize], entry(journaled));
-            }
+        let mut chunks = Chunks::new(clock);
+        for write in group.iter().flat_map(|deed| &deed.writes) {
+            self.write(write, clock, &mut chunks, &mut batch);
         }
-        drop(state);
-        Box::pin(DbCommit(batch.commit_async()))
+        chunks.finish(&self.rows.queue, &mut batch);
+        if group.iter().all(|deed| deed.is_lazy) {
+            batch = batch.within(LAZY);
+        }
+        batch.commit().map(|_| ()).map_err(refused)
+    }
+
+    fn read(self: Arc<Self>, request: PageRequest) -> PageFuture {
+        Box::pin(async move {
+            let read = move || queue::read(&request, self.queue_age, &self.rows.queue);
+            let page = blocking(move || Ok(read()?)).await;
+            page.map_err(unreadable)
+        })
     }
 }
 
-struct DbCommit(edge_db::Commit);
-
-impl Future for DbCommit {
-    type Output = Result<(), Refused>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map(|outcome| outcome.map(|_| ()).map_err(refused))
-    }
-}
-
-impl Commit for DbCommit {
-    fn has_place(&self) -> bool {
-        self.0.is_queued()
+impl DbStore {
+    fn write(&self, write: &Write, clock: Clock, chunks: &mut Chunks, batch: &mut Batch) {
+        let rows = &self.rows;
+        match write {
+            Write::Append { log, routed, client } => {
+                batch
+                    .append(&self.state.lock().logs[*log as usize], entry(routed, client.as_ref()));
+            }
+            Write::Queue { session, bytes_before, queued, .. } => {
+                chunks.add(*session, *bytes_before, queued, &rows.queue, batch);
+            }
+            Write::Retain(routed) => rows.retain(routed, clock, batch),
+            Write::Unretain(topic) => rows.unretain(topic, batch),
+            Write::Session(row) => rows.put_session(row, clock, batch),
+            Write::EndSession(session) => {
+                chunks.forget(*session);
+                rows.end_session(*session, batch);
+            }
+            Write::Subscribe(session, subscription) => {
+                rows.subscribe(*session, subscription, batch);
+            }
+            Write::Unsubscribe(session, filter) => rows.unsubscribe(*session, filter, batch),
+            Write::Progress { progress, .. } => rows.progress(progress, batch),
+            Write::Drop(session, serials) => {
+                queue::remove(*session, serials.start, serials.end, &rows.queue, batch);
+            }
+            Write::Received(session, id) => rows.received(*session, *id, batch),
+            Write::Released(session, id) => rows.released(*session, *id, batch),
+        }
     }
 }
 
 fn refused(error: WriteError) -> Refused {
-    let code = match error {
-        WriteError::LogFull { .. } | WriteError::Full { .. } => ReasonCode::QUOTA_EXCEEDED,
-        WriteError::TooLarge { .. } => ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR,
-        _ => ReasonCode::UNSPECIFIED_ERROR,
+    let (code, is_selective) = match error {
+        WriteError::LogFull { .. } | WriteError::Full { .. } => (ReasonCode::QUOTA_EXCEEDED, true),
+        WriteError::TooLarge { .. } => (ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR, true),
+        _ => (ReasonCode::UNSPECIFIED_ERROR, false),
     };
-    Refused { code, cause: Arc::new(error) }
+    Refused { code, cause: Arc::new(error), is_selective }
+}
+
+fn unreadable(error: JournalError) -> Refused {
+    let code = ReasonCode::UNSPECIFIED_ERROR;
+    Refused { code, cause: Arc::new(error), is_selective: false }
 }
 
 /// A message as it stands in a Log; the crate's README has the table of headers.
-fn entry(journaled: &Journaled) -> Entry {
-    let message = &journaled.message;
+fn entry(routed: &Routed, client: Option<&Text>) -> Entry {
+    let message = &routed.message;
     let mut entry = Entry::new(message.payload().clone()).key(message.topic().as_text().to_bytes());
-    if let Some(client) = &journaled.client {
+    if let Some(client) = client {
         entry = entry.header("client", client.to_bytes());
     }
     entry = entry.header("qos", Bytes::copy_from_slice(&[message.published_qos().get()]));

@@ -5,6 +5,7 @@
 //! lock back. All packets of one read are handled under one lock acquisition.
 
 mod allow;
+mod commit;
 mod connect;
 mod route;
 mod share;
@@ -16,7 +17,9 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use route::Match;
+pub(crate) use commit::{Deed, Reply};
+use commit::{Pending, Then};
+use route::{From, Match};
 use share::Group;
 pub(crate) use subscribe::Subscription;
 pub(crate) use tap::{Tap, TapRefused};
@@ -24,15 +27,12 @@ pub(crate) use tap::{Tap, TapRefused};
 use crate::access::Acl;
 use crate::arena::{Arena, Key};
 use crate::limits::Limits;
-use crate::message::Message;
 use crate::packet::{Packet, ReasonCode, Text};
 use crate::retain::Retained;
 use crate::router::FilterTree;
-use crate::session::{Closing, LinkId, Outbound, Receipt, Session, Step};
+use crate::session::{Closing, Link, LinkId, Outbound, Session, Step};
 use crate::stats::Stats;
-
-/// Names a Log that journal rules write to; the journal gives it out.
-pub(crate) type LogSlot = u32;
+use crate::store::{LogSlot, Page, PageRequest, Refused, Write};
 
 /// All sessions, subscriptions, retained messages and journal rules.
 #[derive(Debug)]
@@ -47,6 +47,15 @@ pub(crate) struct Hub {
     shares: FilterTree<Group>,
     rules: FilterTree<LogSlot>,
     retained: Retained,
+    /// What waits for its commit.
+    pending: Pending,
+    /// Whether sessions and retained messages are stored.
+    is_kept: bool,
+    next_session: u64,
+    /// Sessions of whose clients the store does not know how far they have come.
+    untold: BTreeSet<Key>,
+    /// Bytes in all queues on disk at the last tick, and of what came since.
+    stored_bytes: u64,
     /// When sessions without a connection have something due: a will, or their end.
     deadlines: BTreeSet<(Instant, Key)>,
     /// Used again for each message.
@@ -68,30 +77,35 @@ enum Subscriber {
 pub(crate) struct Effects {
     /// Connections and in-process readers that have something to do.
     pub(crate) wakes: Vec<Waker>,
-    /// Messages to be committed; then they go to [`Hub::committed`].
-    pub(crate) journal: Vec<Journaled>,
-    /// Whether some reader's queue fills: give the readers a turn before you bring more.
+    /// Whether something waits to be committed: [`Hub::take_group`], then [`Hub::committed`].
+    pub(crate) commit: bool,
+    /// What the application waits for, and how it came out.
+    pub(crate) replies: Vec<(Reply, Result<(), Refused>)>,
+    /// Whether some reader's queue fills.
     pub(crate) congested: bool,
 }
 
-/// A message that a journal rule matches, on its way to the disk and back.
-#[derive(Debug)]
-pub(crate) struct Journaled {
-    pub(crate) logs: Vec<LogSlot>,
-    pub(crate) message: Message,
-    /// `None` for a message of the application itself.
-    #[cfg_attr(not(feature = "db"), allow(dead_code, reason = "only a journal reads it"))]
-    pub(crate) client: Option<Text>,
-    pub(super) publisher: Option<Key>,
-    receipt: Option<Receipt>,
-}
-
 /// Who a connection is to the hub.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Peer {
     pub(crate) session: Key,
     pub(crate) link: LinkId,
 }
+
+/// How it stands with a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Polled {
+    /// Whether more is to be sent than the budget allowed.
+    pub(crate) more: bool,
+    /// Whether it may be read from; it is woken when it may again.
+    pub(crate) may_read: bool,
+    /// What is to be read from disk for it; then it goes to [`Hub::load`].
+    pub(crate) read: Option<PageRequest>,
+}
+
+/// So much that was acknowledged is told to the store at once, the rest within a second: until then,
+/// a power cut has it sent again. More often would cost more than it saves on disk.
+const TELL_BYTES: u64 = 64 * 1024;
 
 /// The answer to whoever is not, or no longer, the connection of its session.
 const LOST: Closing = Closing::Ended(ReasonCode::SESSION_TAKEN_OVER);
@@ -106,6 +120,11 @@ impl Hub {
             shares: FilterTree::default(),
             rules: FilterTree::default(),
             retained: Retained::new(limits.retained_messages, limits.retained_bytes),
+            pending: Pending::default(),
+            is_kept: false,
+            next_session: 0,
+            untold: BTreeSet::new(),
+            stored_bytes: 0,
             deadlines: BTreeSet::new(),
             matches: Vec::new(),
             stats: Stats::default(),
@@ -113,6 +132,11 @@ impl Hub {
             closed: false,
             limits,
         }
+    }
+
+    #[cfg(any(feature = "db", test))]
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Handles what one read of a connection brought, in order. After an error, ask [`Hub::poll`]
@@ -124,12 +148,14 @@ impl Hub {
         now: Instant,
         fx: &mut Effects,
     ) -> Result<(), Closing> {
-        let link = self.session(peer.session).and_then(|session| session.link_mut(peer.link));
-        let link = link.ok_or(LOST)?;
+        let link = self.link(peer).ok_or(LOST)?;
         link.heard(now);
         // The caller polls anyway when it is through.
         link.set_awake(true);
-        packets.into_iter().try_for_each(|packet| self.handle_one(peer, packet, now, fx))
+        let mut packets = packets.into_iter();
+        let handled = packets.try_for_each(|packet| self.handle_one(peer, packet, now, fx));
+        self.tell(peer, fx);
+        handled
     }
 
     fn handle_one(
@@ -146,41 +172,88 @@ impl Hub {
             Step::Done => {}
             Step::Publish(message, receipt) => {
                 if self.may_publish(peer.session, message.topic()) {
-                    self.publish(message, Some(peer.session), receipt, now, fx);
+                    self.publish(message, From::Client(peer), receipt, now, fx);
                 } else {
                     self.stats.denied += 1;
                     self.settle(Some(peer.session), receipt, ReasonCode::NOT_AUTHORIZED, fx);
                 }
             }
-            Step::Subscribe(subscribe) => self.subscribe(peer.session, subscribe, now),
-            Step::Unsubscribe(unsubscribe) => self.unsubscribe(peer.session, unsubscribe),
+            Step::Subscribe(subscribe) => self.subscribe(peer, subscribe, now, fx),
+            Step::Unsubscribe(unsubscribe) => self.unsubscribe(peer, unsubscribe, fx),
         }
         Ok(())
     }
 
-    /// Gives out what may be sent to a connection now, until about `budget` bytes. Returns
-    /// whether there is more.
+    /// Gives out what may be sent to a connection now, until about `budget` bytes.
     pub(crate) fn poll(
         &mut self,
         peer: Peer,
         now: Instant,
         budget: usize,
         out: &mut Vec<Outbound>,
-    ) -> Result<bool, Closing> {
+    ) -> Result<Polled, Closing> {
         let end = self.ended(peer);
         let Some(Subscriber::Session(session)) = self.subscribers.get_mut(peer.session) else {
             return Err(LOST);
         };
         session.link_mut(peer.link).ok_or(LOST)?.set_awake(false);
         let more = session.poll(now, budget, out, &mut self.stats);
-        end.map(|()| more)
+        let read = session.outgoing.request();
+        if session.outgoing.kept().is_some_and(|kept| kept.is_untold()) {
+            self.untold.insert(peer.session);
+        }
+        let may_read = self.may_read(peer);
+        end.map(|()| Polled { more, may_read, read })
+    }
+
+    /// Takes in what was read from disk for a connection.
+    pub(crate) fn load(&mut self, peer: Peer, page: Page) {
+        if let Some(Subscriber::Session(session)) = self.subscribers.get_mut(peer.session)
+            && session.link_mut(peer.link).is_some()
+        {
+            session.outgoing.load(page, &mut self.stats);
+        }
+    }
+
+    /// Has the store know what it has to know before we say more, or of so much that it can let go
+    /// of.
+    fn tell(&mut self, peer: Peer, fx: &mut Effects) {
+        let owner = peer.session;
+        let Some(session) = self.session(owner) else { return };
+        let (Some(number), Some(kept)) = (session.number, session.outgoing.kept()) else { return };
+        let (is_untold, bytes) = (kept.is_untold(), kept.untold_bytes());
+        if let Some(promised) = session.take_promised() {
+            let progress = (!promised.release.is_empty()).then(|| session.outgoing.tell());
+            let progress = progress.flatten().map(|progress| Write::Progress { owner, progress });
+            let completed = promised.complete.iter().map(|id| Write::Released(number, *id));
+            let writes = progress.into_iter().chain(completed).collect();
+            self.note(Deed::new(writes, Then::Keep(promised), peer), fx);
+        } else if bytes > TELL_BYTES {
+            let progress = session.outgoing.tell();
+            let write = progress.map(|progress| Write::Progress { owner, progress });
+            self.note_lazily(write.into_iter().collect(), fx);
+        } else if is_untold {
+            self.untold.insert(peer.session);
+        }
+    }
+
+    /// Has the store know how far clients have come.
+    fn tell_all(&mut self, fx: &mut Effects) {
+        let mut writes = Vec::new();
+        for owner in std::mem::take(&mut self.untold) {
+            let Some(session) = self.session(owner) else { continue };
+            if session.outgoing.kept().is_some_and(|kept| kept.is_untold()) {
+                let progress = session.outgoing.tell();
+                writes.extend(progress.map(|progress| Write::Progress { owner, progress }));
+            }
+        }
+        self.note_lazily(writes, fx);
     }
 
     /// An error if the broker wants the connection to end.
     pub(crate) fn ended(&mut self, peer: Peer) -> Result<(), Closing> {
         let closed = self.closed.then_some(ReasonCode::SERVER_SHUTTING_DOWN);
-        let link = self.session(peer.session).and_then(|session| session.link_mut(peer.link));
-        let end = link.ok_or(LOST)?.end.or(closed);
+        let end = self.link(peer).ok_or(LOST)?.end.or(closed);
         end.map_or(Ok(()), |reason| Err(Closing::Ended(reason)))
     }
 
@@ -190,8 +263,7 @@ impl Hub {
         peer: Peer,
         now: Instant,
     ) -> Result<Option<Instant>, Closing> {
-        let link = self.session(peer.session).and_then(|session| session.link_mut(peer.link));
-        match link.ok_or(LOST)?.deadline() {
+        match self.link(peer).ok_or(LOST)?.deadline() {
             Some(deadline) if deadline <= now => {
                 self.stats.keep_alive_timeouts += 1;
                 Err(Closing::Ended(ReasonCode::KEEP_ALIVE_TIMEOUT))
@@ -207,25 +279,38 @@ impl Hub {
 
     pub(crate) fn stats(&self) -> Stats {
         let (mut connections, mut sessions, mut subscriptions) = (0, 0, 0);
+        let (mut stored_messages, mut stored_bytes) = (0, 0);
         for subscriber in self.subscribers.values() {
             match subscriber {
                 Subscriber::Session(session) => {
                     sessions += 1;
                     connections += usize::from(session.link.is_some());
                     subscriptions += session.subscriptions.len();
+                    if let Some(kept) = session.outgoing.kept() {
+                        stored_messages += kept.waiting();
+                        stored_bytes += kept.waiting_bytes();
+                    }
                 }
                 Subscriber::Tap(_) => subscriptions += 1,
             }
         }
         let retained = self.retained.len();
-        Stats { connections, sessions, subscriptions, retained, ..self.stats }
+        Stats {
+            connections,
+            sessions,
+            subscriptions,
+            retained,
+            stored_messages,
+            stored_bytes,
+            ..self.stats
+        }
     }
 
-    /// Messages that wait for clients, in queues or unacknowledged.
+    /// Messages that wait for clients, in queues or unacknowledged, and are not on disk.
     pub(crate) fn undelivered(&self) -> usize {
         let sessions = self.subscribers.values().map(|subscriber| match subscriber {
-            Subscriber::Session(session) => session.outgoing.len(),
-            Subscriber::Tap(_) => 0,
+            Subscriber::Session(session) if !session.is_kept() => session.outgoing.len(),
+            _ => 0,
         });
         sessions.sum()
     }
@@ -243,6 +328,11 @@ impl Hub {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed
+    }
+
+    /// A connection, while its session has it.
+    fn link(&mut self, peer: Peer) -> Option<&mut Link> {
+        self.session(peer.session)?.link_mut(peer.link)
     }
 
     fn session(&mut self, key: Key) -> Option<&mut Session> {

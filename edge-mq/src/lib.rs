@@ -8,10 +8,10 @@
 pub mod access;
 mod arena;
 mod broker;
+mod committer;
 #[cfg(feature = "db")]
 mod db;
 mod hub;
-mod journal;
 mod limits;
 mod local;
 mod message;
@@ -22,11 +22,12 @@ mod router;
 mod session;
 mod shared;
 mod stats;
+mod store;
 mod topic;
 
 pub use broker::{Broker, BrokerBuilder, Left, ShutdownError, StartError};
 #[cfg(feature = "db")]
-pub use db::{JournalError, JournalRule};
+pub use db::{JournalError, JournalRule, StoredError};
 pub use limits::{Limits, WhenFull};
 pub use local::{LocalClient, LocalSubscription, PublishError, SubscribeError};
 pub use message::Message;

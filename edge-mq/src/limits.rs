@@ -28,8 +28,8 @@ pub struct Limits {
     /// The largest packet a client may send. A larger one closes its connection (0x95).
     pub packet_bytes: usize,
     /// QoS 1 and 2 messages of one MQTT 5.0 client that may wait for our acknowledgement. One more
-    /// closes its connection (0x93). A client of MQTT 3.1.1, which cannot be told this, is not
-    /// read from while as many wait for a commit.
+    /// closes its connection (0x93). No client is read from while as many of its messages wait for
+    /// their commit; one of MQTT 3.1.1 cannot be told of the limit.
     pub receive_maximum: u16,
     /// Topic aliases of one client, and as many towards it if it takes them. A higher one of its
     /// own closes its connection (0x94).
@@ -46,6 +46,16 @@ pub struct Limits {
     /// What happens to QoS 1 and 2 messages when the queue of a session is full. A QoS 0 message
     /// is dropped then, and always when the session is offline. All are counted.
     pub queue_when_full: WhenFull,
+    /// Messages in the queue of one session on disk: with a database, the limits above are for what
+    /// of it is in memory, too, and these for all of it.
+    pub stored_queue_messages: u64,
+    /// Bytes in the queue of one session on disk.
+    pub stored_queue_bytes: u64,
+    /// Bytes in all queues on disk together. Beyond, the new message is dropped and counted.
+    pub stored_queue_bytes_total: u64,
+    /// How long a message may lie in a queue on disk. What is older when its turn comes is dropped
+    /// and counted.
+    pub stored_queue_age: Duration,
     /// Subscriptions of one session. One more gets 0x97 in its SUBACK (3.1.1: failure).
     pub subscriptions: usize,
     /// Retained messages. One more is delivered, but not kept, and counted.
@@ -56,8 +66,9 @@ pub struct Limits {
     pub write_buffer_bytes: usize,
     /// How long a reader may take nothing at all while packets wait for it. Then it is closed.
     pub write_within: Duration,
-    /// Commits of one connection that may be under way. With as many, it is not read from.
-    pub commits_in_flight: usize,
+    /// Bytes of all messages that wait for their commit. Beyond, those who brought some of them are
+    /// not read from; each of the others may still bring what one read takes.
+    pub uncommitted_bytes: usize,
 }
 
 /// The longest packet that MQTT can say: four bytes of length (section 2.1.4) and a header of five.
@@ -77,7 +88,6 @@ impl Limits {
             receive_maximum: self.receive_maximum.max(1),
             inflight_messages: self.inflight_messages.max(1),
             write_buffer_bytes: self.write_buffer_bytes.max(1),
-            commits_in_flight: self.commits_in_flight.max(1),
             ..self
         }
     }
@@ -90,8 +100,11 @@ pub enum WhenFull {
     /// The new message is dropped.
     #[default]
     DropNewest,
-    /// The message that has waited longest is dropped.
+    /// The message that has waited longest is dropped; on disk, one in sixteen of those that wait.
     DropOldest,
+    /// The new message is dropped, and the client is disconnected (0x97) if it is there: a reader
+    /// that is too slow finds out.
+    Disconnect,
 }
 
 impl Default for Limits {
@@ -109,12 +122,16 @@ impl Default for Limits {
             queue_bytes: 16 * 1024 * 1024,
             queue_bytes_total: 64 * 1024 * 1024,
             queue_when_full: WhenFull::default(),
+            stored_queue_messages: 1_000_000,
+            stored_queue_bytes: 256 * 1024 * 1024,
+            stored_queue_bytes_total: 1024 * 1024 * 1024,
+            stored_queue_age: Duration::from_secs(7 * 24 * 3600),
             subscriptions: 1_000,
             retained_messages: 10_000,
             retained_bytes: 16 * 1024 * 1024,
             write_buffer_bytes: 256 * 1024,
             write_within: Duration::from_secs(30),
-            commits_in_flight: 16,
+            uncommitted_bytes: 16 * 1024 * 1024,
         }
     }
 }

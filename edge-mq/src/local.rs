@@ -3,8 +3,10 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use crate::arena::Key;
-use crate::hub::TapRefused;
+use crate::hub::{Reply, TapRefused};
 use crate::message::Message;
 use crate::packet::{Property, ReasonCode};
 use crate::shared::Shared;
@@ -101,25 +103,23 @@ impl LocalClient {
     /// dropped then.
     pub async fn publish(&self, message: Message) -> Result<(), PublishError> {
         self.check(&message)?;
-        let (taken, fx) = self.shared.decide(|hub, now, fx| {
+        let (answer, answered) = oneshot::channel();
+        // Whoever dropped the future does not want to know.
+        let reply = Reply(Box::new(|outcome| drop(answer.send(outcome))));
+        let taken = self.shared.decide(|hub, now, fx| {
             if hub.is_closed() {
                 return Err(PublishError::Closed);
             }
-            hub.publish_local(message, now, fx);
+            hub.publish_local(message, Some(reply), now, fx);
             Ok(())
         });
-        taken?;
-        if fx.journal.is_empty() {
-            return Ok(());
-        }
-        // A task of its own routes the message after the commit even if nobody waits here then.
-        let commit = self.shared.runtime.spawn(Arc::clone(&self.shared).commit(fx.journal));
-        match commit.await {
+        taken.result?;
+        match answered.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(refused)) => {
                 Err(PublishError::NotStored { reason: refused.code, source: refused.cause })
             }
-            // The runtime is shutting down.
+            // The broker was dropped.
             Err(_) => Err(PublishError::Closed),
         }
     }
@@ -142,7 +142,7 @@ impl LocalClient {
         if filter.is_shared() {
             return Err(SubscribeError::Shared);
         }
-        let (key, _) = self.shared.decide(|hub, now, _| hub.tap(filter, limit, now));
+        let key = self.shared.decide(|hub, now, _| hub.tap(filter, limit, now)).result;
         let key = key.map_err(|refused| match refused {
             TapRefused::Closed => SubscribeError::Closed,
             TapRefused::Full => SubscribeError::Full { limit: self.shared.limits.sessions },
@@ -174,7 +174,7 @@ impl LocalSubscription {
     pub async fn recv(&mut self) -> Option<Message> {
         poll_fn(|context| {
             let waker = context.waker();
-            self.shared.decide(|hub, now, _| hub.poll_tap(self.key, waker, now)).0
+            self.shared.decide(|hub, now, _| hub.poll_tap(self.key, waker, now)).result
         })
         .await
     }

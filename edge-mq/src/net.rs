@@ -25,7 +25,8 @@ const TICK: Duration = Duration::from_secs(1);
 /// once would only burn the processor until some connection ends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves what comes in through `listeners`, and these may still come, until `stop` says so, then until the last connection and the last commit are through.
+/// Serves what comes in through `listeners`, and these may still come, until `stop` says so, then
+/// until the last connection and the last commit are through.
 /// Dropping the future cuts all connections.
 pub(crate) async fn serve(
     mut listeners: mpsc::Receiver<TcpListener>,
@@ -41,16 +42,16 @@ pub(crate) async fn serve(
             stream = accept(&open) => admit(stream, &shared, stop.clone(), &mut tasks),
             Some(listener) = listeners.recv() => open.push(listener),
             Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
-            _ = ticks.tick() => tick(&shared, &mut tasks),
+            _ = ticks.tick() => drop(shared.decide(|hub, now, fx| hub.tick(now, fx))),
             // The sender is gone when the broker was dropped, and then so is this task.
             _ = stop.changed() => {}
         }
     }
     drop((open, listeners));
     while tasks.join_next().await.is_some() {}
-    let mut committing = shared.committing();
+    let mut uncommitted = shared.uncommitted();
     // The sender is in `shared`, so there is no error to wait for.
-    drop(committing.wait_for(|count| *count == 0).await);
+    drop(uncommitted.wait_for(|count| *count == 0).await);
 }
 
 /// The next connection; never, without a listener.
@@ -88,13 +89,4 @@ fn admit(
     // Acknowledgements are small and somebody waits for them. A socket that refuses is slower.
     drop(stream.set_nodelay(true));
     tasks.spawn(connection::run(stream, Arc::clone(shared), stop));
-}
-
-fn tick(shared: &Arc<Shared>, tasks: &mut JoinSet<()>) {
-    let ((), fx) = shared.decide(|hub, now, fx| hub.tick(now, fx));
-    if !fx.journal.is_empty() {
-        let commit = Arc::clone(shared).commit(fx.journal);
-        // Nobody waits for the answer of a will; the hub counts one that was refused.
-        tasks.spawn(async { drop(commit.await) });
-    }
 }

@@ -4,6 +4,7 @@
 //! A session decides and does nothing: packets and the time come in, and what to do comes out. It
 //! never reads a clock and never sees a socket.
 
+mod kept;
 mod link;
 mod outgoing;
 
@@ -11,7 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub(crate) use link::{GivenAlias, Link, LinkId};
+pub(crate) use link::{Admission, GivenAlias, Link, LinkId};
 pub(crate) use outgoing::{Outgoing, Queued};
 
 use crate::TopicFilter;
@@ -22,11 +23,16 @@ use crate::packet::{
     Unsubscribe, Version,
 };
 use crate::stats::Stats;
+use crate::store::{Presence, SessionNumber, SessionRow, StoredSession};
 
 /// A client as the broker knows it.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) client_id: Text,
+    /// Under which it is stored; `None` if nothing of it is.
+    pub(crate) number: Option<SessionNumber>,
+    /// Whether the store has it.
+    pub(crate) is_stored: bool,
     /// Who was connected last; nobody else gets the session.
     pub(crate) user: User,
     pub(crate) subscriptions: BTreeSet<TopicFilter>,
@@ -38,6 +44,23 @@ pub(crate) struct Session {
     pub(crate) parting: Option<Parting>,
     /// QoS 2 messages of the client that it has not released.
     received: HashMap<PacketId, Received>,
+    /// What may be said once the store knows of it.
+    promised: Promised,
+}
+
+/// Packets that are owed for those of the client that came just now.
+#[derive(Debug, Default)]
+pub(crate) struct Promised {
+    /// PUBREL, for PUBREC.
+    pub(crate) release: Vec<PacketId>,
+    /// PUBCOMP, for PUBREL.
+    pub(crate) complete: Vec<PacketId>,
+}
+
+impl Promised {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.release.is_empty() && self.complete.is_empty()
+    }
 }
 
 /// A session without a connection.
@@ -54,6 +77,8 @@ enum Received {
     Committing,
     /// PUBREC was sent, PUBREL is to come.
     Acknowledged,
+    /// PUBREL came, and the store is told so.
+    Releasing,
 }
 
 /// What the hub is to do for a packet.
@@ -117,6 +142,8 @@ impl Session {
     pub(crate) fn new(client_id: Text, user: User, expiry: Duration) -> Session {
         Session {
             client_id,
+            number: None,
+            is_stored: false,
             user,
             subscriptions: BTreeSet::new(),
             outgoing: Outgoing::new(),
@@ -124,7 +151,50 @@ impl Session {
             expiry,
             parting: None,
             received: HashMap::new(),
+            promised: Promised::default(),
         }
+    }
+
+    /// One as it was stored; its subscriptions are for the hub to restore.
+    pub(crate) fn restored(stored: &StoredSession) -> Session {
+        let row = &stored.row;
+        let lost = matches!(row.presence, Presence::Connected { .. });
+        let received = stored.received.iter().map(|id| (*id, Received::Acknowledged));
+        Session {
+            number: Some(row.number),
+            is_stored: true,
+            outgoing: Outgoing::restored(stored, lost),
+            received: received.collect(),
+            ..Session::new(row.client_id.clone(), row.user.clone(), row.expiry)
+        }
+    }
+
+    /// What is stored of it; `None` if nothing is.
+    pub(crate) fn row(&self) -> Option<SessionRow> {
+        let will = |link: &Link| {
+            let will = link.will.as_ref();
+            will.map(|will| (will.delay, will.message.clone()))
+        };
+        let presence = match (&self.link, &self.parting) {
+            (Some(link), _) => Presence::Connected { will: will(link) },
+            (None, Some(Parting { will, ends_at })) => {
+                Presence::Gone { ends_at: *ends_at, will: will.clone() }
+            }
+            // Between the two, for as long as nobody looks.
+            (None, None) => return None,
+        };
+        let (client_id, user) = (self.client_id.clone(), self.user.clone());
+        Some(SessionRow { number: self.number?, client_id, user, expiry: self.expiry, presence })
+    }
+
+    /// Whether it outlives the process.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.outgoing.kept().is_some()
+    }
+
+    /// What is owed for the packets that were handled, if it has to wait for the store.
+    pub(crate) fn take_promised(&mut self) -> Option<Promised> {
+        (!self.promised.is_empty()).then(|| std::mem::take(&mut self.promised))
     }
 
     /// Whom access control asks about.
@@ -146,7 +216,13 @@ impl Session {
             Packet::PubRec(ack) if ack.code.is_error() => self.outgoing.finish(ack.id, stats),
             Packet::PubRec(ack) => {
                 let known = self.outgoing.release(ack.id, stats);
-                link.control.push_back(Packet::PubRel(Ack::new(ack.id, found(known))));
+                match known && self.outgoing.kept().is_some() {
+                    // Once the client has it, the message must never be sent again.
+                    true => self.promised.release.push(ack.id),
+                    false => {
+                        link.control.push_back(Packet::PubRel(Ack::new(ack.id, found(known))));
+                    }
+                }
             }
             Packet::PubComp(ack) => self.outgoing.complete(ack.id, stats),
             Packet::PubRel(ack) => self.pub_rel(ack.id)?,
@@ -213,7 +289,7 @@ impl Session {
                 }
                 Ok(None)
             }
-            Some(Received::Acknowledged) => {
+            Some(Received::Acknowledged | Received::Releasing) => {
                 link.hold(delivery)?;
                 link.settle(delivery, ReasonCode::SUCCESS);
                 Ok(None)
@@ -227,9 +303,28 @@ impl Session {
             // It was not acknowledged, so there is nothing to release.
             return Err(Closing::Violation(ReasonCode::PROTOCOL_ERROR));
         }
+        if self.outgoing.kept().is_some() && self.received.contains_key(&id) {
+            // Once the client has its PUBCOMP, the identifier stands for another message.
+            self.received.insert(id, Received::Releasing);
+            self.promised.complete.push(id);
+            return Ok(());
+        }
         let known = self.received.remove(&id).is_some();
         link.complete(id, found(known));
         Ok(())
+    }
+
+    /// The store knows of what was promised.
+    pub(crate) fn keep_promises(&mut self, promised: &Promised, link: LinkId) {
+        for id in &promised.complete {
+            self.received.remove(id);
+        }
+        // Another connection asks for all of this anew.
+        let Some(link) = self.link_mut(link) else { return };
+        for id in &promised.release {
+            link.control.push_back(Packet::PubRel(Ack::new(*id, ReasonCode::SUCCESS)));
+        }
+        promised.complete.iter().for_each(|id| link.complete(*id, ReasonCode::SUCCESS));
     }
 
     /// What a receipt stands for was done, or refused. Returns whether the connection has to be
@@ -280,7 +375,13 @@ impl Session {
         stats: &mut Stats,
     ) -> bool {
         let Some(link) = self.link.as_mut() else { return false };
+        if link.admission == Admission::Waiting {
+            return false;
+        }
         out.extend(link.control.drain(..).map(Outbound::Packet));
+        if link.admission == Admission::Refused {
+            return false;
+        }
         self.outgoing.poll(link, now, budget, out, stats)
     }
 }

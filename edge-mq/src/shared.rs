@@ -1,38 +1,53 @@
-//! What all tasks of one broker share: the hub behind its lock, and the journal.
+//! What all tasks of one broker share: the hub behind its lock, and who carries out what it decides.
 
 #![allow(clippy::disallowed_methods, reason = "a shell: it brings the hub the time")]
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
 use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::access::{Auth, Denied, Login, User};
-use crate::hub::{Effects, Hub, Journaled};
-use crate::journal::{Commits, Journal, Refused};
+use crate::hub::{Deed, Effects, Hub, Reply};
 use crate::limits::Limits;
+use crate::store::{PageFuture, PageRequest, Refused, Store};
+
+/// What the hub decided.
+#[derive(Debug)]
+pub(crate) struct Decided<T> {
+    pub(crate) result: T,
+    /// Whether some reader's queue fills: give the readers a turn before you bring more.
+    pub(crate) congested: bool,
+}
 
 #[derive(Debug)]
 pub(crate) struct Shared {
     hub: Mutex<Hub>,
     pub(crate) limits: Limits,
-    /// Where tasks run that outlive the call that began them.
-    pub(crate) runtime: Handle,
-    journal: Option<Arc<dyn Journal>>,
     /// Without one, everybody is let in, without a name.
     auth: RwLock<Option<Arc<dyn Auth>>>,
-    /// Messages whose commit is under way.
-    committing: watch::Sender<usize>,
+    /// Without one, nothing is to be stored, and there is nobody who would.
+    store: OnceLock<Arc<dyn Store>>,
+    committer: OnceLock<Thread>,
+    uncommitted: watch::Sender<usize>,
+    is_dropped: AtomicBool,
 }
 
 impl Shared {
-    pub(crate) fn new(hub: Hub, limits: Limits, journal: Option<Arc<dyn Journal>>) -> Shared {
-        let (committing, _) = watch::channel(0);
-        let runtime = Handle::current();
-        let auth = RwLock::default();
-        Shared { hub: Mutex::new(hub), limits, runtime, journal, auth, committing }
+    pub(crate) fn new(hub: Hub, limits: Limits) -> Shared {
+        let (uncommitted, _) = watch::channel(0);
+        Shared {
+            hub: Mutex::new(hub),
+            limits,
+            auth: RwLock::default(),
+            store: OnceLock::new(),
+            committer: OnceLock::new(),
+            uncommitted,
+            is_dropped: AtomicBool::new(false),
+        }
     }
 
     /// Who a client is, or why it does not get in.
@@ -65,53 +80,62 @@ impl Shared {
         with(&mut self.hub.lock())
     }
 
-    /// Lets the hub decide, and wakes whom that concerns once the lock is free again. The caller
-    /// commits what is left in the effects.
+    /// Lets the hub decide, and tells whom that concerns once the lock is free again. Whether some
+    /// reader's queue fills comes with the result.
     pub(crate) fn decide<T>(
         &self,
         with: impl FnOnce(&mut Hub, Instant, &mut Effects) -> T,
-    ) -> (T, Effects) {
+    ) -> Decided<T> {
         let mut fx = Effects::default();
         let now = Instant::now();
-        let result = with(&mut self.hub.lock(), now, &mut fx);
-        fx.wakes.drain(..).for_each(std::task::Waker::wake);
-        (result, fx)
-    }
-
-    /// The commits of one more connection.
-    pub(crate) fn commits(&self) -> Commits {
-        Commits::new(self.journal.clone())
-    }
-
-    pub(crate) fn begin_commit(&self, messages: usize) {
-        self.committing.send_modify(|count| *count += messages);
-    }
-
-    /// Routes and acknowledges the messages of a commit that has ended.
-    pub(crate) fn end_commit(&self, messages: Vec<Journaled>, outcome: &Result<(), Refused>) {
-        let count = messages.len();
-        let outcome = outcome.as_ref().copied().map_err(|refused| refused.code);
-        self.decide(|hub, now, fx| hub.committed(messages, outcome, now, fx));
-        self.committing.send_modify(|left| *left -= count);
-    }
-
-    /// Commits messages that no connection waits for. The commit has begun when this returns, so
-    /// that commits keep the order of the calls, whenever their futures run.
-    pub(crate) fn commit(
-        self: Arc<Shared>,
-        messages: Vec<Journaled>,
-    ) -> impl Future<Output = Result<(), Refused>> + Send {
-        self.begin_commit(messages.len());
-        let journal = self.journal.as_ref().expect("journal rules come from the journal");
-        let committing = journal.commit(&messages);
-        async move {
-            let outcome = committing.await;
-            self.end_commit(messages, &outcome);
-            outcome
+        let result = {
+            let mut hub = self.hub.lock();
+            let result = with(&mut hub, now, &mut fx);
+            if fx.commit {
+                self.uncommitted.send_replace(hub.uncommitted());
+            }
+            result
+        };
+        if fx.commit {
+            self.committer.get().expect("only a store has deeds to commit").unpark();
         }
+        fx.wakes.into_iter().for_each(std::task::Waker::wake);
+        fx.replies.into_iter().for_each(|(Reply(reply), outcome)| reply(outcome));
+        Decided { result, congested: fx.congested }
     }
 
-    pub(crate) fn committing(&self) -> watch::Receiver<usize> {
-        self.committing.subscribe()
+    /// From here on this thread commits to this store. A broker has one for its whole life.
+    pub(crate) fn set_store(&self, store: Arc<dyn Store>, committer: Thread) {
+        self.store.get_or_init(|| store);
+        self.committer.get_or_init(|| committer);
+    }
+
+    /// Reads a part of a session's queue.
+    pub(crate) fn read(&self, request: PageRequest) -> PageFuture {
+        let store = self.store.get().expect("only a store has queues to read");
+        Arc::clone(store).read(request)
+    }
+
+    /// Does what follows from a commit that has ended.
+    pub(crate) fn end_commit(&self, group: Vec<Deed>, outcome: &Result<(), Refused>) {
+        self.decide(|hub, now, fx| {
+            hub.committed(group, outcome, now, fx);
+            self.uncommitted.send_replace(hub.uncommitted());
+        });
+    }
+
+    /// The broker is gone, and nobody is left to commit for.
+    pub(crate) fn drop_broker(&self) {
+        self.is_dropped.store(true, Ordering::Release);
+        self.committer.get().inspect(|thread| thread.unpark());
+    }
+
+    pub(crate) fn is_dropped(&self) -> bool {
+        self.is_dropped.load(Ordering::Acquire)
+    }
+
+    /// How much waits for its commit.
+    pub(crate) fn uncommitted(&self) -> watch::Receiver<usize> {
+        self.uncommitted.subscribe()
     }
 }

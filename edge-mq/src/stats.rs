@@ -12,8 +12,13 @@ pub struct Stats {
     pub subscriptions: usize,
     /// Retained messages now.
     pub retained: usize,
-    /// Bytes in the queues of all sessions now.
+    /// Bytes in the queues of all sessions now, as far as they are in memory.
     pub queued_bytes: usize,
+    /// Messages in the queues of all sessions on disk now. Those that a commit refused count until
+    /// the queue has moved on.
+    pub stored_messages: u64,
+    /// Bytes of those.
+    pub stored_bytes: u64,
     /// Messages taken from clients, in-process ones included.
     pub received: u64,
     /// Messages given to the connections of clients, and to in-process subscriptions.

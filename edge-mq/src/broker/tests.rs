@@ -1,8 +1,7 @@
 //! The broker over real sockets, with a journal whose commits end when the test says so.
 
 use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::Context;
 
 use bytes::BytesMut;
 use parking_lot::Mutex;
@@ -11,9 +10,9 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
-use crate::hub::Journaled;
-use crate::journal::{Commit, Committing, Refused};
+use crate::hub::Deed;
 use crate::packet::{Decoder, Packet, QoS, ReasonCode, Version};
+use crate::store::{PageFuture, PageRequest, Refused};
 use crate::{Message, PublishError};
 
 /// How a commit ends.
@@ -23,32 +22,26 @@ type End = oneshot::Sender<Result<(), Refused>>;
 #[derive(Debug)]
 struct HeldBack(Mutex<mpsc::Sender<(Vec<String>, End)>>);
 
-struct Attempt(oneshot::Receiver<Result<(), Refused>>);
-
-impl Journal for HeldBack {
-    fn commit(&self, messages: &[Journaled]) -> Committing {
-        let payload = |journaled: &Journaled| {
-            String::from_utf8_lossy(journaled.message.payload()).into_owned()
-        };
+impl Store for HeldBack {
+    fn commit(&self, group: &[Deed]) -> Result<(), Refused> {
+        let payloads = group.iter().filter_map(Deed::stored);
+        let payloads = payloads.map(|m| String::from_utf8_lossy(m.payload()).into_owned());
         let (end, ended) = oneshot::channel();
-        let commit = (messages.iter().map(payload).collect(), end);
+        let commit = (payloads.collect(), end);
         self.0.lock().try_send(commit).expect("the test has room for its commits");
-        Box::pin(Attempt(ended))
+        // A test that is over ends no more commits.
+        ended.blocking_recv().unwrap_or_else(|_| Err(given_up(false)))
+    }
+
+    fn read(self: Arc<Self>, request: PageRequest) -> PageFuture {
+        unreachable!("no session is stored that could ask for {request:?}")
     }
 }
 
-impl Future for Attempt {
-    type Output = Result<(), Refused>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map(|end| end.expect("the test ends all commits"))
-    }
-}
-
-impl Commit for Attempt {
-    fn has_place(&self) -> bool {
-        true
-    }
+/// A refusal, perhaps for what only some of the group wants.
+fn given_up(is_selective: bool) -> Refused {
+    let cause = Arc::new(std::fmt::Error);
+    Refused { code: ReasonCode::QUOTA_EXCEEDED, cause, is_selective }
 }
 
 type Commits = mpsc::Receiver<(Vec<String>, End)>;
@@ -59,14 +52,13 @@ async fn start(limits: Limits) -> (Broker, Commits) {
     let limits = limits.workable();
     let mut hub = Hub::new(limits.clone());
     hub.add_rule(&"#".parse().unwrap(), 0);
-    let journal = Some(Arc::new(HeldBack(Mutex::new(sender))) as Arc<dyn Journal>);
-    let store = Store {
-        journal,
+    let stores = Stores {
+        store: Some(Arc::new(HeldBack(Mutex::new(sender)))),
         #[cfg(feature = "db")]
         db: None,
     };
     let doors = Doors { listen: Some(([127, 0, 0, 1], 0).into()), ..Doors::default() };
-    let broker = serve(doors, hub, limits, store).await.unwrap();
+    let broker = serve(doors, hub, limits, stores).await.unwrap();
     (broker, commits)
 }
 
@@ -150,7 +142,9 @@ async fn shutdown_waits_for_commits_and_acknowledges_them() {
     client.publish(1).await;
     let (_, first) = commits.recv().await.unwrap();
     client.publish(2).await;
-    let (_, second) = commits.recv().await.unwrap();
+    // Behind it, so that the broker has both.
+    client.send(&[0xC0, 0]).await;
+    assert_eq!(client.next().await, Some(Packet::PingResp));
     let stopping = tokio::spawn({
         let broker = broker.clone();
         async move { broker.shutdown(Duration::from_secs(60)).await.unwrap() }
@@ -161,6 +155,7 @@ async fn shutdown_waits_for_commits_and_acknowledges_them() {
         tokio::task::yield_now().await;
     }
     first.send(Ok(())).unwrap();
+    let (_, second) = commits.recv().await.unwrap();
     second.send(Ok(())).unwrap();
     let (acknowledged, reason) = client.rest().await;
     assert_eq!((acknowledged, reason), (vec![1, 2], Some(ReasonCode::SERVER_SHUTTING_DOWN)));
@@ -197,7 +192,7 @@ async fn shutdown_does_not_wait_for_who_has_not_said_anything() {
 
 #[tokio::test]
 async fn connection_is_not_read_from_while_the_disk_is_behind() {
-    let limits = Limits { commits_in_flight: 1, ..Limits::default() };
+    let limits = Limits { uncommitted_bytes: 0, ..Limits::default() };
     let (broker, mut commits) = start(limits).await;
     let mut client = Client::connect(&broker).await;
     client.publish(1).await;
@@ -207,11 +202,39 @@ async fn connection_is_not_read_from_while_the_disk_is_behind() {
     }
     // A connection that came later is served, so the broker had its time.
     let other = Client::connect_as(&broker, b'o').await;
-    assert!(commits.try_recv().is_err());
+    assert_eq!(broker.stats().received, 1);
     drop(other);
     first.send(Ok(())).unwrap();
-    let (payloads, _second) = commits.recv().await.unwrap();
+    let (payloads, second) = commits.recv().await.unwrap();
     assert_eq!(payloads.first().map(String::as_str), Some("2"));
+    drop(second);
+}
+
+#[tokio::test]
+async fn what_comes_during_a_commit_is_one_group_and_half_of_it_is_tried_where_some_is_refused() {
+    let (broker, mut commits) = start(Limits::default()).await;
+    let mut client = Client::connect(&broker).await;
+    client.publish(1).await;
+    let (_, first) = commits.recv().await.unwrap();
+    for packet_id in 2..=5 {
+        client.publish(packet_id).await;
+    }
+    client.send(&[0xC0, 0]).await;
+    assert_eq!(client.next().await, Some(Packet::PingResp));
+    first.send(Ok(())).unwrap();
+    // The third is what the store does not take.
+    let tried = ["2345", "23", "2", "3", "45"];
+    for expected in tried {
+        let (payloads, end) = commits.recv().await.unwrap();
+        assert_eq!(payloads.concat(), expected);
+        let takes = !expected.contains('3');
+        end.send(if takes { Ok(()) } else { Err(given_up(true)) }).unwrap();
+    }
+    for packet_id in 1..=5 {
+        let Some(Packet::PubAck(ack)) = client.next().await else { panic!("no PUBACK") };
+        let code = if packet_id == 3 { ReasonCode::QUOTA_EXCEEDED } else { ReasonCode::SUCCESS };
+        assert_eq!((ack.id.get(), ack.code), (packet_id, code));
+    }
 }
 
 #[tokio::test]
@@ -224,8 +247,7 @@ async fn dropped_publish_of_a_local_client_is_stored_in_its_place() {
         let mut context = Context::from_waker(std::task::Waker::noop());
         assert!(publish.as_mut().poll(&mut context).is_pending());
         drop(publish);
-        // The commit has begun before anybody else ran.
-        let (payloads, end) = commits.try_recv().unwrap();
+        let (payloads, end) = commits.recv().await.unwrap();
         assert_eq!(payloads, [payload]);
         end.send(Ok(())).unwrap();
     }

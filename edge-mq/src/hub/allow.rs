@@ -6,6 +6,7 @@ use super::{Effects, Hub, Subscriber};
 use crate::access::{Acl, User};
 use crate::arena::{Arena, Key};
 use crate::packet::ReasonCode;
+use crate::store::Write;
 use crate::topic::Share;
 use crate::{TopicFilter, TopicName};
 
@@ -34,18 +35,22 @@ impl Hub {
 
     /// From here on this one decides. Subscriptions that it does not allow end; everybody stays
     /// connected.
-    pub(crate) fn set_acl(&mut self, acl: Option<Arc<dyn Acl>>) {
+    pub(crate) fn set_acl(&mut self, acl: Option<Arc<dyn Acl>>, fx: &mut Effects) {
         self.acl = acl;
         for key in self.subscribers.keys() {
             let Some(session) = self.session(key) else { continue };
             let mut filters: Vec<TopicFilter> = session.subscriptions.iter().cloned().collect();
+            let number = session.number.filter(|_| session.is_kept());
             filters.retain(|filter| !self.may_subscribe(key, filter));
-            for filter in &filters {
+            let mut writes = Vec::new();
+            for filter in filters {
                 if let Some(session) = self.session(key) {
-                    session.subscriptions.remove(filter);
+                    session.subscriptions.remove(&filter);
                 }
-                self.forget_subscription(filter, key);
+                self.forget_subscription(&filter, key);
+                writes.extend(number.map(|number| Write::Unsubscribe(number, filter)));
             }
+            self.note_lazily(writes, fx);
         }
     }
 

@@ -5,6 +5,8 @@ use std::hash::{BuildHasher, Hasher};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use super::commit::{Deed, Then};
+use super::route::From;
 use super::{Effects, Hub, Peer, Subscriber};
 use crate::access::{Client, User};
 use crate::arena::Key;
@@ -12,7 +14,27 @@ use crate::message::Message;
 use crate::packet::{
     ConnAck, Connect, Packet, PacketSize, Properties, Property, ReasonCode, Text, Version,
 };
-use crate::session::{Closing, Link, LinkId, Parting, Session};
+use crate::session::{Admission, Closing, Link, LinkId, Outgoing, Parting, Session};
+#[cfg(any(feature = "db", test))]
+use crate::store::{Presence, SessionRow, Stored};
+use crate::store::{SessionNumber, Write};
+
+/// What a client asks for.
+struct Claim {
+    client_id: Text,
+    user: User,
+    expiry: Duration,
+    clean_start: bool,
+    has_will: bool,
+}
+
+/// What it gets.
+struct Claimed {
+    key: Key,
+    session_present: bool,
+    /// Whether its CONNACK has to wait until that is stored.
+    must_wait: bool,
+}
 
 /// A connection that has a session now. Its CONNACK is the first packet of [`Hub::poll`].
 #[derive(Debug, Clone, Copy)]
@@ -37,8 +59,14 @@ impl Hub {
         let client_id = assigned.clone().unwrap_or_else(|| connect.client_id.detached());
         let asked = asked_expiry(&connect, self.limits.session_expiry);
         let expiry = asked.min(self.limits.session_expiry);
-        let clean_start = connect.clean_start;
-        let (key, session_present) = self.claim(client_id, user, clean_start, expiry, now, fx)?;
+        let claim = Claim {
+            client_id,
+            user,
+            expiry,
+            clean_start: connect.clean_start,
+            has_will: connect.will.is_some(),
+        };
+        let Claimed { key, session_present, must_wait } = self.claim(claim, now, fx);
 
         self.next_link += 1;
         let id = LinkId(self.next_link);
@@ -49,12 +77,26 @@ impl Hub {
         };
         let code = ReasonCode::SUCCESS;
         link.control.push_back(Packet::ConnAck(ConnAck { session_present, code, properties }));
+        if must_wait {
+            link.admission = Admission::Waiting;
+        }
         let deadline = link.deadline();
         let session = self.session(key).expect("claimed above");
         session.link = Some(link);
         session.expiry = expiry;
         session.outgoing.restart();
-        Ok(Accepted { peer: Peer { session: key, link: id }, deadline })
+        let peer = Peer { session: key, link: id };
+        // Again what may have been refused: PUBREL must not go out before its PUBREC is on disk.
+        let progress = session.outgoing.tell();
+        let progress = progress.map(|progress| Write::Progress { owner: key, progress });
+        let row = session.row().map(Write::Session);
+        let writes: Vec<Write> = row.into_iter().chain(progress).collect();
+        if must_wait {
+            self.note(Deed::new(writes, Then::Accept, peer), fx);
+        } else {
+            self.note_lazily(writes, fx);
+        }
+        Ok(Accepted { peer, deadline })
     }
 
     /// What can be refused before anything changes.
@@ -98,36 +140,75 @@ impl Hub {
         self.subscribers.len() >= self.limits.sessions
     }
 
-    /// The session of this client, which from here on belongs to the caller alone, and whether it
-    /// was there before.
-    fn claim(
-        &mut self,
-        client_id: Text,
-        user: User,
-        clean_start: bool,
-        expiry: Duration,
-        now: Instant,
-        fx: &mut Effects,
-    ) -> Result<(Key, bool), ReasonCode> {
-        if let Some(&key) = self.clients.get(&client_id) {
+    /// The session of this client, which from here on belongs to the caller alone.
+    fn claim(&mut self, claim: Claim, now: Instant, fx: &mut Effects) -> Claimed {
+        let mut ended_one = false;
+        if let Some(&key) = self.clients.get(&claim.client_id) {
+            let is_kept = self.session(key).is_some_and(|session| session.is_kept());
             // Whoever is connected loses the session; a session of no expiry ends with that.
             self.part(key, true, now, fx);
-            if clean_start {
+            if claim.clean_start {
                 self.end(key, now, fx);
             }
+            ended_one = is_kept;
         }
-        if let Some(&key) = self.clients.get(&client_id) {
+        if let Some(&key) = self.clients.get(&claim.client_id) {
             self.resume(key);
             if let Some(session) = self.session(key) {
                 // Its groups may have changed.
-                session.user = user;
+                session.user = claim.user;
             }
-            return Ok((key, true));
+            return Claimed { key, session_present: true, must_wait: ended_one };
         }
-        let session = Box::new(Session::new(client_id.clone(), user, expiry));
-        let key = self.subscribers.insert(Subscriber::Session(session));
-        self.clients.insert(client_id, key);
-        Ok((key, false))
+        let mut session = Session::new(claim.client_id.clone(), claim.user, claim.expiry);
+        // Even of a session that ends with its connection, the will is kept: the power may fail.
+        if self.is_kept && (!claim.expiry.is_zero() || claim.has_will) {
+            let number = SessionNumber(self.next_session);
+            self.next_session += 1;
+            session.number = Some(number);
+            if !claim.expiry.is_zero() {
+                session.outgoing = Outgoing::kept_as(number);
+            }
+        }
+        let must_wait = ended_one || session.is_kept();
+        let key = self.subscribers.insert(Subscriber::Session(Box::new(session)));
+        self.clients.insert(claim.client_id, key);
+        Claimed { key, session_present: false, must_wait }
+    }
+
+    /// Takes in what a store has. Connections that were there have been lost by now.
+    #[cfg(any(feature = "db", test))]
+    pub(crate) fn restore(&mut self, stored: Stored, now: Instant, fx: &mut Effects) {
+        self.is_kept = true;
+        for routed in stored.retained {
+            self.retain(&routed, now, fx);
+        }
+        for stored in stored.sessions {
+            let session = Session::restored(&stored);
+            let number = stored.row.number.0;
+            self.next_session = self.next_session.max(number + 1);
+            let client_id = session.client_id.clone();
+            let key = self.subscribers.insert(Subscriber::Session(Box::new(session)));
+            self.clients.insert(client_id, key);
+            for subscription in &stored.subscriptions {
+                self.add_subscription(key, subscription);
+            }
+            self.restore_parting(key, stored.row, now);
+        }
+        // What is due by now waits for the first tick, so that all sessions get the wills of others.
+    }
+
+    #[cfg(any(feature = "db", test))]
+    fn restore_parting(&mut self, key: Key, row: SessionRow, now: Instant) {
+        let parting = match row.presence {
+            Presence::Gone { ends_at, will } => Parting { will, ends_at },
+            Presence::Connected { will } => {
+                let will = will.map(|(delay, message)| (now + delay.min(row.expiry), message));
+                Parting { will, ends_at: now + row.expiry }
+            }
+        };
+        self.deadlines.insert((parting.next(), key));
+        self.session(key).expect("restored just now").parting = Some(parting);
     }
 
     fn free_client_id(&self) -> Text {
@@ -185,8 +266,20 @@ impl Hub {
         session.parting = Some(Parting { will, ends_at });
         if ends_at > now {
             self.hand_on_unsent(key, now, fx);
+            self.park(key, fx);
         }
         self.parting_due(key, now, fx);
+    }
+
+    /// Lets go of what is on disk anyway, and has the store know how far the client came.
+    fn park(&mut self, key: Key, fx: &mut Effects) {
+        let Some(Subscriber::Session(session)) = self.subscribers.get_mut(key) else { return };
+        session.outgoing.park(&mut self.stats);
+        let progress =
+            session.outgoing.tell().map(|progress| Write::Progress { owner: key, progress });
+        let row = session.row().map(Write::Session);
+        let writes: Vec<Write> = row.into_iter().chain(progress).collect();
+        self.note_lazily(writes, fx);
     }
 
     /// Does what is due for a session without a connection, and notes when to look again.
@@ -198,9 +291,11 @@ impl Hub {
         }
         let will = parting.will.take_if(|(due, _)| *due <= now);
         let next = parting.next();
+        // Whoever has published it, knows it no more: in one commit.
+        let row = session.row().map(Write::Session);
         self.deadlines.insert((next, key));
         if let Some((_, message)) = will {
-            self.publish_will(key, message, now, fx);
+            self.publish_will(key, message, row.into_iter().collect(), now, fx);
         }
     }
 
@@ -214,12 +309,15 @@ impl Hub {
 
     /// Forgets a session. A will that still waits is published first.
     fn end(&mut self, key: Key, now: Instant, fx: &mut Effects) {
-        let parting = self.session(key).and_then(|session| session.parting.take());
-        if let Some(parting) = parting {
+        let Some(session) = self.session(key) else { return };
+        let writes: Vec<Write> = session.number.map(Write::EndSession).into_iter().collect();
+        let parting = session.parting.take();
+        if let Some(parting) = &parting {
             self.deadlines.remove(&(parting.next(), key));
-            if let Some((_, message)) = parting.will {
-                self.publish_will(key, message, now, fx);
-            }
+        }
+        match parting.and_then(|parting| parting.will) {
+            Some((_, message)) => self.publish_will(key, message, writes, now, fx),
+            None => self.note_lazily(writes, fx),
         }
         let Some(Subscriber::Session(mut session)) = self.subscribers.remove(key) else { return };
         self.clients.remove(&session.client_id);
@@ -231,24 +329,34 @@ impl Hub {
         self.hand_on(left, now, fx);
     }
 
-    fn publish_will(&mut self, key: Key, message: Message, now: Instant, fx: &mut Effects) {
+    /// Publishes a will. What is to be stored with it is stored in any case.
+    fn publish_will(
+        &mut self,
+        key: Key,
+        message: Message,
+        writes: Vec<Write>,
+        now: Instant,
+        fx: &mut Effects,
+    ) {
         // It was allowed when the client connected; that may be long ago.
         if self.may_publish(key, message.topic()) {
-            self.publish(message, Some(key), None, now, fx);
+            self.publish(message, From::Will(key, writes), None, now, fx);
         } else {
             self.stats.denied += 1;
+            self.note_lazily(writes, fx);
         }
     }
 
     /// Does what is due by now: delayed wills, and the end of sessions.
     pub(crate) fn tick(&mut self, now: Instant, fx: &mut Effects) {
-        while let Some(&(due, key)) = self.deadlines.first() {
-            if due > now {
-                return;
-            }
+        while let Some(&(due, key)) = self.deadlines.first()
+            && due <= now
+        {
             self.deadlines.pop_first();
             self.parting_due(key, now, fx);
         }
+        self.tell_all(fx);
+        self.stored_bytes = self.stats().stored_bytes;
     }
 }
 

@@ -4,20 +4,34 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::allow::may_receive;
+use super::commit::{Deed, Delivery, Reply};
 use super::share::Readiness;
-use super::{Effects, Hub, Journaled, LogSlot, Subscriber, Subscription};
+use super::{Effects, Hub, Peer, Subscriber, Subscription};
 use crate::TopicFilter;
 use crate::arena::Key;
-use crate::limits::Limits;
+use crate::limits::{Limits, WhenFull};
 use crate::message::{Message, Routed};
-use crate::packet::{QoS, ReasonCode, SubscribeOptions, SubscriptionId};
+use crate::packet::{self, QoS, ReasonCode, SubscribeOptions, SubscriptionId};
 use crate::session::{Queued, Receipt, Session};
 use crate::stats::Stats;
+#[cfg(any(feature = "db", test))]
+use crate::store::LogSlot;
+use crate::store::Write;
+
+/// Who brings a message.
+#[derive(Debug)]
+pub(super) enum From {
+    Client(Peer),
+    /// A session, without a connection; this is stored with it.
+    Will(Key, Vec<Write>),
+    /// It may want to know how it came out.
+    Application(Option<Reply>),
+}
 
 /// One subscription that wants the message at hand.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Match {
-    subscriber: Key,
+    pub(super) subscriber: Key,
     qos: QoS,
     retain_as_published: bool,
     id: Option<SubscriptionId>,
@@ -39,53 +53,55 @@ impl Match {
 }
 
 impl Hub {
-    /// Takes in a message. A journaled one is only noted in the effects: it is routed, and its
-    /// receipt settled, when its commit is on disk and the caller tells [`Hub::committed`].
+    /// Takes in a message. One that is to be stored is only noted: it is routed, and its receipt
+    /// settled, when its commit has ended.
     pub(super) fn publish(
         &mut self,
         message: Message,
-        publisher: Option<Key>,
+        from: From,
         receipt: Option<Receipt>,
         now: Instant,
         fx: &mut Effects,
     ) {
-        let logs = self.logs_of(&message);
-        if logs.is_empty() {
-            self.route(message, publisher, now, fx);
-            return self.settle(publisher, receipt, ReasonCode::SUCCESS, fx);
+        let (publisher, origin, reply, mut writes) = match from {
+            From::Client(peer) => (Some(peer.session), Some(peer), None, Vec::new()),
+            From::Will(key, writes) => (Some(key), None, None, writes),
+            From::Application(reply) => (None, None, reply, Vec::new()),
+        };
+        let routed = Routed::new(message, now);
+        let mut matches = std::mem::take(&mut self.matches);
+        self.find(&routed.message, publisher, &mut matches);
+        self.journal(&routed, publisher, &mut writes);
+        if self.is_kept {
+            self.keep(&routed, &mut matches, receipt, publisher, &mut writes, fx);
         }
-        let client = publisher.and_then(|key| self.session(key)).map(|s| s.client_id.clone());
-        fx.journal.push(Journaled { logs, message, client, publisher, receipt });
+        if routed.message.is_retained() && (self.is_kept || !writes.is_empty()) {
+            writes.push(Write::Retain(Arc::clone(&routed)));
+        }
+        if writes.is_empty() {
+            if routed.message.is_retained() {
+                self.retain(&routed, now, fx);
+            }
+            self.route(routed, &mut matches, fx);
+            self.settle(publisher, receipt, ReasonCode::SUCCESS, fx);
+            fx.replies.extend(reply.map(|reply| (reply, Ok(()))));
+            self.matches = matches;
+        } else {
+            let delivery = Delivery { routed, matches, publisher, receipt, reply };
+            self.note(Deed::message(writes, delivery, origin), fx);
+        }
     }
 
     /// Takes in a message of the application itself.
-    pub(crate) fn publish_local(&mut self, message: Message, now: Instant, fx: &mut Effects) {
-        self.stats.received += 1;
-        self.publish(message, None, None, now, fx);
-    }
-
-    /// The commit of these messages has ended: they are on disk, or were refused for a reason.
-    pub(crate) fn committed(
+    pub(crate) fn publish_local(
         &mut self,
-        messages: Vec<Journaled>,
-        outcome: Result<(), ReasonCode>,
+        message: Message,
+        reply: Option<Reply>,
         now: Instant,
         fx: &mut Effects,
     ) {
-        for Journaled { logs, message, publisher, receipt, .. } in messages {
-            let code = match outcome {
-                Ok(()) => {
-                    self.stats.journaled += logs.len() as u64;
-                    self.route(message, publisher, now, fx);
-                    ReasonCode::SUCCESS
-                }
-                Err(code) => {
-                    self.stats.journal_refused += 1;
-                    code
-                }
-            };
-            self.settle(publisher, receipt, code, fx);
-        }
+        self.stats.received += 1;
+        self.publish(message, From::Application(reply), None, now, fx);
     }
 
     /// Messages that the filter matches go into this Log from now on.
@@ -100,17 +116,105 @@ impl Hub {
         self.rules.remove(filter, |old| *old == log);
     }
 
-    fn logs_of(&self, message: &Message) -> Vec<LogSlot> {
-        let mut logs = Vec::new();
-        if !self.rules.is_empty() {
-            self.rules.each_match(message.topic(), |log| {
-                // Two rules may lead to the same Log; it gets the message once.
-                if !logs.contains(log) {
-                    logs.push(*log);
-                }
-            });
+    /// Notes the Logs that a message is to be stored in.
+    fn journal(&mut self, routed: &Arc<Routed>, publisher: Option<Key>, writes: &mut Vec<Write>) {
+        if self.rules.is_empty() {
+            return;
         }
-        logs
+        let client = publisher.and_then(|key| self.session(key)).map(|s| s.client_id.clone());
+        self.rules.each_match(routed.message.topic(), |log| {
+            // Two rules may lead to the same Log; it gets the message once.
+            let is_same =
+                |write: &Write| matches!(write, Write::Append { log: old, .. } if old == log);
+            if !writes.iter().any(is_same) {
+                let (log, routed, client) = (*log, Arc::clone(routed), client.clone());
+                writes.push(Write::Append { log, routed, client });
+            }
+        });
+    }
+
+    /// Notes what of a message stored sessions are to have: that it came from one, and its places in
+    /// the queues of those that it goes to, whose matches are taken out.
+    fn keep(
+        &mut self,
+        routed: &Arc<Routed>,
+        matches: &mut Vec<Match>,
+        receipt: Option<Receipt>,
+        publisher: Option<Key>,
+        writes: &mut Vec<Write>,
+        fx: &mut Effects,
+    ) {
+        let message = &routed.message;
+        let session = publisher.and_then(|key| self.session(key)).filter(|s| s.is_kept());
+        if let Some(number) = session.and_then(|session| session.number)
+            && let Some(packet::Delivery::ExactlyOnce(id)) = receipt.map(|receipt| receipt.delivery)
+        {
+            writes.push(Write::Received(number, id));
+        }
+        if message.published_qos() == QoS::AtMostOnce {
+            return;
+        }
+        let mut rest = Vec::new();
+        for found in matches.chunk_by(Match::is_one_with) {
+            let queued = queued(routed, found);
+            let is_kept = queued.qos > QoS::AtMostOnce;
+            if !is_kept || !self.place(found[0].subscriber, queued, writes, fx) {
+                rest.extend_from_slice(found);
+            }
+        }
+        *matches = rest;
+    }
+
+    /// Gives a message its place in the queue of a session, as far as there is room. Returns whether
+    /// it is a session with a queue on disk.
+    pub(super) fn place(
+        &mut self,
+        owner: Key,
+        mut queued: Queued,
+        writes: &mut Vec<Write>,
+        fx: &mut Effects,
+    ) -> bool {
+        let (limits, stats) = (&self.limits, &mut self.stats);
+        let Some(Subscriber::Session(session)) = self.subscribers.get_mut(owner) else {
+            return false;
+        };
+        let Some(kept) = session.outgoing.kept_mut() else { return false };
+        let (number, bytes) = (kept.number(), queued.routed.message.cost_bytes() as u64);
+        let is_full = kept.waiting() >= limits.stored_queue_messages
+            || kept.waiting_bytes() + bytes > limits.stored_queue_bytes;
+        let total_is_full = self.stored_bytes + bytes > limits.stored_queue_bytes_total;
+        if is_full && !total_is_full && limits.queue_when_full == WhenFull::DropOldest {
+            let count = kept.waiting() / 16 + 1;
+            let gone = session.outgoing.drop_oldest(count, stats);
+            writes.extend(gone.map(|serials| Write::Drop(number, serials)));
+            self.untold.insert(owner);
+        } else if is_full || total_is_full {
+            stats.dropped_full += 1;
+            if limits.queue_when_full == WhenFull::Disconnect
+                && let Some(link) = &mut session.link
+            {
+                link.end = Some(ReasonCode::QUOTA_EXCEEDED);
+                fx.wakes.push(link.call());
+            }
+            return true;
+        }
+        let Some(kept) = session.outgoing.kept_mut() else { return false };
+        let (serial, bytes_before) = kept.admit(bytes);
+        self.stored_bytes += bytes;
+        queued.serial = Some(serial);
+        writes.push(Write::Queue { session: number, owner, bytes_before, queued });
+        true
+    }
+
+    /// Keeps a message for those who come later.
+    pub(super) fn retain(&mut self, routed: &Routed, now: Instant, fx: &mut Effects) {
+        if self.retained.store(routed, now).is_err() {
+            self.stats.retained_refused += 1;
+            if self.is_kept {
+                let topic = routed.message.topic().clone();
+                self.note(Deed::lazy(vec![Write::Unretain(topic)]), fx);
+            }
+        }
     }
 
     pub(super) fn settle(
@@ -133,13 +237,9 @@ impl Hub {
         }
     }
 
-    fn route(&mut self, message: Message, publisher: Option<Key>, now: Instant, fx: &mut Effects) {
-        let routed = Routed::new(message, now);
-        if routed.message.is_retained() && self.retained.store(&routed, now).is_err() {
-            self.stats.retained_refused += 1;
-        }
-        let mut matches = std::mem::take(&mut self.matches);
-        let topic = routed.message.topic();
+    /// Finds out who wants a message, each subscriber's matches beside each other.
+    fn find(&self, message: &Message, publisher: Option<Key>, matches: &mut Vec<Match>) {
+        let topic = message.topic();
         let (acl, subscribers) = (self.acl.as_ref(), &self.subscribers);
         let may_receive = |key| may_receive(acl, subscribers, key, topic);
         self.router.each_match(topic, |subscription| {
@@ -160,12 +260,20 @@ impl Hub {
         if matches.len() > 1 {
             matches.sort_by_key(|found| (found.subscriber, found.group.is_some()));
         }
+    }
+
+    /// Gives a message to all who want it.
+    pub(super) fn route(
+        &mut self,
+        routed: Arc<Routed>,
+        matches: &mut Vec<Match>,
+        fx: &mut Effects,
+    ) {
         let mut routing = Routing::new(routed);
         for found in matches.chunk_by(Match::is_one_with) {
             self.deliver(&mut routing, found, fx);
         }
         matches.clear();
-        self.matches = matches;
     }
 
     /// Gives the message to the subscriber of these matches.
@@ -178,7 +286,14 @@ impl Hub {
                 tap.push(Arc::clone(&routing.routed), false, &mut self.stats);
                 fx.wakes.extend(tap.wake());
             }
-            None => {}
+            // It is gone since the message came; others of its group are there.
+            None => {
+                let name = found[0].group.as_ref();
+                let heir = name.and_then(|name| self.heir(name, routing.routed.message.topic()));
+                if let Some(heir) = heir {
+                    self.deliver(routing, &[heir], fx);
+                }
+            }
         }
     }
 }
@@ -204,6 +319,17 @@ impl Routing {
     }
 }
 
+/// A message for the subscriber of these matches.
+pub(super) fn queued(routed: &Arc<Routed>, found: &[Match]) -> Queued {
+    let message = &routed.message;
+    let granted = found.iter().map(|found| found.qos).max().unwrap_or_default();
+    let qos = granted.min(message.published_qos());
+    let retain = message.is_retained() && found.iter().any(|found| found.retain_as_published);
+    let subscription_ids = found.iter().filter_map(|found| found.id).collect();
+    let (routed, group) = (Arc::clone(routed), found[0].group.clone());
+    Queued { routed, qos, retain, subscription_ids, group, serial: None }
+}
+
 fn deliver(
     session: &mut Session,
     routing: &mut Routing,
@@ -212,21 +338,15 @@ fn deliver(
     stats: &mut Stats,
     fx: &mut Effects,
 ) {
-    let message = &routing.routed.message;
-    let granted = found.iter().map(|found| found.qos).max().unwrap_or_default();
-    let qos = granted.min(message.published_qos());
-    let retain = message.is_retained() && found.iter().any(|found| found.retain_as_published);
-    let subscription_ids = found.iter().filter_map(|found| found.id).collect();
-    let routed = match session.link {
-        Some(_) => Arc::clone(&routing.routed),
-        None if qos == QoS::AtMostOnce => {
+    let mut queued = queued(&routing.routed, found);
+    if session.link.is_none() {
+        if queued.qos == QoS::AtMostOnce {
             stats.dropped_qos0 += 1;
             return;
         }
-        None => routing.detached(),
-    };
-    let group = found[0].group.clone();
-    session.outgoing.push(Queued { routed, qos, retain, subscription_ids, group }, limits, stats);
+        queued.routed = routing.detached();
+    }
+    session.outgoing.push(queued, limits, stats);
     if let Some(link) = &mut session.link {
         fx.wakes.extend(link.wake());
         fx.congested |= session.outgoing.is_congested(limits);

@@ -12,12 +12,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::allow::may_receive;
-use super::route::{Match, Routing};
+use super::route::{self, Match, Routing};
 use super::{Effects, Hub, Subscriber, Subscription};
-use crate::TopicFilter;
 use crate::arena::Key;
+use crate::packet::QoS;
 use crate::session::Queued;
 use crate::topic::Share;
+use crate::{TopicFilter, TopicName};
 
 /// Those who share the messages of a filter.
 #[derive(Debug)]
@@ -105,17 +106,24 @@ impl Hub {
                 self.stats.dropped_expired += 1;
                 continue;
             }
-            if let Some(heir) = self.heir(&queued) {
-                self.deliver(&mut Routing::new(queued.routed), &[heir], fx);
+            let heir = queued.group.as_ref();
+            let heir = heir.and_then(|name| self.heir(name, queued.routed.message.topic()));
+            let Some(heir) = heir else { continue };
+            let again = route::queued(&queued.routed, std::slice::from_ref(&heir));
+            let mut writes = Vec::new();
+            let is_stored =
+                again.qos > QoS::AtMostOnce && self.place(heir.subscriber, again, &mut writes, fx);
+            match is_stored {
+                true => self.note_lazily(writes, fx),
+                false => self.deliver(&mut Routing::new(queued.routed), &[heir], fx),
             }
         }
     }
 
-    fn heir(&self, queued: &Queued) -> Option<Match> {
-        let name = queued.group.as_ref()?;
+    /// Who of a group gets a message instead of somebody who left.
+    pub(super) fn heir(&self, name: &TopicFilter, topic: &TopicName) -> Option<Match> {
         let Share::Of(filter) = name.share() else { return None };
-        let group = self.shares.get(&filter, |group| group.name == *name)?;
-        let topic = queued.routed.message.topic();
+        let group = self.shares.get(&filter, |group| *group.name == *name)?;
         let (acl, subscribers) = (self.acl.as_ref(), &self.subscribers);
         let member = group.choose(|key| {
             may_receive(acl, subscribers, key, topic).then(|| Readiness::of(subscribers.get(key)))
@@ -126,7 +134,8 @@ impl Hub {
     /// Has those who are connected get what a session without a connection was not sent.
     pub(super) fn hand_on_unsent(&mut self, key: Key, now: Instant, fx: &mut Effects) {
         let Some(session) = self.session(key) else { return };
-        if !session.subscriptions.iter().any(TopicFilter::is_shared) {
+        // What is on disk waits there until its client is back.
+        if session.is_kept() || !session.subscriptions.iter().any(TopicFilter::is_shared) {
             return;
         }
         let groups = session.outgoing.groups();

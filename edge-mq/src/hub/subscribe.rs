@@ -2,14 +2,16 @@
 
 use std::time::Instant;
 
-use super::{Hub, Subscriber};
+use super::commit::{Deed, Then};
+use super::{Effects, Hub, Peer, Subscriber};
 use crate::TopicFilter;
 use crate::arena::Key;
 use crate::packet::{
-    Packet, Properties, Property, ReasonCode, RetainHandling, SubAck, Subscribe, SubscribeOptions,
-    SubscriptionId, Unsubscribe,
+    Packet, Properties, Property, QoS, ReasonCode, RetainHandling, SubAck, Subscribe,
+    SubscribeOptions, SubscriptionId, Unsubscribe,
 };
 use crate::session::Queued;
+use crate::store::{StoredSubscription, Write};
 use crate::topic::Share;
 
 /// Who gets the messages of a filter, and how.
@@ -21,26 +23,60 @@ pub(crate) struct Subscription {
 }
 
 impl Hub {
-    pub(super) fn subscribe(&mut self, key: Key, subscribe: Subscribe, now: Instant) {
+    pub(super) fn subscribe(
+        &mut self,
+        peer: Peer,
+        subscribe: Subscribe,
+        now: Instant,
+        fx: &mut Effects,
+    ) {
         let id = subscribe.properties.find(|property| match property {
             Property::SubscriptionId(id) => Some(*id),
             _ => None,
         });
-        let filters = subscribe.filters.iter();
-        let codes = filters.map(|(f, options)| self.subscribe_one(key, f, *options, id, now));
-        let codes = codes.collect();
+        let (mut codes, mut writes, mut undo) = (Vec::new(), Vec::new(), Vec::new());
+        for (filter, options) in &subscribe.filters {
+            let wanted = StoredSubscription { filter: filter.detached(), options: *options, id };
+            let is_new = self.is_new(peer.session, filter);
+            let code = self.subscribe_one(peer.session, &wanted, now, &mut writes, fx);
+            codes.push(code);
+            if is_new && !code.is_error() {
+                undo.push(wanted.filter);
+            }
+        }
         let (id, properties) = (subscribe.id, Properties::new());
-        self.answer(key, Packet::SubAck(SubAck { id, codes, properties }));
+        let answer = Packet::SubAck(SubAck { id, codes, properties });
+        self.answer_stored(peer, answer, writes, undo, fx);
+    }
+
+    /// Answers at once, or when these are stored.
+    fn answer_stored(
+        &mut self,
+        peer: Peer,
+        answer: Packet,
+        writes: Vec<Write>,
+        undo: Vec<TopicFilter>,
+        fx: &mut Effects,
+    ) {
+        if writes.is_empty() {
+            return self.answer(Some(peer), answer, undo, None, fx);
+        }
+        self.note(Deed::new(writes, Then::Answer(Box::new(answer), undo), peer), fx);
+    }
+
+    fn is_new(&mut self, key: Key, filter: &TopicFilter) -> bool {
+        self.session(key).is_some_and(|session| !session.subscriptions.contains(filter))
     }
 
     fn subscribe_one(
         &mut self,
         key: Key,
-        filter: &TopicFilter,
-        options: SubscribeOptions,
-        id: Option<SubscriptionId>,
+        wanted: &StoredSubscription,
         now: Instant,
+        writes: &mut Vec<Write>,
+        fx: &mut Effects,
     ) -> ReasonCode {
+        let StoredSubscription { filter, options, .. } = wanted;
         let share = filter.share();
         if matches!(share, Share::Invalid) {
             return ReasonCode::TOPIC_FILTER_INVALID;
@@ -55,18 +91,17 @@ impl Hub {
         if is_new && session.subscriptions.len() >= limit {
             return ReasonCode::QUOTA_EXCEEDED;
         }
-        let filter = filter.detached();
-        session.subscriptions.insert(filter.clone());
-        let subscription = Subscription { subscriber: key, options, id };
-        if let Share::Of(shared) = share {
-            // Retained messages are for no group (section 4.8.2).
-            self.join(&filter, &shared, subscription);
-        } else {
-            self.router.insert(&filter, subscription, |old| old.subscriber == key);
+        if session.is_kept() {
+            let number = session.number.expect("what is kept has a number");
+            writes.push(Write::Subscribe(number, wanted.clone()));
+        }
+        self.add_subscription(key, wanted);
+        // Retained messages are for no group (section 4.8.2).
+        if !matches!(share, Share::Of(_)) {
             match options.retain_handling {
                 RetainHandling::SendIfNew if !is_new => {}
                 RetainHandling::Skip => {}
-                _ => self.send_retained(key, &filter, options, id, now),
+                _ => self.send_retained(key, wanted, now, writes, fx),
             }
         }
         match options.qos.get() {
@@ -76,37 +111,62 @@ impl Hub {
         }
     }
 
+    /// Lets the messages of a filter reach a session.
+    pub(super) fn add_subscription(&mut self, key: Key, wanted: &StoredSubscription) {
+        let StoredSubscription { filter, options, id } = wanted;
+        self.session(key).map(|session| session.subscriptions.insert(filter.clone()));
+        let subscription = Subscription { subscriber: key, options: *options, id: *id };
+        if let Share::Of(shared) = filter.share() {
+            self.join(filter, &shared, subscription);
+        } else {
+            self.router.insert(filter, subscription, |old| old.subscriber == key);
+        }
+    }
+
     fn send_retained(
         &mut self,
         key: Key,
-        filter: &TopicFilter,
-        options: SubscribeOptions,
-        id: Option<SubscriptionId>,
+        wanted: &StoredSubscription,
         now: Instant,
+        writes: &mut Vec<Write>,
+        fx: &mut Effects,
     ) {
         let Some(Subscriber::Session(session)) = self.subscribers.get_mut(key) else { return };
         let acl = self.acl.as_ref();
-        self.retained.each_match(filter, now, |routed| {
+        let mut to_be_stored = Vec::new();
+        self.retained.each_match(&wanted.filter, now, |routed| {
             let topic = routed.message.topic();
             if acl.is_some_and(|acl| !acl.may_receive(session.client(), topic)) {
                 return;
             }
             let queued = Queued {
                 routed: routed.clone(),
-                qos: routed.message.published_qos().min(options.qos),
+                qos: routed.message.published_qos().min(wanted.options.qos),
                 retain: true,
-                subscription_ids: id.into_iter().collect(),
+                subscription_ids: wanted.id.into_iter().collect(),
                 group: None,
+                serial: None,
             };
-            session.outgoing.push(queued, &self.limits, &mut self.stats);
+            if session.is_kept() && queued.qos > QoS::AtMostOnce {
+                to_be_stored.push(queued);
+            } else {
+                session.outgoing.push(queued, &self.limits, &mut self.stats);
+            }
         });
+        for queued in to_be_stored {
+            self.place(key, queued, writes, fx);
+        }
     }
 
-    pub(super) fn unsubscribe(&mut self, key: Key, unsubscribe: Unsubscribe) {
-        let mut codes = Vec::new();
+    pub(super) fn unsubscribe(&mut self, peer: Peer, unsubscribe: Unsubscribe, fx: &mut Effects) {
+        let key = peer.session;
+        let (mut codes, mut writes) = (Vec::new(), Vec::new());
         for filter in &unsubscribe.filters {
             let Some(session) = self.session(key) else { return };
             let existed = session.subscriptions.remove(filter);
+            if let Some(number) = session.number.filter(|_| existed && session.is_kept()) {
+                writes.push(Write::Unsubscribe(number, filter.detached()));
+            }
             self.forget_subscription(filter, key);
             codes.push(match existed {
                 true => ReasonCode::SUCCESS,
@@ -114,7 +174,8 @@ impl Hub {
             });
         }
         let (id, properties) = (unsubscribe.id, Properties::new());
-        self.answer(key, Packet::UnsubAck(SubAck { id, codes, properties }));
+        let answer = Packet::UnsubAck(SubAck { id, codes, properties });
+        self.answer_stored(peer, answer, writes, Vec::new(), fx);
     }
 
     /// Lets no more messages of a filter reach a subscriber.
@@ -123,13 +184,6 @@ impl Hub {
             self.leave_share(filter, subscriber);
         } else {
             self.router.remove(filter, |found| found.subscriber == subscriber);
-        }
-    }
-
-    /// Queues the answer to the packet that is being handled.
-    fn answer(&mut self, key: Key, packet: Packet) {
-        if let Some(link) = self.session(key).and_then(|session| session.link.as_mut()) {
-            link.control.push_back(packet);
         }
     }
 }

@@ -4,7 +4,9 @@
 mod acknowledge;
 mod allow;
 mod deliver;
+mod disk;
 mod harness;
+mod kept;
 mod queue;
 mod received;
 mod retained;

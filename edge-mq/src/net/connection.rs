@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -17,13 +17,13 @@ use tokio::time::{Sleep, sleep_until, timeout};
 use super::input::{Input, Lost};
 use super::writer::Writer;
 use crate::access::{Denied, Login};
-use crate::hub::{Effects, Journaled, Peer};
-use crate::journal::{Commits, Refused};
+use crate::hub::{Peer, Polled};
 use crate::packet::{
     ConnAck, DecodeError, Decoder, Disconnect, Packet, Properties, ReasonCode, Version,
 };
 use crate::session::{Closing, Outbound};
 use crate::shared::Shared;
+use crate::store::{Page, PageFuture, Refused};
 
 /// How long a client may take to fetch the last packets of a connection that we close.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -73,30 +73,36 @@ pub(super) async fn run(
     };
     let door = Arc::new(Door(Notify::new()));
     let waker = Waker::from(Arc::clone(&door));
-    let (accepted, fx) = shared.decide(|hub, now, fx| {
+    let accepted = shared.decide(|hub, now, fx| {
         if !shared.may_stay(&user) {
             return Err(ReasonCode::NOT_AUTHORIZED);
         }
         hub.connect(connect, user, waker, now, fx)
     });
-    let mut commits = shared.commits();
-    begin(&shared, &mut commits, fx);
-    match accepted {
+    match accepted.result {
         Ok(accepted) => {
             let peer = accepted.peer;
             let writer = Writer::default();
             let outbound = Vec::new();
             // The CONNACK waits, and perhaps what an earlier connection left.
-            let more = true;
-            let mut connection =
-                Connection { shared, version, peer, input, writer, commits, outbound, more };
+            let (more, may_read, reading) = (true, true, None);
+            let mut connection = Connection {
+                shared,
+                version,
+                peer,
+                input,
+                writer,
+                outbound,
+                more,
+                may_read,
+                reading,
+            };
             connection.serve(stream, &door, accepted.deadline).await;
         }
         Err(code) => {
             let properties = Properties::new();
             let answer = ConnAck { session_present: false, code, properties };
             farewell(stream, Packet::ConnAck(answer), version).await;
-            finish(&shared, &mut commits).await;
         }
     }
 }
@@ -120,10 +126,13 @@ struct Connection {
     peer: Peer,
     input: Input,
     writer: Writer,
-    commits: Commits,
     outbound: Vec<Outbound>,
     /// Whether the session has more than fitted into the writer last time.
     more: bool,
+    /// Whether the hub takes more of this client.
+    may_read: bool,
+    /// A part of the session's queue, on its way from the disk.
+    reading: Option<PageFuture>,
 }
 
 /// Why the loop of a connection ended.
@@ -155,11 +164,10 @@ impl Connection {
             Ok(()) | Err(End::Gone) => Closing::Goodbye { with_will: true },
         };
         if closing == Closing::Ended(ReasonCode::SERVER_SHUTTING_DOWN) {
-            self.settle_commits().await;
+            self.settle_commits(door).await;
         }
         let peer = self.peer;
-        let ((), fx) = self.shared.decide(|hub, now, fx| hub.leave(peer, &closing, now, fx));
-        begin(&self.shared, &mut self.commits, fx);
+        self.shared.decide(|hub, now, fx| hub.leave(peer, &closing, now, fx));
         match closing {
             Closing::Goodbye { .. } => drop(stream),
             Closing::Violation(code) | Closing::Ended(code) => {
@@ -172,7 +180,6 @@ impl Connection {
                 drop(goodbye.await);
             }
         }
-        finish(&self.shared, &mut self.commits).await;
     }
 
     async fn exchange(
@@ -201,28 +208,22 @@ impl Connection {
                     result?;
                     written = Instant::now();
                 }
-                (messages, outcome) = self.commits.next(), if !self.commits.is_empty() => {
-                    self.on_commit(messages, &outcome)?;
-                }
                 bytes = reader.read_buf(self.input.room()), if self.may_read() => {
                     if bytes? == 0 {
                         return Ok(());
                     }
                     self.on_packets().await?;
                 }
+                page = poll_fn(|cx| poll_page(&mut self.reading, cx)) => self.on_page(page)?,
                 () = door.0.notified() => self.on_wake()?,
                 () = &mut timer => self.on_timer(written, timer.as_mut())?,
             }
         }
     }
 
-    /// Not while the client leaves our answers lying, nor while the disk is behind. A client of
-    /// MQTT 3.1.1 knows no receive maximum, so this holds it back instead.
+    /// Not while the client leaves our answers lying, nor while the disk is behind.
     fn may_read(&self) -> bool {
-        let limits = &self.shared.limits;
-        self.may_write()
-            && self.commits.len() < limits.commits_in_flight
-            && self.commits.messages() < limits.receive_maximum.into()
+        self.may_write() && self.may_read
     }
 
     fn may_write(&self) -> bool {
@@ -234,19 +235,17 @@ impl Connection {
         let error = self.input.decode_all().err();
         let (peer, budget) = (self.peer, self.budget());
         let (packets, outbound) = (&mut self.input.packets, &mut self.outbound);
-        let (result, fx) = self.shared.decide(|hub, now, fx| {
+        let decided = self.shared.decide(|hub, now, fx| {
             let handled = hub.handle(peer, packets.drain(..), now, fx);
             let polled = hub.poll(peer, now, budget, outbound);
             handled.and(polled)
         });
-        let congested = fx.congested;
-        begin(&self.shared, &mut self.commits, fx);
         self.encode();
-        self.more = result?;
+        self.polled(decided.result?);
         if let Some(error) = error {
             return Err(Closing::Violation(error.reason()).into());
         }
-        if congested {
+        if decided.congested {
             // The readers get a turn before this one brings more.
             tokio::task::yield_now().await;
         }
@@ -257,10 +256,17 @@ impl Connection {
     fn collect(&mut self) -> Result<(), End> {
         let (peer, budget) = (self.peer, self.budget());
         let outbound = &mut self.outbound;
-        let (more, _) = self.shared.decide(|hub, now, _| hub.poll(peer, now, budget, outbound));
+        let decided = self.shared.decide(|hub, now, _| hub.poll(peer, now, budget, outbound));
         self.encode();
-        self.more = more?;
+        self.polled(decided.result?);
         Ok(())
+    }
+
+    fn polled(&mut self, polled: Polled) {
+        (self.more, self.may_read) = (polled.more, polled.may_read);
+        if let Some(request) = polled.read {
+            self.reading = Some(self.shared.read(request));
+        }
     }
 
     /// A slow reader gets more once it has taken what was written; the end does not wait for it.
@@ -273,22 +279,24 @@ impl Connection {
         Ok(self.shared.hub(|hub| hub.ended(peer))?)
     }
 
-    fn on_commit(
-        &mut self,
-        messages: Vec<Journaled>,
-        outcome: &Result<(), Refused>,
-    ) -> Result<(), End> {
-        self.shared.end_commit(messages, outcome);
-        self.collect()
+    /// What was on disk may be sent now.
+    fn on_page(&mut self, page: Result<Page, Refused>) -> Result<(), End> {
+        self.reading = None;
+        // Nothing can be sent behind what cannot be read.
+        let page = page.map_err(|refused| Closing::Ended(refused.code))?;
+        let peer = self.peer;
+        self.shared.hub(|hub| hub.load(peer, page));
+        self.on_wake()
     }
 
     /// The broker stops: what was taken is still acknowledged, once its commit has ended.
-    async fn settle_commits(&mut self) {
-        while !self.commits.is_empty() {
-            let (messages, outcome) = self.commits.next().await;
-            // The broker is closed, which is no news.
-            drop(self.on_commit(messages, &outcome));
+    async fn settle_commits(&mut self, door: &Door) {
+        let peer = self.peer;
+        while self.shared.hub(|hub| hub.is_committing(peer)) {
+            door.0.notified().await;
         }
+        // The broker is closed, which is no news.
+        drop(self.collect());
     }
 
     fn on_timer(&mut self, written: Instant, timer: Pin<&mut Sleep>) -> Result<(), End> {
@@ -331,6 +339,17 @@ impl Connection {
     }
 }
 
+/// The end of a reading; never, while nothing is read.
+fn poll_page(
+    reading: &mut Option<PageFuture>,
+    context: &mut Context<'_>,
+) -> Poll<Result<Page, Refused>> {
+    match reading {
+        Some(reading) => reading.as_mut().poll(context),
+        None => Poll::Pending,
+    }
+}
+
 /// Closes a connection so that what was written arrives: to close with unread bytes would make
 /// the system throw away the other direction too.
 async fn close(mut stream: TcpStream) -> io::Result<()> {
@@ -369,20 +388,5 @@ async fn refuse(stream: TcpStream, decoder: &Decoder, error: &DecodeError) {
         (_, Some(Version::V5)) => farewell(stream, connect_ack(code), Version::V5).await,
         // The version is not known, or has no word for it.
         _ => drop(stream),
-    }
-}
-
-fn begin(shared: &Shared, commits: &mut Commits, fx: Effects) {
-    if !fx.journal.is_empty() {
-        shared.begin_commit(fx.journal.len());
-        commits.begin(fx.journal);
-    }
-}
-
-/// Waits for the commits under way: their messages are stored, so they have to be routed too.
-async fn finish(shared: &Shared, commits: &mut Commits) {
-    while !commits.is_empty() {
-        let (messages, outcome) = commits.next().await;
-        shared.end_commit(messages, &outcome);
     }
 }

@@ -241,6 +241,29 @@ fn publish(flags: u8, mut body: Reader, version: Version) -> Result<Publish, Dec
     Ok(Publish { dup, retain, delivery, topic, properties, payload })
 }
 
+impl Publish {
+    /// The PUBLISH of MQTT 5.0 that these bytes are, as a store keeps it.
+    #[cfg(feature = "db")]
+    pub(crate) fn from_bytes(bytes: Bytes) -> Result<Publish, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let first = reader.u8()?;
+        let len = reader.varint()?;
+        let body = reader.take(usize::try_from(len).unwrap_or(usize::MAX))?;
+        match first >> 4 == 3 && reader.is_empty() {
+            true => publish(first & 0x0F, Reader::new(body), Version::V5),
+            false => Err(DecodeError::Malformed("it is not one PUBLISH")),
+        }
+    }
+}
+
+impl SubscribeOptions {
+    /// As in a SUBSCRIBE of MQTT 5.0.
+    #[cfg(feature = "db")]
+    pub(crate) fn from_byte(byte: u8) -> Result<SubscribeOptions, DecodeError> {
+        subscribe_options(byte, Version::V5)
+    }
+}
+
 /// Section 3.3.2.3.5: a response topic has no wildcards.
 fn check_response_topic(properties: &Properties) -> Result<(), DecodeError> {
     let topic = properties.find(|property| match property {

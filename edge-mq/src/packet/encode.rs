@@ -211,6 +211,14 @@ fn encode_disconnect(
     first
 }
 
+impl SubscribeOptions {
+    /// As in a SUBSCRIBE of MQTT 5.0.
+    #[cfg(feature = "db")]
+    pub(crate) fn to_byte(self) -> u8 {
+        options_byte(self, Version::V5)
+    }
+}
+
 fn options_byte(options: SubscribeOptions, version: Version) -> u8 {
     if version == Version::V311 {
         return options.qos.get();

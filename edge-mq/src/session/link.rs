@@ -29,8 +29,13 @@ pub(crate) struct Link {
     /// Packets that go out before any message. Bounded, as each answers a packet of the client,
     /// and those are not read while answers wait to be written.
     pub(crate) control: VecDeque<Packet>,
+    pub(crate) admission: Admission,
     /// Why the broker wants to close the connection.
     pub(crate) end: Option<ReasonCode>,
+    /// What came over it and waits for its commit.
+    pub(crate) uncommitted: usize,
+    /// Whether it is not read from until less of that waits, and is to be told.
+    pub(crate) is_held_back: bool,
     waker: Waker,
     /// Whether the connection knows that there is something for it.
     awake: bool,
@@ -47,6 +52,16 @@ pub(crate) struct Link {
     /// QoS 1 and 2 messages of the client that we have not acknowledged for good.
     unacknowledged: usize,
     receive_maximum: usize,
+}
+
+/// Whether something may be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// Not yet: CONNACK waits for its commit.
+    Waiting,
+    Granted,
+    /// Nothing but a CONNACK that says so.
+    Refused,
 }
 
 /// Stands for a topic towards the client (section 3.3.2.3.4).
@@ -104,7 +119,10 @@ impl Link {
             max_packet_bytes,
             will: connect.will.take().map(LinkWill::new),
             control: VecDeque::new(),
+            admission: Admission::Granted,
             end: None,
+            uncommitted: 0,
+            is_held_back: false,
             waker,
             awake: false,
             // One and a half times (section 3.1.2.10); 0 turns it off.

@@ -2,9 +2,11 @@
 //! acknowledged.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::kept::Kept;
 use super::link::Link;
 use super::{Outbound, OutboundPublish};
 use crate::TopicFilter;
@@ -13,6 +15,7 @@ use crate::message::Routed;
 use crate::packet::{Ack, Delivery, Packet, PacketId, Property, QoS, ReasonCode, SubscriptionId};
 use crate::packet::{PublishHead, Version};
 use crate::stats::Stats;
+use crate::store::{Page, PageRequest, Progress, SessionNumber, StoredSession};
 
 /// One message for one client.
 #[derive(Debug, Clone)]
@@ -25,6 +28,8 @@ pub(crate) struct Queued {
     pub(crate) subscription_ids: Vec<SubscriptionId>,
     /// The name of the shared subscription, if it is one: another client may get it instead.
     pub(crate) group: Option<Arc<TopicFilter>>,
+    /// Its place in a queue on disk; `None` if it is in memory only.
+    pub(crate) serial: Option<u64>,
 }
 
 /// What waits for one client, in the order in which it is to be sent.
@@ -38,7 +43,10 @@ pub(crate) struct Outgoing {
     /// How many at the front of `inflight` went out on this connection. The others, after a
     /// reconnect, are still to be sent again.
     sent: usize,
+    /// Behind the serial of the last one that was sent.
     next_serial: u64,
+    /// What of it is on disk; `None` if the session ends with the process.
+    kept: Option<Kept>,
 }
 
 #[derive(Debug)]
@@ -52,9 +60,24 @@ struct Inflight {
 enum Stage {
     /// PUBLISH was sent, PUBACK or PUBREC is to come.
     Publish(Queued),
+    /// The same, but the message, of so many bytes, has to be read again before it can be sent again.
+    OnDisk(usize),
     /// PUBREL was sent, PUBCOMP is to come.
     Release,
 }
+
+impl Inflight {
+    fn is_on_disk(&self) -> bool {
+        matches!(self.stage, Stage::OnDisk(_))
+    }
+}
+
+/// More messages than a chunk has on disk, which ends behind 64 KiB.
+const CHUNK_MESSAGES: u64 = 8 * 1024;
+
+/// Below so much in memory, more is read from disk.
+const READ_AHEAD_MESSAGES: usize = 256;
+const READ_AHEAD_BYTES: usize = 256 * 1024;
 
 /// Packet identifiers: 1 to 65,535.
 const IDS: u64 = u16::MAX as u64;
@@ -67,17 +90,44 @@ fn packet_id(serial: u64) -> PacketId {
 impl Outgoing {
     pub(crate) fn new() -> Outgoing {
         let (queue, inflight) = (VecDeque::new(), VecDeque::new());
-        Outgoing { queue, bytes: 0, inflight, sent: 0, next_serial: 0 }
+        Outgoing { queue, bytes: 0, inflight, sent: 0, next_serial: 0, kept: None }
     }
 
-    /// Messages that the client has not got, or not acknowledged.
+    /// One that is on disk, and is empty.
+    pub(crate) fn kept_as(number: SessionNumber) -> Outgoing {
+        Outgoing { kept: Some(Kept::new(number)), ..Outgoing::new() }
+    }
+
+    /// One as it was left on disk. After a connection whose end nobody saw, what was sent is not
+    /// known exactly.
+    pub(crate) fn restored(stored: &StoredSession, lost: bool) -> Outgoing {
+        let nothing = Progress::none(stored.row.number);
+        let progress = stored.progress.as_ref().unwrap_or(&nothing);
+        let inflight = progress.unfinished.iter().map(|&(serial, is_released)| {
+            let stage = if is_released { Stage::Release } else { Stage::OnDisk(0) };
+            Inflight { serial, stage }
+        });
+        let kept = Kept::restored(progress, stored.end, stored.came_bytes, lost);
+        let (inflight, next_serial) = (inflight.collect(), progress.sent);
+        Outgoing { inflight, next_serial, kept: Some(kept), ..Outgoing::new() }
+    }
+
+    pub(crate) fn kept(&self) -> Option<&Kept> {
+        self.kept.as_ref()
+    }
+
+    pub(crate) fn kept_mut(&mut self) -> Option<&mut Kept> {
+        self.kept.as_mut()
+    }
+
+    /// Messages in memory that the client has not got, or not acknowledged.
     pub(crate) fn len(&self) -> usize {
         self.queue.len() + self.inflight.len()
     }
 
     /// Whether there is something that was not sent.
     pub(crate) fn is_waiting(&self) -> bool {
-        !self.queue.is_empty()
+        !self.queue.is_empty() || self.kept.as_ref().is_some_and(Kept::has_unread)
     }
 
     /// The shared subscriptions of which something was not sent.
@@ -128,6 +178,111 @@ impl Outgoing {
         if total > limits.queue_bytes_total || !self.make_room(bytes, queued.qos, limits, stats) {
             return count_drop(queued.qos, stats);
         }
+        self.take(queued, stats);
+    }
+
+    /// A message is on disk. It is kept in memory, too, if it is to be sent next and there is room;
+    /// otherwise it is read when its turn comes.
+    pub(crate) fn arrive(
+        &mut self,
+        queued: Queued,
+        is_connected: bool,
+        limits: &Limits,
+        stats: &mut Stats,
+    ) {
+        let (Some(kept), Some(serial)) = (&mut self.kept, queued.serial) else { return };
+        let bytes = queued.routed.message.cost_bytes();
+        let fits = stats.queued_bytes + bytes <= limits.queue_bytes_total
+            && self.bytes + bytes <= limits.queue_bytes
+            && self.queue.len() < limits.queue_messages;
+        if kept.arrived(serial) && is_connected && fits {
+            kept.took(serial);
+            self.take(queued, stats);
+        }
+    }
+
+    /// What is to be read from disk next: before the queue in memory runs empty.
+    pub(crate) fn request(&mut self) -> Option<PageRequest> {
+        let is_low = self.queue.len() < READ_AHEAD_MESSAGES && self.bytes < READ_AHEAD_BYTES;
+        let lacks_one = self.inflight.get(self.sent).is_some_and(Inflight::is_on_disk);
+        self.kept.as_mut().filter(|_| is_low || lacks_one)?.request()
+    }
+
+    /// Takes what was read from disk.
+    pub(crate) fn load(&mut self, page: Page, stats: &mut Stats) {
+        let Some(kept) = &mut self.kept else { return };
+        if !kept.read(page.from, page.next) {
+            return;
+        }
+        stats.dropped_expired += page.too_old;
+        for queued in page.messages {
+            let Some(serial) = queued.serial else { continue };
+            if serial >= self.next_serial {
+                self.take(queued, stats);
+            } else if let Ok(at) = self.inflight.binary_search_by_key(&serial, |sent| sent.serial)
+                && self.inflight[at].is_on_disk()
+            {
+                let bytes = queued.routed.message.cost_bytes();
+                self.bytes += bytes;
+                stats.queued_bytes += bytes;
+                self.inflight[at].stage = Stage::Publish(queued);
+            }
+        }
+        if let Some(bytes_after) = page.bytes_after {
+            // What is in memory waits, and what is behind it.
+            self.kept.as_mut().expect("looked at above").recount(bytes_after, self.bytes);
+        }
+    }
+
+    /// Gives up so many of those that were not sent, the oldest. Returns which of them may be removed
+    /// from disk: a chunk may also hold some that were sent.
+    pub(crate) fn drop_oldest(&mut self, count: u64, stats: &mut Stats) -> Option<Range<u64>> {
+        let kept = self.kept.as_mut()?;
+        let from = self.next_serial.max(self.inflight.back().map_or(0, |sent| sent.serial + 1));
+        let to = kept.drop_to(from + count);
+        stats.dropped_full += to - from;
+        self.next_serial = to;
+        let is_given_up = |queued: &Queued| queued.serial.is_some_and(|serial| serial < to);
+        let (gone, stay): (VecDeque<_>, _) =
+            std::mem::take(&mut self.queue).into_iter().partition(is_given_up);
+        self.queue = stay;
+        gone.iter().for_each(|queued| self.freed(queued, stats));
+        Some(from + CHUNK_MESSAGES..to)
+    }
+
+    /// The client is gone: of what is on disk, nothing stays in memory.
+    pub(crate) fn park(&mut self, stats: &mut Stats) {
+        if self.kept.is_none() {
+            return;
+        }
+        for queued in std::mem::take(&mut self.queue) {
+            self.freed(&queued, stats);
+            // The others are on disk.
+            stats.dropped_qos0 += u64::from(queued.serial.is_none());
+        }
+        for at in 0..self.inflight.len() {
+            if let Stage::Publish(queued) = &self.inflight[at].stage {
+                let bytes = queued.routed.message.cost_bytes();
+                self.bytes -= bytes;
+                stats.queued_bytes -= bytes;
+                self.inflight[at].stage = Stage::OnDisk(bytes);
+            }
+        }
+        let unsent = self.inflight.iter().find(|sent| sent.is_on_disk());
+        let unread = unsent.map_or(self.next_serial, |sent| sent.serial);
+        self.kept.as_mut().expect("looked at above").park(unread);
+    }
+
+    /// How far the client has come, for the store.
+    pub(crate) fn tell(&mut self) -> Option<Progress> {
+        let floor = self.inflight.front().map_or(self.next_serial, |sent| sent.serial);
+        let unfinished = self.inflight.iter();
+        let unfinished = unfinished.map(|s| (s.serial, matches!(s.stage, Stage::Release)));
+        Some(self.kept.as_mut()?.tell(floor, self.next_serial, unfinished.collect()))
+    }
+
+    fn take(&mut self, queued: Queued, stats: &mut Stats) {
+        let bytes = queued.routed.message.cost_bytes();
         self.bytes += bytes;
         stats.queued_bytes += bytes;
         self.queue.push_back(queued);
@@ -160,17 +315,14 @@ impl Outgoing {
 
     /// PUBACK, or a PUBREC that refuses.
     pub(crate) fn finish(&mut self, id: PacketId, stats: &mut Stats) {
-        let publish = |inflight: &Inflight| matches!(inflight.stage, Stage::Publish(_));
-        self.remove(id, publish, stats);
+        self.remove(id, |inflight| !matches!(inflight.stage, Stage::Release), stats);
     }
 
     /// PUBREC: the message is with the client, only its identifier is still in use.
     pub(crate) fn release(&mut self, id: PacketId, stats: &mut Stats) -> bool {
         let Some(at) = self.position(id) else { return false };
         let stage = std::mem::replace(&mut self.inflight[at].stage, Stage::Release);
-        if let Stage::Publish(queued) = stage {
-            self.freed(&queued, stats);
-        }
+        self.ended(stage, stats);
         true
     }
 
@@ -196,11 +348,13 @@ impl Outgoing {
     ) -> bool {
         while budget > 0 {
             let next = match self.sent < self.inflight.len() {
-                true if self.sent < link.window => match self.resend(link, now, stats) {
+                true if self.sent >= link.window => return false,
+                // It has to be read first.
+                true if self.lacks_next(stats) => return false,
+                true => match self.resend(link, now, stats) {
                     Some(next) => next,
                     None => continue,
                 },
-                true => return false,
                 false => match self.next(link, now, stats) {
                     Some(next) => next,
                     None => return false,
@@ -213,10 +367,27 @@ impl Outgoing {
         true
     }
 
+    /// Whether the next one to be sent again is still on disk. Those that are not there any more,
+    /// because they were too old, are given up.
+    fn lacks_next(&mut self, stats: &mut Stats) -> bool {
+        let Some(kept) = &mut self.kept else { return false };
+        while let Some(Inflight { serial, stage: Stage::OnDisk(bytes) }) =
+            self.inflight.get(self.sent)
+        {
+            if !kept.is_past(*serial) {
+                return true;
+            }
+            kept.done(*bytes);
+            stats.dropped_expired += 1;
+            self.inflight.remove(self.sent);
+        }
+        false
+    }
+
     /// The next of those that an earlier connection left; `None` if this client does not take it
     /// any more, which counts as acknowledged (section 3.1.2.11.4).
     fn resend(&mut self, link: &mut Link, now: Instant, stats: &mut Stats) -> Option<Outbound> {
-        let Inflight { serial, stage } = &self.inflight[self.sent];
+        let Inflight { serial, stage } = self.inflight.get(self.sent)?;
         let id = packet_id(*serial);
         let outbound = match stage {
             Stage::Release => Outbound::Packet(Packet::PubRel(Ack::new(id, ReasonCode::SUCCESS))),
@@ -230,6 +401,7 @@ impl Outgoing {
                 link.give_alias(again.routed.message.topic(), again.alias);
                 Outbound::Publish(again)
             }
+            Stage::OnDisk(_) => return None,
         };
         self.sent += 1;
         Some(outbound)
@@ -237,32 +409,53 @@ impl Outgoing {
 
     fn next(&mut self, link: &mut Link, now: Instant, stats: &mut Stats) -> Option<Outbound> {
         loop {
-            let blocked = self.sent >= link.window;
-            if self.queue.front()?.qos > QoS::AtMostOnce && blocked {
+            let front = self.queue.front()?;
+            let is_blocked = self.sent >= link.window || self.is_taken(front.serial);
+            if front.qos > QoS::AtMostOnce && is_blocked {
                 return None;
             }
             let queued = self.queue.pop_front()?;
+            let serial = queued.serial.unwrap_or_else(|| self.free_serial());
             if queued.routed.is_expired(now) {
                 stats.dropped_expired += 1;
-                self.freed(&queued, stats);
+                self.pass_over(&queued, stats);
                 continue;
             }
-            let serial = self.free_serial();
-            let outbound = publish(&queued, packet_id(serial), link, now);
+            let mut outbound = publish(&queued, packet_id(serial), link, now);
             if !outbound.fits(link) {
                 stats.dropped_too_large += 1;
-                self.freed(&queued, stats);
+                self.pass_over(&queued, stats);
                 continue;
             }
             link.give_alias(outbound.routed.message.topic(), outbound.alias);
             if queued.qos == QoS::AtMostOnce {
                 self.freed(&queued, stats);
             } else {
+                outbound.dup = self.kept.as_ref().is_some_and(|kept| kept.is_perhaps_sent(serial));
                 self.inflight.push_back(Inflight { serial, stage: Stage::Publish(queued) });
                 self.sent += 1;
                 self.next_serial = serial + 1;
+                if let Some(kept) = &mut self.kept {
+                    kept.touch();
+                }
             }
             return Some(Outbound::Publish(outbound));
+        }
+    }
+
+    /// Whether the packet identifier of this serial stands for another message, 65,535 before it,
+    /// that the client has not acknowledged. Then nothing goes out until it has.
+    fn is_taken(&self, serial: Option<u64>) -> bool {
+        let Some(oldest) = self.inflight.front() else { return false };
+        serial.is_some_and(|serial| serial - oldest.serial >= IDS)
+    }
+
+    /// A message is not sent at all.
+    fn pass_over(&mut self, queued: &Queued, stats: &mut Stats) {
+        self.freed(queued, stats);
+        if let (Some(kept), Some(serial)) = (&mut self.kept, queued.serial) {
+            kept.done(queued.routed.message.cost_bytes());
+            self.next_serial = serial + 1;
         }
     }
 
@@ -287,8 +480,21 @@ impl Outgoing {
             self.sent -= 1;
         }
         let removed = self.inflight.remove(at).expect("found above");
-        if let Stage::Publish(queued) = removed.stage {
-            self.freed(&queued, stats);
+        self.ended(removed.stage, stats);
+    }
+
+    /// A stage of a message that was sent is over.
+    fn ended(&mut self, stage: Stage, stats: &mut Stats) {
+        let bytes = match stage {
+            Stage::Publish(queued) => {
+                self.freed(&queued, stats);
+                queued.routed.message.cost_bytes()
+            }
+            Stage::OnDisk(bytes) => bytes,
+            Stage::Release => 0,
+        };
+        if let Some(kept) = &mut self.kept {
+            kept.done(bytes);
         }
     }
 

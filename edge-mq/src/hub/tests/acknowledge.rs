@@ -115,16 +115,13 @@ fn message_goes_once_into_each_log_of_its_rules() {
     }
     let client = world.connect(v5("a"));
     world.send(client, [send(1, 1, "a/b", "")]);
-    let mut logs = world.held[0][0].logs.clone();
-    logs.sort_unstable();
-    assert_eq!(logs, [0, 1]);
-    assert_eq!(world.held[0][0].client.as_ref().unwrap(), &"a");
+    assert_eq!(appended(&world), (vec![0, 1], Some("a".to_owned())));
     world.commit();
     assert_eq!(world.hub.stats().journaled, 2);
 
     world.hub.remove_rule(&filter("a/b"), 1);
     world.send(client, [send(1, 2, "a/b", "")]);
-    assert_eq!(world.held[0][0].logs, [0]);
+    assert_eq!(appended(&world).0, [0]);
 }
 
 #[test]

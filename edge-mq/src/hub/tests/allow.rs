@@ -8,7 +8,7 @@ use crate::session::Closing;
 use std::sync::Arc;
 
 fn set(hub: &mut Hub, rules: impl Into<Rules>) {
-    hub.set_acl(Some(Arc::new(rules.into())));
+    hub.set_acl(Some(Arc::new(rules.into())), &mut Effects::default());
 }
 
 /// Everybody may do everything below `x/`, but receive nothing below `x/secret/`.

@@ -222,7 +222,8 @@ fn budget_ends_a_poll_that_has_more() {
     publish_all(&mut world, 0, 1..=3);
     for left in [true, true, true, false] {
         let mut out = Vec::new();
-        assert_eq!(world.hub.poll(reader.0, world.now, 1, &mut out), Ok(left));
+        let polled = world.hub.poll(reader.0, world.now, 1, &mut out).unwrap();
+        assert_eq!(polled.more, left);
         assert_eq!(out.len(), usize::from(left));
     }
 }

@@ -1,13 +1,15 @@
 //! A hub in virtual time, and packets that can be written and compared in a few characters.
 
 use std::collections::VecDeque;
-use std::fmt::Write;
+use std::fmt::{self, Write as _};
 use std::task::Waker;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::disk::Disk;
 use super::start;
+use crate::Message;
 use crate::access::User;
 use crate::hub::connect::Accepted;
 use crate::hub::*;
@@ -21,7 +23,11 @@ const BUDGET: usize = 256 * 1024;
 pub(super) struct World {
     pub(super) hub: Hub,
     pub(super) now: Instant,
-    pub(super) held: VecDeque<Vec<Journaled>>,
+    pub(super) held: VecDeque<Vec<Deed>>,
+    /// What was committed.
+    pub(super) disk: Disk,
+    /// Whether commits end before CONNECT is answered.
+    pub(super) is_eager: bool,
 }
 
 /// One connection of a client.
@@ -37,7 +43,38 @@ impl World {
         let mut limits = Limits::default();
         change(&mut limits);
         let limits = limits.workable();
-        World { hub: Hub::new(limits), now: start(), held: VecDeque::new() }
+        World {
+            hub: Hub::new(limits),
+            now: start(),
+            held: VecDeque::new(),
+            disk: Disk::default(),
+            is_eager: false,
+        }
+    }
+
+    /// A hub that stores sessions and retained messages.
+    pub(super) fn keeping() -> World {
+        World::keeping_with(|_| {})
+    }
+
+    pub(super) fn keeping_with(change: impl FnOnce(&mut Limits)) -> World {
+        let mut world = World::with(change);
+        world.disk.page = 2;
+        world.is_eager = true;
+        world.restore();
+        world
+    }
+
+    /// The power fails: what is not on disk is lost, and the broker is started again.
+    pub(super) fn crash(&mut self) {
+        self.held.clear();
+        self.hub = Hub::new(self.hub.limits().clone());
+        self.restore();
+    }
+
+    fn restore(&mut self) {
+        let stored = self.disk.stored();
+        self.act(|hub, now, fx| hub.restore(stored, now, fx));
     }
 
     /// A hub that journals all topics below `log/`.
@@ -50,10 +87,16 @@ impl World {
     fn act<T>(&mut self, act: impl FnOnce(&mut Hub, Instant, &mut Effects) -> T) -> T {
         let mut fx = Effects::default();
         let result = act(&mut self.hub, self.now, &mut fx);
-        if !fx.journal.is_empty() {
-            self.held.push_back(fx.journal);
-        }
+        self.hold();
         result
+    }
+
+    /// Begins the commit of what waits for one.
+    pub(super) fn hold(&mut self) {
+        let group = self.hub.take_group(usize::MAX);
+        if !group.is_empty() {
+            self.held.push_back(group);
+        }
     }
 
     pub(super) fn try_connect(&mut self, connect: Connect) -> Result<(Client, String), ReasonCode> {
@@ -62,8 +105,14 @@ impl World {
         let accepted = self.act(|hub, now, fx| hub.connect(connect, user, waker, now, fx));
         let Accepted { peer, .. } = accepted?;
         let mut out = Vec::new();
+        if self.is_eager {
+            self.commit_all();
+        }
         // No budget for messages, so that CONNACK comes alone.
-        self.hub.poll(peer, self.now, 0, &mut out).unwrap();
+        let polled = self.hub.poll(peer, self.now, 0, &mut out).unwrap();
+        if let Some(request) = polled.read {
+            self.hub.load(peer, self.disk.read(&request));
+        }
         Ok((Client(peer), out.iter().map(show).collect::<Vec<_>>().join("; ")))
     }
 
@@ -74,7 +123,11 @@ impl World {
     /// A connected client that subscribed to `filter`.
     pub(super) fn subscriber(&mut self, connect: Connect, filter: &str, qos: u8) -> Client {
         let client = self.connect(connect);
-        let answer = self.send(client, [subscribe(1, filter, qos)]);
+        let mut answer = self.send(client, [subscribe(1, filter, qos)]);
+        if answer.is_empty() {
+            self.commit_all();
+            answer = self.poll(client);
+        }
         assert_eq!(
             answer.first().map(String::as_str),
             Some(format!("SUBACK 1 {qos:02x}").as_str())
@@ -111,10 +164,25 @@ impl World {
         }
     }
 
+    /// What a client gets, with what has to be read from disk for that.
     pub(super) fn try_poll(&mut self, client: Client) -> (Vec<String>, Result<(), Closing>) {
         let mut out = Vec::new();
-        let polled = self.hub.poll(client.0, self.now, BUDGET, &mut out);
-        (out.iter().map(show).collect(), polled.map(|_| ()))
+        loop {
+            let polled = self.hub.poll(client.0, self.now, BUDGET, &mut out);
+            match polled {
+                Ok(Polled { read: Some(request), .. }) => {
+                    self.hub.load(client.0, self.disk.read(&request));
+                }
+                other => return (out.iter().map(show).collect(), other.map(|_| ())),
+            }
+        }
+    }
+
+    /// Ends all commits.
+    pub(super) fn commit_all(&mut self) {
+        while !self.held.is_empty() {
+            self.commit();
+        }
     }
 
     pub(super) fn poll(&mut self, client: Client) -> Vec<String> {
@@ -146,13 +214,17 @@ impl World {
 
     /// The oldest commit ends. Gives what it held.
     pub(super) fn end_commit(&mut self, outcome: Result<(), ReasonCode>) -> Vec<String> {
-        let messages = self.held.pop_front().expect("a commit is under way");
-        let held = messages.iter().map(|journaled| {
-            let payload = String::from_utf8_lossy(journaled.message.payload());
-            format!("{}={payload}", journaled.message.topic())
+        let group = self.held.pop_front().expect("a commit is under way");
+        let held = group.iter().filter_map(Deed::stored).map(|message| {
+            let payload = String::from_utf8_lossy(message.payload());
+            format!("{}={payload}", message.topic())
         });
         let held = held.collect();
-        self.act(|hub, now, fx| hub.committed(messages, outcome, now, fx));
+        let outcome = outcome.map_err(refused);
+        if outcome.is_ok() {
+            self.disk.commit(&group);
+        }
+        self.act(|hub, now, fx| hub.committed(group, &outcome, now, fx));
         held
     }
 
@@ -162,8 +234,12 @@ impl World {
 
     /// The application publishes.
     pub(super) fn publish(&mut self, message: Message) {
-        self.act(|hub, now, fx| hub.publish_local(message, now, fx));
+        self.act(|hub, now, fx| hub.publish_local(message, None, now, fx));
     }
+}
+
+pub(super) fn refused(code: ReasonCode) -> Refused {
+    Refused { code, cause: Arc::new(fmt::Error), is_selective: false }
 }
 
 /// A client of MQTT 5.0 whose session stays for 1,000 seconds.
@@ -285,6 +361,21 @@ pub(super) fn pub_comp(packet_id: u16) -> Packet {
 
 pub(super) fn message(topic: &str, payload: &str) -> Message {
     Message::new(topic.parse().unwrap(), payload.to_owned())
+}
+
+/// The Logs that the first deed that waits goes to, and its client.
+pub(super) fn appended(world: &World) -> (Vec<LogSlot>, Option<String>) {
+    let mut client = None;
+    let logs = world.held[0][0].writes.iter().filter_map(|write| match write {
+        Write::Append { log, client: from, .. } => {
+            client = from.as_ref().map(ToString::to_string);
+            Some(*log)
+        }
+        _ => None,
+    });
+    let mut logs: Vec<_> = logs.collect();
+    logs.sort_unstable();
+    (logs, client)
 }
 
 /// A packet in a few characters: `PUBACK 1`, `PUBACK 1 97`, `a/b=hi q1 #1 dup`.

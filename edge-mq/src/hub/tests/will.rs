@@ -136,7 +136,7 @@ fn will_on_a_journaled_topic_waits_for_its_commit() {
     let client = world.connect(with_will(v311("a"), 0));
     world.cut(client);
     assert!(world.poll(reader).is_empty());
-    assert_eq!(world.held[0][0].client.as_ref().unwrap(), &"a");
+    assert_eq!(appended(&world), (vec![0], Some("a".to_owned())));
     assert_eq!(world.commit(), ["will=gone"]);
     assert_eq!(world.poll(reader), ["will=gone"]);
 }

@@ -33,6 +33,8 @@ pub(super) struct Device {
     pub(super) got: Vec<(u8, String)>,
     /// QoS 2 messages to this client that the broker has not released.
     pub(super) unreleased: BTreeSet<u16>,
+    /// Whether the broker said that it has a session.
+    pub(super) is_known: bool,
 }
 
 impl Line {
@@ -53,6 +55,7 @@ impl Device {
             refused: Vec::new(),
             got: Vec::new(),
             unreleased: BTreeSet::new(),
+            is_known: false,
         }
     }
 
@@ -104,6 +107,12 @@ impl Device {
             Packet::PubRec(ack) => self.pub_rec(ack.id.get()),
             Packet::PubComp(ack) => {
                 self.done(ack.id.get());
+                None
+            }
+            Packet::ConnAck(ack) if ack.code.is_error() => None,
+            Packet::ConnAck(ack) => {
+                assert!(ack.session_present || !self.is_known, "{} lost its session", self.name);
+                self.is_known = true;
                 None
             }
             Packet::SubAck(_) => None,

@@ -1,0 +1,352 @@
+//! What has to be on disk before it takes effect: noted in the order in which it came, committed in
+//! groups, and done once the commit has ended.
+//!
+//! There is one such order for the whole broker. So the disk, the queues of sessions and the retained
+//! messages agree on what came first, whoever sent it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::route::Match;
+use super::{Effects, Hub, Peer, Subscriber};
+use crate::TopicFilter;
+use crate::arena::Key;
+use crate::message::Routed;
+use crate::packet::{ConnAck, Packet, Properties, ReasonCode, SubAck};
+use crate::session::{Admission, Promised, Receipt};
+use crate::store::{Refused, Write};
+
+/// Something that is to be stored, and what follows from it.
+#[derive(Debug)]
+pub(crate) struct Deed {
+    pub(crate) writes: Vec<Write>,
+    /// Whether nobody waits for it: it may be lost when the power fails a moment later.
+    pub(crate) is_lazy: bool,
+    then: Then,
+    /// The connection that brought it.
+    origin: Option<Peer>,
+    /// About what it holds in memory.
+    bytes: usize,
+}
+
+/// What is done once it is stored.
+#[derive(Debug)]
+pub(super) enum Then {
+    Nothing,
+    Route(Delivery),
+    /// The connection gets its CONNACK, and all that waits behind it.
+    Accept,
+    /// SUBACK or UNSUBACK. If it was not stored, these subscriptions are taken back.
+    Answer(Box<Packet>, Vec<TopicFilter>),
+    Keep(Promised),
+}
+
+/// A message for those who wanted it when it came, and have no queue on disk.
+#[derive(Debug)]
+pub(super) struct Delivery {
+    pub(super) routed: Arc<Routed>,
+    pub(super) matches: Vec<Match>,
+    pub(super) publisher: Option<Key>,
+    pub(super) receipt: Option<Receipt>,
+    pub(super) reply: Option<Reply>,
+}
+
+/// Tells the application how it came out.
+pub(crate) struct Reply(pub(crate) Box<dyn FnOnce(Result<(), Refused>) + Send>);
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reply")
+    }
+}
+
+/// Deeds that wait for their commit.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    deeds: Vec<Deed>,
+    /// Those, and those whose commit is under way.
+    count: usize,
+    bytes: usize,
+    /// Connections that are not read from until there is less of it.
+    held_back: Vec<Peer>,
+}
+
+impl Deed {
+    /// Something for whose end the connection that brought it waits.
+    pub(super) fn new(writes: Vec<Write>, then: Then, origin: Peer) -> Deed {
+        let bytes = writes.len() * size_of::<Write>();
+        Deed { writes, is_lazy: false, then, origin: Some(origin), bytes }
+    }
+
+    /// Something that nobody waits for.
+    pub(super) fn lazy(writes: Vec<Write>) -> Deed {
+        let bytes = writes.len() * size_of::<Write>();
+        Deed { writes, is_lazy: true, then: Then::Nothing, origin: None, bytes }
+    }
+
+    /// A message: routed and acknowledged once it is stored.
+    pub(super) fn message(writes: Vec<Write>, delivery: Delivery, origin: Option<Peer>) -> Deed {
+        let bytes = delivery.routed.message.cost_bytes() + writes.len() * size_of::<Write>();
+        let is_lazy = delivery.receipt.is_none() && delivery.reply.is_none();
+        Deed { writes, is_lazy, then: Then::Route(delivery), origin, bytes }
+    }
+
+    /// The message that is to be stored, if it is one.
+    #[cfg(test)]
+    pub(crate) fn stored(&self) -> Option<&crate::Message> {
+        match &self.then {
+            Then::Route(delivery) => Some(&delivery.routed.message),
+            _ => None,
+        }
+    }
+}
+
+impl Pending {
+    fn add(&mut self, deed: Deed) {
+        self.count += 1;
+        self.bytes += deed.bytes;
+        self.deeds.push(deed);
+    }
+
+    /// What comes first, up to about so many bytes.
+    fn take(&mut self, most_bytes: usize) -> Vec<Deed> {
+        let mut bytes = 0;
+        let mut fits = |deed: &Deed| {
+            bytes += deed.bytes;
+            bytes <= most_bytes
+        };
+        // One that is too large alone goes all the same: whether it fits is for the store to say.
+        let count = self.deeds.iter().take_while(|deed| fits(deed)).count().max(1);
+        match count >= self.deeds.len() {
+            true => std::mem::take(&mut self.deeds),
+            false => self.deeds.drain(..count).collect(),
+        }
+    }
+}
+
+impl Hub {
+    /// Notes what is to be committed.
+    pub(super) fn note(&mut self, deed: Deed, fx: &mut Effects) {
+        if let Some(link) = deed.origin.and_then(|peer| self.link(peer)) {
+            link.uncommitted += 1;
+        }
+        self.pending.add(deed);
+        fx.commit = true;
+    }
+
+    /// Notes what nobody waits for, if there is something.
+    pub(super) fn note_lazily(&mut self, writes: Vec<Write>, fx: &mut Effects) {
+        if !writes.is_empty() {
+            self.note(Deed::lazy(writes), fx);
+        }
+    }
+
+    /// Takes what is to be committed next, up to about so many bytes. It comes back through
+    /// [`Hub::committed`], and no other group is committed meanwhile.
+    pub(crate) fn take_group(&mut self, most_bytes: usize) -> Vec<Deed> {
+        self.pending.take(most_bytes)
+    }
+
+    /// How much waits for its commit, or for the end of one.
+    pub(crate) fn uncommitted(&self) -> usize {
+        self.pending.count
+    }
+
+    /// Does what follows from a commit: these deeds are on disk, or were refused for a reason.
+    pub(crate) fn committed(
+        &mut self,
+        group: Vec<Deed>,
+        outcome: &Result<(), Refused>,
+        now: Instant,
+        fx: &mut Effects,
+    ) {
+        for Deed { writes, then, origin, bytes, .. } in group {
+            self.pending.count -= 1;
+            self.pending.bytes -= bytes;
+            match outcome {
+                Ok(()) => writes.into_iter().for_each(|write| self.stored(write, now, fx)),
+                Err(_) => {
+                    self.stats.journal_refused += u64::from(matches!(then, Then::Route(_)));
+                    writes.into_iter().for_each(|write| self.not_stored(write));
+                }
+            }
+            self.follow(then, origin, outcome, fx);
+            if let Some(link) = origin.and_then(|peer| self.link(peer)) {
+                link.uncommitted -= 1;
+                fx.wakes.extend(link.is_held_back.then(|| link.wake()).flatten());
+            }
+        }
+        self.let_read(fx);
+    }
+
+    /// Something is on disk: so it is true.
+    fn stored(&mut self, write: Write, now: Instant, fx: &mut Effects) {
+        match write {
+            Write::Append { .. } => self.stats.journaled += 1,
+            Write::Retain(routed) => self.retain(&routed, now, fx),
+            Write::Queue { owner, queued, .. } => {
+                let Some(Subscriber::Session(session)) = self.subscribers.get_mut(owner) else {
+                    return;
+                };
+                let (limits, stats) = (&self.limits, &mut self.stats);
+                session.outgoing.arrive(queued, session.link.is_some(), limits, stats);
+                if let Some(link) = &mut session.link {
+                    fx.wakes.extend(link.wake());
+                    fx.congested |= session.outgoing.is_congested(limits);
+                }
+            }
+            // These were true before: the store was told.
+            Write::Unretain(_)
+            | Write::Session(_)
+            | Write::EndSession(_)
+            | Write::Subscribe(..)
+            | Write::Unsubscribe(..)
+            | Write::Progress { .. }
+            | Write::Drop(..)
+            | Write::Received(..)
+            | Write::Released(..) => {}
+        }
+    }
+
+    /// Something is not on disk; what was told to the store is to be told again.
+    fn not_stored(&mut self, write: Write) {
+        if let Write::Progress { owner, progress } = write {
+            let kept = self.session(owner).and_then(|session| session.outgoing.kept_mut());
+            kept.into_iter().for_each(|kept| kept.untell(&progress));
+            self.untold.insert(owner);
+        }
+    }
+
+    fn follow(
+        &mut self,
+        then: Then,
+        origin: Option<Peer>,
+        outcome: &Result<(), Refused>,
+        fx: &mut Effects,
+    ) {
+        let refused = outcome.as_ref().err().map(|refused| refused.code);
+        match then {
+            Then::Nothing => {}
+            Then::Route(delivery) => self.delivered(delivery, outcome, fx),
+            Then::Accept => self.accept(origin, refused, fx),
+            Then::Answer(packet, undo) => self.answer(origin, *packet, undo, refused, fx),
+            Then::Keep(promised) => {
+                let Some(peer) = origin else { return };
+                let Some(session) = self.session(peer.session) else { return };
+                match refused {
+                    // It asks again when it is back.
+                    Some(code) => self.dismiss_one(peer, code, fx),
+                    None => {
+                        session.keep_promises(&promised, peer.link);
+                        fx.wakes.extend(session.link.as_mut().and_then(|link| link.wake()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn delivered(&mut self, delivery: Delivery, outcome: &Result<(), Refused>, fx: &mut Effects) {
+        let Delivery { routed, mut matches, publisher, receipt, reply } = delivery;
+        let code = match outcome {
+            Ok(()) => {
+                self.route(routed, &mut matches, fx);
+                ReasonCode::SUCCESS
+            }
+            Err(refused) => refused.code,
+        };
+        self.settle(publisher, receipt, code, fx);
+        fx.replies.extend(reply.map(|reply| (reply, outcome.clone())));
+    }
+
+    fn accept(&mut self, origin: Option<Peer>, refused: Option<ReasonCode>, fx: &mut Effects) {
+        let Some(peer) = origin else { return };
+        let Some(session) = self.session(peer.session) else { return };
+        let Some(link) = session.link_mut(peer.link) else { return };
+        link.admission = if refused.is_some() { Admission::Refused } else { Admission::Granted };
+        if refused.is_none() {
+            session.is_stored = true;
+        } else if !session.is_stored {
+            // What is not on disk does not outlive its connection.
+            session.expiry = Duration::ZERO;
+        }
+        if let Some(code) = refused
+            && let Some(link) = &mut session.link
+        {
+            let (session_present, properties) = (false, Properties::new());
+            let answer = Packet::ConnAck(ConnAck { session_present, code, properties });
+            link.control = [answer].into();
+            link.end = Some(code);
+        }
+        fx.wakes.extend(session.link.as_mut().map(|link| link.call()));
+    }
+
+    /// Sends the answer to a SUBSCRIBE or UNSUBSCRIBE.
+    pub(super) fn answer(
+        &mut self,
+        to: Option<Peer>,
+        mut packet: Packet,
+        undo: Vec<TopicFilter>,
+        refused: Option<ReasonCode>,
+        fx: &mut Effects,
+    ) {
+        let Some(peer) = to else { return };
+        if let Some(code) = refused {
+            if let Packet::SubAck(SubAck { codes, .. }) | Packet::UnsubAck(SubAck { codes, .. }) =
+                &mut packet
+            {
+                codes.iter_mut().filter(|old| !old.is_error()).for_each(|old| *old = code);
+            }
+            for filter in undo {
+                self.session(peer.session).map(|session| session.subscriptions.remove(&filter));
+                self.forget_subscription(&filter, peer.session);
+            }
+        }
+        if let Some(link) = self.link(peer) {
+            link.control.push_back(packet);
+            fx.wakes.extend(link.wake());
+        }
+    }
+
+    /// Ends a connection.
+    fn dismiss_one(&mut self, peer: Peer, code: ReasonCode, fx: &mut Effects) {
+        if let Some(link) = self.link(peer) {
+            link.end = Some(code);
+            fx.wakes.push(link.call());
+        }
+    }
+
+    /// Whether a connection may be read from: not while too much of its own waits for the disk,
+    /// nor while some of its own waits behind too much of all. It is woken when that changes.
+    pub(super) fn may_read(&mut self, peer: Peer) -> bool {
+        let limit = self.limits.receive_maximum;
+        let is_behind = self.pending.bytes > self.limits.uncommitted_bytes;
+        let Some(link) = self.link(peer) else { return false };
+        let of_all = is_behind && link.uncommitted > 0;
+        link.is_held_back = link.uncommitted >= limit.into() || of_all;
+        let may_read = !link.is_held_back;
+        if of_all && !self.pending.held_back.contains(&peer) {
+            self.pending.held_back.push(peer);
+        }
+        may_read
+    }
+
+    /// Whether something that a connection brought waits for its commit; it is woken each time that
+    /// less does.
+    pub(crate) fn is_committing(&mut self, peer: Peer) -> bool {
+        let Some(link) = self.link(peer) else { return false };
+        link.set_awake(false);
+        link.is_held_back = link.uncommitted > 0;
+        link.is_held_back
+    }
+
+    fn let_read(&mut self, fx: &mut Effects) {
+        if self.pending.bytes > self.limits.uncommitted_bytes {
+            return;
+        }
+        for peer in std::mem::take(&mut self.pending.held_back) {
+            let link = self.link(peer);
+            fx.wakes.extend(link.and_then(|link| link.wake()));
+        }
+    }
+}

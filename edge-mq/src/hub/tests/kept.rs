@@ -1,0 +1,419 @@
+//! Sessions, queues, retained messages and wills that are stored: what is answered when, what is
+//! there after the power failed, and what a full queue gives up.
+
+use super::harness::*;
+use crate::limits::WhenFull;
+use crate::packet::*;
+use crate::session::Closing;
+
+/// A broker whose commits end when the test says so.
+fn slow() -> World {
+    let mut world = World::keeping();
+    world.is_eager = false;
+    world
+}
+
+/// A client that has subscribed and gone, with these messages in its queue.
+fn absent(world: &mut World, connect: Connect, qos_of_it: u8, payloads: impl Iterator<Item = u32>) {
+    let client = world.subscriber(connect, "x", qos_of_it);
+    world.cut(client);
+    for payload in payloads {
+        world.publish(message("x", &payload.to_string()).qos(qos(qos_of_it)));
+    }
+    world.commit_all();
+}
+
+#[test]
+fn connack_of_a_stored_session_waits_until_it_is_stored() {
+    let mut world = slow();
+    let (client, answer) = world.try_connect(v5("a")).unwrap();
+    assert_eq!(answer, "");
+    world.commit();
+    assert_eq!(world.poll(client), ["CONNACK 0"]);
+    // One that ends with its connection has nothing to wait for.
+    assert_eq!(world.try_connect(clean(v311("b"))).unwrap().1, "CONNACK 0");
+    // Nor has one whose stored session is to be forgotten, but that has to be so before it is said.
+    let (client, answer) = world.try_connect(clean(v311("a"))).unwrap();
+    assert_eq!(answer, "");
+    world.commit_all();
+    assert_eq!(world.poll(client), ["CONNACK 0"]);
+    assert_eq!(world.disk.sessions(), 0);
+}
+
+#[test]
+fn session_that_cannot_be_stored_is_refused_and_a_stored_one_stays() {
+    let mut world = slow();
+    let (client, _) = world.try_connect(v5("a")).unwrap();
+    world.end_commit(Err(ReasonCode::QUOTA_EXCEEDED));
+    let (answer, end) = world.try_poll(client);
+    assert_eq!(answer, ["CONNACK 0 97"]);
+    assert_eq!(end, Err(Closing::Ended(ReasonCode::QUOTA_EXCEEDED)));
+    world.cut(client);
+    assert_eq!(world.hub.stats().sessions, 0);
+
+    world.is_eager = true;
+    absent(&mut world, v5("a"), 1, 1..=1);
+    world.is_eager = false;
+    let (client, _) = world.try_connect(v5("a")).unwrap();
+    world.end_commit(Err(ReasonCode::QUOTA_EXCEEDED));
+    assert_eq!(world.try_poll(client).0, ["CONNACK 0 97"]);
+    world.cut(client);
+    world.commit_all();
+    let (client, _) = world.try_connect(v5("a")).unwrap();
+    world.commit_all();
+    assert_eq!(world.poll(client), ["CONNACK 1", "x=1 q1 #1"]);
+}
+
+#[test]
+fn suback_and_unsuback_wait_until_they_are_stored() {
+    let mut world = World::keeping();
+    let client = world.connect(v5("a"));
+    assert!(world.send(client, [subscribe(1, "x", 1)]).is_empty());
+    world.commit();
+    assert_eq!(world.poll(client), ["SUBACK 1 01"]);
+    assert!(world.send(client, [unsubscribe(2, &["x"])]).is_empty());
+    world.commit();
+    assert_eq!(world.poll(client), ["UNSUBACK 2 00"]);
+    // A filter that was not there changes nothing.
+    assert_eq!(world.send(client, [unsubscribe(3, &["x"])]), ["UNSUBACK 3 11"]);
+}
+
+#[test]
+fn subscription_that_cannot_be_stored_is_taken_back() {
+    let mut world = World::keeping();
+    let client = world.subscriber(v5("a"), "old", 1);
+    let filters = subscribe_with(2, &[("old", 1), ("new", 1)], None, |_| {});
+    assert!(world.send(client, [filters]).is_empty());
+    world.end_commit(Err(ReasonCode::QUOTA_EXCEEDED));
+    assert_eq!(world.poll(client), ["SUBACK 2 97 97"]);
+    for topic in ["old", "new"] {
+        world.publish(message(topic, "1").qos(qos(1)));
+    }
+    world.commit_all();
+    assert_eq!(world.poll(client), ["old=1 q1 #1"]);
+}
+
+#[test]
+fn message_reaches_stored_sessions_and_others_after_its_commit() {
+    let mut world = World::keeping();
+    let stored = world.subscriber(v5("stored"), "x", 1);
+    let other = world.subscriber(clean(v311("other")), "x", 1);
+    let client = world.connect(v5("a"));
+    assert!(world.send(client, [send(1, 1, "x", "1")]).is_empty());
+    assert!(world.poll(stored).is_empty() && world.poll(other).is_empty());
+    world.commit();
+    assert_eq!(world.poll(client), ["PUBACK 1"]);
+    assert_eq!(world.poll(stored), ["x=1 q1 #1"]);
+    assert_eq!(world.poll(other), ["x=1 q1 #1"]);
+    // QoS 0, and what only others want, waits for nothing.
+    world.send(client, [send(0, 0, "x", "2")]);
+    assert_eq!(world.poll(stored), ["x=2"]);
+    assert_eq!(world.send(client, [send(1, 2, "y", "")]), ["PUBACK 2"]);
+}
+
+#[test]
+fn refused_message_is_in_no_queue() {
+    let mut world = World::keeping();
+    let stored = world.subscriber(v5("stored"), "x", 1);
+    let client = world.connect(v5("a"));
+    world.send(client, [send(1, 1, "x", "1")]);
+    world.end_commit(Err(ReasonCode::QUOTA_EXCEEDED));
+    assert_eq!(world.poll(client), ["PUBACK 1 97"]);
+    world.send(client, [send(1, 1, "x", "2")]);
+    world.commit();
+    assert_eq!(world.poll(stored), ["x=2 q1 #2"]);
+}
+
+#[test]
+fn queue_is_on_disk_alone_while_its_client_is_away() {
+    for connect in both("a") {
+        let mut world = World::keeping();
+        absent(&mut world, connect.clone(), 1, 1..=10);
+        let stats = world.hub.stats();
+        assert_eq!((stats.queued_bytes, stats.stored_messages), (0, 10));
+        let client = world.connect(connect);
+        let expected: Vec<_> = (1..=10).map(|n| format!("x={n} q1 #{n}")).collect();
+        assert_eq!(world.poll(client), expected);
+        world.send(client, (1..=10).map(pub_ack));
+        world.pass(1);
+        world.commit_all();
+        assert_eq!((world.disk.queued(), world.hub.stats().stored_bytes), (0, 0));
+    }
+}
+
+#[test]
+fn session_goes_on_after_the_power_failed() {
+    for connect in both("a") {
+        let mut world = World::keeping();
+        absent(&mut world, connect.clone(), 1, 1..=3);
+        world.crash();
+        world.publish(message("x", "4").qos(qos(1)));
+        world.commit();
+        let (client, answer) = world.try_connect(connect).unwrap();
+        assert_eq!(answer, "CONNACK 1");
+        assert_eq!(world.poll(client), ["x=1 q1 #1", "x=2 q1 #2", "x=3 q1 #3", "x=4 q1 #4"]);
+    }
+}
+
+#[test]
+fn what_may_have_been_sent_before_the_power_failed_is_marked() {
+    let mut world = World::keeping();
+    let client = world.subscriber(v5("a"), "x", 1);
+    for payload in ["1", "2", "3"] {
+        world.publish(message("x", payload).qos(qos(1)));
+    }
+    world.commit_all();
+    assert_eq!(world.poll(client).len(), 3);
+    world.send(client, [pub_ack(2)]);
+    world.pass(1);
+    world.commit_all();
+    world.crash();
+    let client = world.connect(v5("a"));
+    assert_eq!(world.poll(client), ["x=1 q1 #1 dup", "x=3 q1 #3 dup"]);
+}
+
+#[test]
+fn pubrel_waits_until_the_store_knows_that_the_client_has_the_message() {
+    let mut world = World::keeping();
+    let client = world.subscriber(v5("a"), "x", 2);
+    world.publish(message("x", "1").qos(qos(2)));
+    world.commit();
+    assert_eq!(world.poll(client), ["x=1 q2 #1"]);
+    assert!(world.send(client, [pub_rec(1)]).is_empty());
+    // Nobody knows whether the client has it: it has to be sent again.
+    world.held.clear();
+    world.crash();
+    let client = world.connect(v5("a"));
+    assert_eq!(world.poll(client), ["x=1 q2 #1 dup"]);
+    world.send(client, [pub_rec(1)]);
+    world.commit();
+    assert_eq!(world.poll(client), ["PUBREL 1"]);
+    world.crash();
+    let client = world.connect(v5("a"));
+    assert_eq!(world.poll(client), ["PUBREL 1"]);
+}
+
+#[test]
+fn pubcomp_waits_until_the_store_has_forgotten_the_message() {
+    let mut world = World::keeping();
+    let client = world.connect(v5("a"));
+    world.send(client, [send(2, 1, "x", "1")]);
+    world.commit();
+    assert_eq!(world.poll(client), ["PUBREC 1"]);
+    world.crash();
+    let client = world.connect(v5("a"));
+    assert_eq!(world.send(client, [again(2, 1, "x", "1")]), ["PUBREC 1"]);
+    assert!(world.send(client, [pub_rel(1)]).is_empty());
+    world.commit();
+    assert_eq!(world.poll(client), ["PUBCOMP 1"]);
+    world.crash();
+    let client = world.connect(v5("a"));
+    // Another message under the same identifier.
+    world.send(client, [send(2, 1, "x", "2")]);
+    assert_eq!(world.commit(), ["x=2"]);
+}
+
+#[test]
+fn subscriptions_come_back_with_their_options() {
+    let mut world = World::keeping();
+    let client = world.connect(v5("a"));
+    let options = |options: &mut SubscribeOptions| {
+        (options.no_local, options.retain_as_published) = (true, true);
+    };
+    world.send(client, [subscribe_with(1, &[("x/#", 1), ("y", 1)], Some(7), options)]);
+    world.send(client, [unsubscribe(2, &["y"])]);
+    world.commit_all();
+    world.crash();
+    let client = world.connect(v5("a"));
+    let other = world.connect(v5("b"));
+    assert_eq!(world.send(client, [send(1, 1, "x/own", "")]), ["PUBACK 1"]);
+    world.send(other, [retain(1, 1, "x/other", "1"), send(1, 2, "y", "")]);
+    world.commit_all();
+    assert_eq!(world.poll(client), ["x/other=1 q1 #1 retained sub7"]);
+}
+
+#[test]
+fn retained_messages_come_back_as_they_were_last_acknowledged() {
+    let mut world = World::keeping();
+    let client = world.connect(clean(v5("a")));
+    world.send(client, [retain(1, 1, "x", "1"), retain(0, 0, "y", "1"), retain(1, 2, "z", "1")]);
+    world.commit_all();
+    world.send(client, [retain(1, 3, "x", "2"), retain(1, 4, "z", "")]);
+    world.commit_all();
+    world.send(client, [retain(1, 5, "x", "lost")]);
+    world.crash();
+    let reader = world.connect(clean(v311("reader")));
+    let got = world.send(reader, [subscribe(1, "#", 0)]);
+    assert_eq!(got, ["SUBACK 1 00", "x=2 retained", "y=1 retained"]);
+}
+
+#[test]
+fn retained_messages_of_a_new_subscription_are_in_its_queue() {
+    let mut world = World::keeping();
+    world.publish(message("x", "1").qos(qos(1)).retain(true));
+    world.commit_all();
+    let client = world.connect(v5("a"));
+    world.send(client, [subscribe(1, "x", 1)]);
+    world.commit();
+    world.crash();
+    let client = world.connect(v5("a"));
+    assert_eq!(world.poll(client), ["x=1 q1 #1 dup retained"]);
+}
+
+#[test]
+fn will_is_published_when_the_power_failed_under_its_client() {
+    for (connect, delay) in [(v5("a"), 0), (v5("a"), 10), (clean(v311("a")), 0)] {
+        let mut world = World::keeping();
+        let reader = world.subscriber(v5("reader"), "will", 1);
+        world.cut(reader);
+        let client = world.connect(willing(connect.clone(), delay));
+        assert!(world.poll(client).is_empty());
+        world.commit_all();
+        world.crash();
+        world.commit_all();
+        world.pass(u64::from(delay));
+        world.commit_all();
+        let reader = world.connect(v5("reader"));
+        assert_eq!(world.poll(reader), ["will=gone q1 #1"], "{connect:?} {delay}");
+        // Once.
+        world.crash();
+        world.pass(100);
+        world.commit_all();
+        let reader = world.connect(v5("reader"));
+        assert_eq!(world.poll(reader), ["will=gone q1 #1 dup"]);
+    }
+}
+
+#[test]
+fn delayed_will_survives_and_a_client_that_is_back_takes_it_away() {
+    let mut world = World::keeping();
+    let reader = world.subscriber(v5("reader"), "will", 1);
+    let client = world.connect(willing(v5("a"), 10));
+    world.cut(client);
+    world.commit_all();
+    world.crash();
+    let client = world.connect(v5("a"));
+    world.pass(20);
+    world.commit_all();
+    let reader = Some(reader).map(|_| world.connect(v5("reader"))).unwrap();
+    assert!(world.poll(reader).is_empty());
+    world.disconnect(client, Disconnect::new(ReasonCode::SUCCESS));
+}
+
+fn willing(connect: Connect, delay: u32) -> Connect {
+    let properties = match connect.version {
+        Version::V5 => Properties::new().with(Property::WillDelay(delay)),
+        Version::V311 => Properties::new(),
+    };
+    let (topic, payload) = ("will".parse().unwrap(), "gone".into());
+    let will = Will { topic, payload, qos: qos(1), retain: false, properties };
+    Connect { will: Some(will), ..connect }
+}
+
+#[test]
+fn session_ends_for_good_when_its_time_has_passed() {
+    let mut world = World::keeping();
+    absent(&mut world, v5("a"), 1, 1..=3);
+    world.crash();
+    world.pass(1000);
+    world.commit_all();
+    assert_eq!((world.disk.sessions(), world.hub.stats().sessions), (0, 0));
+    assert_eq!(world.try_connect(v5("a")).unwrap().1, "CONNACK 0");
+}
+
+/// A broker with these limits, and a client away that gets `x`.
+fn limited(change: impl FnOnce(&mut crate::limits::Limits), online: bool) -> (World, Client) {
+    let mut world = World::keeping_with(change);
+    let client = world.subscriber(v5("a"), "x", 1);
+    if !online {
+        world.cut(client);
+    }
+    (world, client)
+}
+
+#[test]
+fn full_queue_on_disk_gives_up_what_the_policy_says() {
+    let cases = [
+        (WhenFull::DropNewest, vec![1, 2, 3, 4]),
+        (WhenFull::DropOldest, vec![3, 4, 5, 6]),
+        (WhenFull::Disconnect, vec![1, 2, 3, 4]),
+    ];
+    for (policy, expected) in cases {
+        let (mut world, _) = limited(
+            |limits| (limits.stored_queue_messages, limits.queue_when_full) = (4, policy),
+            false,
+        );
+        for payload in 1..=6 {
+            world.publish(message("x", &payload.to_string()).qos(qos(1)));
+            world.commit_all();
+        }
+        world.pass(1);
+        world.commit_all();
+        assert_eq!(world.disk.queued(), 4, "{policy:?}");
+        assert_eq!(world.hub.stats().dropped_full, 2, "{policy:?}");
+        world.crash();
+        let client = world.connect(v5("a"));
+        let expected: Vec<_> = expected.iter().map(|n| format!("x={n} q1 #{n}")).collect();
+        assert_eq!(world.poll(client), expected, "{policy:?}");
+    }
+}
+
+#[test]
+fn bytes_on_disk_are_limited_for_one_session_and_for_all() {
+    let one = message("x", "1").cost_bytes() as u64;
+    for (of_one, of_all, expected) in [(one * 2, u64::MAX, 4), (u64::MAX, one * 3, 3)] {
+        let (mut world, _) = limited(
+            |limits| {
+                limits.stored_queue_bytes = of_one;
+                limits.stored_queue_bytes_total = of_all;
+            },
+            false,
+        );
+        absent(&mut world, v5("b"), 1, 1..=4);
+        assert_eq!(world.disk.queued(), expected);
+        assert_eq!(world.hub.stats().dropped_full, 8 - expected as u64);
+    }
+}
+
+#[test]
+fn slow_reader_is_disconnected_where_the_policy_says_so() {
+    let (mut world, client) = limited(
+        |limits| {
+            (limits.stored_queue_messages, limits.queue_when_full) = (2, WhenFull::Disconnect);
+        },
+        true,
+    );
+    for payload in ["1", "2", "3"] {
+        world.publish(message("x", payload).qos(qos(1)));
+    }
+    world.commit_all();
+    let (got, end) = world.try_poll(client);
+    assert_eq!(got, ["x=1 q1 #1", "x=2 q1 #2"]);
+    assert_eq!(end, Err(Closing::Ended(ReasonCode::QUOTA_EXCEEDED)));
+}
+
+#[test]
+fn dropping_the_oldest_leaves_what_was_sent() {
+    let (mut world, client) = limited(
+        |limits| {
+            limits.inflight_messages = 2;
+            (limits.stored_queue_messages, limits.queue_when_full) = (4, WhenFull::DropOldest);
+        },
+        true,
+    );
+    for payload in 1..=6 {
+        world.publish(message("x", &payload.to_string()).qos(qos(1)));
+        world.commit_all();
+        world.poll(client);
+    }
+    // 1 and 2 are with the client; 3 and 4 were given up for 5 and 6.
+    world.cut(client);
+    world.commit_all();
+    let client = world.connect(v5("a"));
+    assert_eq!(world.poll(client), ["x=1 q1 #1 dup", "x=2 q1 #2 dup"]);
+    assert_eq!(world.send(client, [pub_ack(1), pub_ack(2)]), ["x=5 q1 #5", "x=6 q1 #6"]);
+    world.send(client, [pub_ack(5), pub_ack(6)]);
+    world.pass(1);
+    world.commit_all();
+    assert_eq!((world.disk.queued(), world.hub.stats().stored_bytes), (0, 0));
+}
