@@ -120,11 +120,12 @@ pub enum ShutdownError {
 pub struct Left {
     /// Clients that were cut off because the deadline had passed.
     pub connections: usize,
-    /// Journaled messages whose commit had not ended by the deadline. They were not
-    /// acknowledged, so their clients send them again; they may have been stored all the same.
+    /// Messages, and whatever else is to be stored, whose commit had not ended by the deadline. They
+    /// were not acknowledged, so their clients send them again; they may have been stored all the
+    /// same.
     pub uncommitted: usize,
-    /// Messages for clients that did not get or acknowledge them. They are lost, as sessions are
-    /// kept in memory.
+    /// Messages for clients that did not get or acknowledge them, and that are lost, as these
+    /// clients' sessions are not stored.
     pub undelivered: usize,
 }
 
@@ -299,7 +300,8 @@ impl BrokerBuilder {
         self
     }
 
-    /// Where journal rules are kept, and the Logs that they name.
+    /// Where sessions that outlive their connection are stored with their queues, retained messages,
+    /// wills, journal rules, and the Logs that these name. One broker at a time.
     #[cfg(feature = "db")]
     pub fn db(mut self, db: &edge_db::Db) -> BrokerBuilder {
         self.db = Some(db.clone());

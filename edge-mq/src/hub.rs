@@ -134,7 +134,6 @@ impl Hub {
         }
     }
 
-    #[cfg(any(feature = "db", test))]
     pub(crate) fn limits(&self) -> &Limits {
         &self.limits
     }

@@ -4,6 +4,7 @@
     not(all(feature = "db", feature = "passwords")),
     doc = "An embeddable MQTT 3.1.1 and 5.0 broker."
 )]
+#![cfg_attr(not(feature = "db"), allow(dead_code, reason = "without a store, some serves nobody"))]
 
 pub mod access;
 mod arena;

@@ -142,7 +142,6 @@ pub(crate) struct StoredSubscription {
 
 /// One thing to be stored.
 #[derive(Debug)]
-#[cfg_attr(not(feature = "db"), allow(dead_code, reason = "only a store reads it"))]
 pub(crate) enum Write {
     /// A message, at the end of a Log. The client is `None` for one of the application itself.
     Append {

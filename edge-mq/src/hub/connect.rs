@@ -15,7 +15,6 @@ use crate::packet::{
     ConnAck, Connect, Packet, PacketSize, Properties, Property, ReasonCode, Text, Version,
 };
 use crate::session::{Admission, Closing, Link, LinkId, Outgoing, Parting, Session};
-#[cfg(any(feature = "db", test))]
 use crate::store::{Presence, SessionRow, Stored};
 use crate::store::{SessionNumber, Write};
 
@@ -177,7 +176,6 @@ impl Hub {
     }
 
     /// Takes in what a store has. Connections that were there have been lost by now.
-    #[cfg(any(feature = "db", test))]
     pub(crate) fn restore(&mut self, stored: Stored, now: Instant, fx: &mut Effects) {
         self.is_kept = true;
         for routed in stored.retained {
@@ -198,7 +196,6 @@ impl Hub {
         // What is due by now waits for the first tick, so that all sessions get the wills of others.
     }
 
-    #[cfg(any(feature = "db", test))]
     fn restore_parting(&mut self, key: Key, row: SessionRow, now: Instant) {
         let parting = match row.presence {
             Presence::Gone { ends_at, will } => Parting { will, ends_at },

@@ -14,7 +14,6 @@ use crate::message::{Message, Routed};
 use crate::packet::{self, QoS, ReasonCode, SubscribeOptions, SubscriptionId};
 use crate::session::{Queued, Receipt, Session};
 use crate::stats::Stats;
-#[cfg(any(feature = "db", test))]
 use crate::store::LogSlot;
 use crate::store::Write;
 
@@ -105,13 +104,11 @@ impl Hub {
     }
 
     /// Messages that the filter matches go into this Log from now on.
-    #[cfg(any(feature = "db", test))]
     pub(crate) fn add_rule(&mut self, filter: &crate::TopicFilter, log: LogSlot) {
         self.rules.insert(filter, log, |old| *old == log);
     }
 
     /// The Log gets them no more.
-    #[cfg(any(feature = "db", test))]
     pub(crate) fn remove_rule(&mut self, filter: &crate::TopicFilter, log: LogSlot) {
         self.rules.remove(filter, |old| *old == log);
     }

@@ -243,7 +243,6 @@ fn publish(flags: u8, mut body: Reader, version: Version) -> Result<Publish, Dec
 
 impl Publish {
     /// The PUBLISH of MQTT 5.0 that these bytes are, as a store keeps it.
-    #[cfg(feature = "db")]
     pub(crate) fn from_bytes(bytes: Bytes) -> Result<Publish, DecodeError> {
         let mut reader = Reader::new(bytes);
         let first = reader.u8()?;
@@ -258,7 +257,6 @@ impl Publish {
 
 impl SubscribeOptions {
     /// As in a SUBSCRIBE of MQTT 5.0.
-    #[cfg(feature = "db")]
     pub(crate) fn from_byte(byte: u8) -> Result<SubscribeOptions, DecodeError> {
         subscribe_options(byte, Version::V5)
     }

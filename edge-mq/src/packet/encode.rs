@@ -213,7 +213,6 @@ fn encode_disconnect(
 
 impl SubscribeOptions {
     /// As in a SUBSCRIBE of MQTT 5.0.
-    #[cfg(feature = "db")]
     pub(crate) fn to_byte(self) -> u8 {
         options_byte(self, Version::V5)
     }
