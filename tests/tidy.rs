@@ -38,6 +38,7 @@ const DECIDING: &[&str] = &[
     "edge-mq/src/retain.rs",
     "edge-mq/src/router.rs",
     "edge-mq/src/session.rs",
+    "edge-mq/src/sys.rs",
     "edge-mq/src/topic.rs",
     "edge-stream/src/db/cells.rs",
     "edge-stream/src/db/job.rs",

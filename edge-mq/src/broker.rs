@@ -1,9 +1,11 @@
 //! The broker as its user sees it: builder, handle, end.
 
+#![allow(clippy::disallowed_methods, reason = "a shell: it brings the hub the time")]
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -16,10 +18,11 @@ use crate::access::{Acl, Auth};
 use crate::committer;
 #[cfg(feature = "db")]
 use crate::db::{DbStore, JournalError, JournalRule};
-use crate::hub::{Effects, Hub};
+use crate::hub::{ClientInfo, Effects, Hub};
 use crate::limits::Limits;
 use crate::local::LocalClient;
 use crate::net;
+use crate::packet::ReasonCode;
 use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::store::Store;
@@ -61,6 +64,9 @@ struct Inner {
     db: Option<Arc<DbStore>>,
 }
 
+/// As mosquitto has it.
+const SYS_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Settings of a [`Broker`].
 #[derive(Debug, Default)]
 #[must_use = "a builder does nothing until it is started"]
@@ -70,6 +76,7 @@ pub struct BrokerBuilder {
     acl: Option<Arc<dyn Acl>>,
     is_open: bool,
     limits: Limits,
+    sys_interval: Option<Duration>,
     #[cfg(feature = "db")]
     db: Option<edge_db::Db>,
 }
@@ -186,6 +193,34 @@ impl Broker {
         self.inner.shared.hub(|hub| hub.stats())
     }
 
+    /// All clients that have a session, connected or not, in the order of their identifiers. Costs a
+    /// walk over all sessions and their subscriptions, during which no message moves.
+    pub fn clients(&self) -> Vec<ClientInfo> {
+        self.inner.shared.decide(|hub, now, _| hub.clients(now)).result
+    }
+
+    /// One client; `None` if it has no session.
+    pub fn client(&self, client_id: &str) -> Option<ClientInfo> {
+        self.inner.shared.decide(|hub, now, _| hub.client(client_id, now)).result
+    }
+
+    /// Sends a client away; one of MQTT 5.0 is told the reason. Its session goes on, and so it may come
+    /// back: who is not to come back is for an [`Auth`] to say. Returns whether it was connected.
+    pub fn disconnect(&self, client_id: &str, reason: ReasonCode) -> bool {
+        let send_away =
+            |hub: &mut Hub, now, fx: &mut Effects| hub.send_away(client_id, reason, false, now, fx);
+        self.inner.shared.decide(send_away).result
+    }
+
+    /// Ends the session of a client, with its subscriptions and what waits for it; if it is connected,
+    /// it is sent away. Returns whether there was one.
+    pub fn end_session(&self, client_id: &str) -> bool {
+        let reason = ReasonCode::ADMINISTRATIVE_ACTION;
+        let send_away =
+            |hub: &mut Hub, now, fx: &mut Effects| hub.send_away(client_id, reason, true, now, fx);
+        self.inner.shared.decide(send_away).result
+    }
+
     /// Stops the broker: no new connections; MQTT 5.0 clients get DISCONNECT 0x8B; commits under
     /// way end and are acknowledged where the client is still there; wills are published. What
     /// has not ended by the deadline is cut off. Calling it again is harmless.
@@ -294,6 +329,13 @@ impl BrokerBuilder {
         self
     }
 
+    /// How often `$SYS/broker/..` says what has changed about the broker; every 10 s without this,
+    /// and never if it is zero. The names are mosquitto's; [`Broker::stats`] has more.
+    pub fn sys_interval(mut self, interval: Duration) -> BrokerBuilder {
+        self.sys_interval = Some(interval);
+        self
+    }
+
     /// The largest packet a client may send; see [`Limits::packet_bytes`].
     pub fn max_packet_bytes(mut self, bytes: usize) -> BrokerBuilder {
         self.limits.packet_bytes = bytes;
@@ -323,6 +365,10 @@ impl BrokerBuilder {
         let limits = self.limits.workable();
         let mut hub = Hub::new(limits.clone());
         hub.set_acl(self.acl, &mut Effects::default());
+        let sys_interval = self.sys_interval.unwrap_or(SYS_INTERVAL);
+        if !sys_interval.is_zero() {
+            hub.set_sys(sys_interval, Instant::now());
+        }
         #[cfg(feature = "db")]
         let store = Stores::open(self.db, &mut hub).await?;
         #[cfg(not(feature = "db"))]

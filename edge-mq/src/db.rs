@@ -206,17 +206,7 @@ impl DbStore {
 
 impl Store for DbStore {
     fn commit(&self, group: &[Deed]) -> Result<(), Refused> {
-        let clock = Clock::now();
-        let mut batch = self.db.batch();
-        let mut chunks = Chunks::new(clock);
-        for write in group.iter().flat_map(|deed| &deed.writes) {
-            self.write(write, clock, &mut chunks, &mut batch);
-        }
-        chunks.finish(&self.rows.queue, &mut batch);
-        if group.iter().all(|deed| deed.is_lazy) {
-            batch = batch.within(LAZY);
-        }
-        batch.commit().map(|_| ()).map_err(refused)
+        self.batch(group).commit().map(|_| ()).map_err(refused)
     }
 
     fn read(self: Arc<Self>, request: PageRequest) -> PageFuture {
@@ -229,6 +219,20 @@ impl Store for DbStore {
 }
 
 impl DbStore {
+    fn batch(&self, group: &[Deed]) -> Batch {
+        let clock = Clock::now();
+        let mut batch = self.db.batch();
+        let mut chunks = Chunks::new(clock);
+        for write in group.iter().flat_map(|deed| &deed.writes) {
+            self.write(write, clock, &mut chunks, &mut batch);
+        }
+        chunks.finish(&self.rows.queue, &mut batch);
+        if group.iter().all(|deed| deed.is_lazy) {
+            batch = batch.within(LAZY);
+        }
+        batch
+    }
+
     fn write(&self, write: &Write, clock: Clock, chunks: &mut Chunks, batch: &mut Batch) {
         let rows = &self.rows;
         match write {
@@ -304,3 +308,6 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, JournalError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| JournalError::Stopped)?
 }
+
+#[cfg(test)]
+mod tests;

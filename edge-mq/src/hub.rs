@@ -7,6 +7,7 @@
 mod allow;
 mod commit;
 mod connect;
+mod inspect;
 mod route;
 mod share;
 mod subscribe;
@@ -19,6 +20,7 @@ use std::time::Instant;
 
 pub(crate) use commit::{Deed, Reply};
 use commit::{Pending, Then};
+pub use inspect::{ClientInfo, ConnectionInfo};
 use route::{From, Match};
 use share::Group;
 pub(crate) use subscribe::Subscription;
@@ -33,6 +35,7 @@ use crate::router::FilterTree;
 use crate::session::{Closing, Link, LinkId, Outbound, Session, Step};
 use crate::stats::Stats;
 use crate::store::{LogSlot, Page, PageRequest, Refused, Write};
+use crate::sys::Sys;
 
 /// All sessions, subscriptions, retained messages and journal rules.
 #[derive(Debug)]
@@ -63,6 +66,8 @@ pub(crate) struct Hub {
     stats: Stats,
     next_link: u64,
     closed: bool,
+    /// What the broker says of itself; `None` if it says nothing.
+    sys: Option<Sys>,
 }
 
 /// Who gets messages.
@@ -130,6 +135,7 @@ impl Hub {
             stats: Stats::default(),
             next_link: 0,
             closed: false,
+            sys: None,
             limits,
         }
     }

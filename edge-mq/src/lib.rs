@@ -24,11 +24,13 @@ mod session;
 mod shared;
 mod stats;
 mod store;
+mod sys;
 mod topic;
 
 pub use broker::{Broker, BrokerBuilder, Left, ShutdownError, StartError};
 #[cfg(feature = "db")]
 pub use db::{JournalError, JournalRule, StoredError};
+pub use hub::{ClientInfo, ConnectionInfo};
 pub use limits::{Limits, WhenFull};
 pub use local::{LocalClient, LocalSubscription, PublishError, SubscribeError};
 pub use message::Message;

@@ -8,7 +8,7 @@ mod kept;
 mod link;
 mod outgoing;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,8 @@ use crate::TopicFilter;
 use crate::access::{Client, User};
 use crate::message::{Message, Routed};
 use crate::packet::{
-    Ack, Delivery, Disconnect, Packet, PacketId, Property, Publish, ReasonCode, Subscribe, Text,
-    Unsubscribe, Version,
+    Ack, Delivery, Disconnect, Packet, PacketId, Property, Publish, QoS, ReasonCode, Subscribe,
+    Text, Unsubscribe, Version,
 };
 use crate::stats::Stats;
 use crate::store::{Presence, SessionNumber, SessionRow, StoredSession};
@@ -35,13 +35,16 @@ pub(crate) struct Session {
     pub(crate) is_stored: bool,
     /// Who was connected last; nobody else gets the session.
     pub(crate) user: User,
-    pub(crate) subscriptions: BTreeSet<TopicFilter>,
+    /// With the QoS that was granted.
+    pub(crate) subscriptions: BTreeMap<TopicFilter, QoS>,
     pub(crate) outgoing: Outgoing,
     pub(crate) link: Option<Link>,
     /// How long it outlives its connection.
     pub(crate) expiry: Duration,
     /// What is due while nobody is connected.
     pub(crate) parting: Option<Parting>,
+    /// Messages that came from the client.
+    pub(crate) received_messages: u64,
     /// QoS 2 messages of the client that it has not released.
     received: HashMap<PacketId, Received>,
     /// What may be said once the store knows of it.
@@ -145,11 +148,12 @@ impl Session {
             number: None,
             is_stored: false,
             user,
-            subscriptions: BTreeSet::new(),
+            subscriptions: BTreeMap::new(),
             outgoing: Outgoing::new(),
             link: None,
             expiry,
             parting: None,
+            received_messages: 0,
             received: HashMap::new(),
             promised: Promised::default(),
         }
@@ -269,6 +273,8 @@ impl Session {
             }
         };
         stats.received += 1;
+        stats.received_bytes += publish.payload.len() as u64;
+        self.received_messages += 1;
         Ok(Step::Publish(Message::from_publish(publish, topic), receipt))
     }
 

@@ -21,8 +21,14 @@ pub struct Stats {
     pub stored_bytes: u64,
     /// Messages taken from clients, in-process ones included.
     pub received: u64,
+    /// Bytes of their payloads.
+    pub received_bytes: u64,
     /// Messages given to the connections of clients, and to in-process subscriptions.
     pub sent: u64,
+    /// Bytes of their payloads.
+    pub sent_bytes: u64,
+    /// Sessions whose time had passed.
+    pub expired_sessions: u64,
     /// Messages that a commit made durable, once for each journal rule.
     pub journaled: u64,
     /// Messages that should have been journaled and were not: the Log is full, or the store failed.

@@ -18,6 +18,12 @@ impl Clock {
         Clock { instant: Instant::now(), unix }
     }
 
+    /// The same moment, on a wall clock that is so far behind.
+    #[cfg(test)]
+    pub(super) fn behind(self, time: Duration) -> Clock {
+        Clock { unix: self.unix - time, ..self }
+    }
+
     pub(super) fn instant(&self) -> Instant {
         self.instant
     }

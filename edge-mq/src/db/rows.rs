@@ -164,6 +164,18 @@ impl Rows {
         batch.remove(&self.retained, &topic.as_str().to_owned());
     }
 
+    /// How much there is of a session's.
+    #[cfg(test)]
+    pub(super) fn counts(&self) -> [usize; 5] {
+        [
+            self.sessions.iter().unwrap().count(),
+            self.subscriptions.iter().unwrap().count(),
+            self.progress.iter().unwrap().count(),
+            self.received.iter().unwrap().count(),
+            self.queue.iter().unwrap().count(),
+        ]
+    }
+
     /// Everything but the messages in queues.
     pub(super) fn load(&self) -> Result<Stored, StoredError> {
         let clock = Clock::now();

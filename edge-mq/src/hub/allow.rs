@@ -12,6 +12,10 @@ use crate::{TopicFilter, TopicName};
 
 impl Hub {
     pub(super) fn may_publish(&self, key: Key, topic: &TopicName) -> bool {
+        if topic.as_str().starts_with("$SYS/") {
+            // The broker alone speaks for itself (section 4.7.2).
+            return false;
+        }
         let (Some(acl), Some(Subscriber::Session(session))) =
             (&self.acl, self.subscribers.get(key))
         else {
@@ -39,7 +43,7 @@ impl Hub {
         self.acl = acl;
         for key in self.subscribers.keys() {
             let Some(session) = self.session(key) else { continue };
-            let mut filters: Vec<TopicFilter> = session.subscriptions.iter().cloned().collect();
+            let mut filters: Vec<TopicFilter> = session.subscriptions.keys().cloned().collect();
             let number = session.number.filter(|_| session.is_kept());
             filters.retain(|filter| !self.may_subscribe(key, filter));
             let mut writes = Vec::new();

@@ -80,7 +80,7 @@ impl Deed {
     }
 
     /// Something that nobody waits for.
-    pub(super) fn lazy(writes: Vec<Write>) -> Deed {
+    pub(crate) fn lazy(writes: Vec<Write>) -> Deed {
         let bytes = writes.len() * size_of::<Write>();
         Deed { writes, is_lazy: true, then: Then::Nothing, origin: None, bytes }
     }
@@ -309,7 +309,7 @@ impl Hub {
     }
 
     /// Ends a connection.
-    fn dismiss_one(&mut self, peer: Peer, code: ReasonCode, fx: &mut Effects) {
+    pub(super) fn dismiss_one(&mut self, peer: Peer, code: ReasonCode, fx: &mut Effects) {
         if let Some(link) = self.link(peer) {
             link.end = Some(code);
             fx.wakes.push(link.call());

@@ -284,6 +284,7 @@ impl Hub {
         let Some(session) = self.session(key) else { return };
         let Some(parting) = session.parting.as_mut() else { return };
         if parting.ends_at <= now {
+            self.stats.expired_sessions += u64::from(!session.expiry.is_zero());
             return self.end(key, now, fx);
         }
         let will = parting.will.take_if(|(due, _)| *due <= now);
@@ -305,7 +306,7 @@ impl Hub {
     }
 
     /// Forgets a session. A will that still waits is published first.
-    fn end(&mut self, key: Key, now: Instant, fx: &mut Effects) {
+    pub(super) fn end(&mut self, key: Key, now: Instant, fx: &mut Effects) {
         let Some(session) = self.session(key) else { return };
         let writes: Vec<Write> = session.number.map(Write::EndSession).into_iter().collect();
         let parting = session.parting.take();
@@ -320,7 +321,7 @@ impl Hub {
         self.clients.remove(&session.client_id);
         let left = session.outgoing.left_to_others();
         session.outgoing.clear(&mut self.stats);
-        for filter in &session.subscriptions {
+        for filter in session.subscriptions.keys() {
             self.forget_subscription(filter, key);
         }
         self.hand_on(left, now, fx);
@@ -353,7 +354,10 @@ impl Hub {
             self.parting_due(key, now, fx);
         }
         self.tell_all(fx);
-        self.stored_bytes = self.stats().stored_bytes;
+        if self.is_kept {
+            self.stored_bytes = self.stats().stored_bytes;
+        }
+        self.tell_sys(now, fx);
     }
 }
 

@@ -100,6 +100,7 @@ impl Hub {
         fx: &mut Effects,
     ) {
         self.stats.received += 1;
+        self.stats.received_bytes += message.payload().len() as u64;
         self.publish(message, From::Application(reply), None, now, fx);
     }
 
@@ -235,7 +236,7 @@ impl Hub {
     }
 
     /// Finds out who wants a message, each subscriber's matches beside each other.
-    fn find(&self, message: &Message, publisher: Option<Key>, matches: &mut Vec<Match>) {
+    pub(super) fn find(&self, message: &Message, publisher: Option<Key>, matches: &mut Vec<Match>) {
         let topic = message.topic();
         let (acl, subscribers) = (self.acl.as_ref(), &self.subscribers);
         let may_receive = |key| may_receive(acl, subscribers, key, topic);

@@ -135,7 +135,7 @@ impl Hub {
     pub(super) fn hand_on_unsent(&mut self, key: Key, now: Instant, fx: &mut Effects) {
         let Some(session) = self.session(key) else { return };
         // What is on disk waits there until its client is back.
-        if session.is_kept() || !session.subscriptions.iter().any(TopicFilter::is_shared) {
+        if session.is_kept() || !session.subscriptions.keys().any(TopicFilter::is_shared) {
             return;
         }
         let groups = session.outgoing.groups();

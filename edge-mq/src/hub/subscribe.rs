@@ -65,7 +65,7 @@ impl Hub {
     }
 
     fn is_new(&mut self, key: Key, filter: &TopicFilter) -> bool {
-        self.session(key).is_some_and(|session| !session.subscriptions.contains(filter))
+        self.session(key).is_some_and(|session| !session.subscriptions.contains_key(filter))
     }
 
     fn subscribe_one(
@@ -87,7 +87,7 @@ impl Hub {
         }
         let limit = self.limits.subscriptions;
         let Some(session) = self.session(key) else { return ReasonCode::UNSPECIFIED_ERROR };
-        let is_new = !session.subscriptions.contains(filter);
+        let is_new = !session.subscriptions.contains_key(filter);
         if is_new && session.subscriptions.len() >= limit {
             return ReasonCode::QUOTA_EXCEEDED;
         }
@@ -114,7 +114,7 @@ impl Hub {
     /// Lets the messages of a filter reach a session.
     pub(super) fn add_subscription(&mut self, key: Key, wanted: &StoredSubscription) {
         let StoredSubscription { filter, options, id } = wanted;
-        self.session(key).map(|session| session.subscriptions.insert(filter.clone()));
+        self.session(key).map(|session| session.subscriptions.insert(filter.clone(), options.qos));
         let subscription = Subscription { subscriber: key, options: *options, id: *id };
         if let Share::Of(shared) = filter.share() {
             self.join(filter, &shared, subscription);
@@ -163,7 +163,7 @@ impl Hub {
         let (mut codes, mut writes) = (Vec::new(), Vec::new());
         for filter in &unsubscribe.filters {
             let Some(session) = self.session(key) else { return };
-            let existed = session.subscriptions.remove(filter);
+            let existed = session.subscriptions.remove(filter).is_some();
             if let Some(number) = session.number.filter(|_| existed && session.is_kept()) {
                 writes.push(Write::Unsubscribe(number, filter.detached()));
             }

@@ -89,6 +89,7 @@ impl Hub {
                 continue;
             }
             self.stats.sent += 1;
+            self.stats.sent_bytes += routed.message.payload().len() as u64;
             let message = routed.message.clone().retain(retained);
             return Poll::Ready(Some(message.with_all(routed.expiry_left(now))));
         }

@@ -6,6 +6,7 @@ mod allow;
 mod deliver;
 mod disk;
 mod harness;
+mod inspect;
 mod kept;
 mod queue;
 mod received;

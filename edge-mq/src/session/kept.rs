@@ -17,8 +17,10 @@ pub(crate) struct Kept {
     /// From here on to `end`, messages are on disk only.
     unread: u64,
     is_reading: bool,
-    /// Before this, nothing is wanted any more, and the store knows.
+    /// Before this, nothing is wanted any more.
     floor: u64,
+    /// Before this, nothing is on disk any more.
+    gone_to: u64,
     /// Before this, messages may have been sent before the broker was started again.
     perhaps_sent: u64,
     /// Bytes of all messages that ever came, and of those that came to their end.
@@ -38,6 +40,7 @@ impl Kept {
             unread: 0,
             is_reading: false,
             floor: 0,
+            gone_to: 0,
             perhaps_sent: 0,
             came_bytes: 0,
             done_bytes: 0,
@@ -178,7 +181,7 @@ impl Kept {
 
     /// The store does not know it after all.
     pub(crate) fn untell(&mut self, progress: &Progress) {
-        self.floor = self.floor.min(progress.gone_to);
+        self.gone_to = self.gone_to.min(progress.gone_to);
         self.is_untold = true;
     }
 
@@ -188,7 +191,9 @@ impl Kept {
             // Nothing waits. Of what was acknowledged unseen after a restart, the size was not known.
             self.done_bytes = self.came_bytes;
         }
-        let gone_to = std::mem::replace(&mut self.floor, floor);
+        self.floor = floor;
+        // After a restart from the very front: what was refused before it may have left something.
+        let gone_to = std::mem::replace(&mut self.gone_to, floor);
         (self.untold_bytes, self.is_untold) = (0, false);
         let (session, done_bytes) = (self.number, self.done_bytes);
         Progress { session, gone_to, floor, sent, done_bytes, unfinished }

@@ -41,6 +41,7 @@ pub(crate) struct Link {
     awake: bool,
     keep_alive: Option<Duration>,
     last_packet: Instant,
+    since: Instant,
     /// Topic aliases of the client's.
     aliases: Vec<Option<TopicName>>,
     /// Topic aliases of ours, and how many the client and we take.
@@ -128,6 +129,7 @@ impl Link {
             // One and a half times (section 3.1.2.10); 0 turns it off.
             keep_alive: (keep_alive > 0).then(|| Duration::from_millis(keep_alive * 1500)),
             last_packet: now,
+            since: now,
             aliases: vec![None; usize::from(limits.topic_aliases)],
             given: HashMap::new(),
             most_given: most_aliases.unwrap_or_default().min(limits.topic_aliases),
@@ -157,6 +159,20 @@ impl Link {
 
     pub(crate) fn heard(&mut self, now: Instant) {
         self.last_packet = now;
+    }
+
+    pub(crate) fn last_heard(&self) -> Instant {
+        self.last_packet
+    }
+
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// What the client asked for.
+    pub(crate) fn keep_alive(&self) -> Option<Duration> {
+        // Kept with its grace.
+        Some(self.keep_alive? * 2 / 3)
     }
 
     /// When the client counts as lost, if it keeps silent.

@@ -45,6 +45,8 @@ pub(crate) struct Outgoing {
     sent: usize,
     /// Behind the serial of the last one that was sent.
     next_serial: u64,
+    /// Messages that were sent, again or not.
+    sent_messages: u64,
     /// What of it is on disk; `None` if the session ends with the process.
     kept: Option<Kept>,
 }
@@ -90,7 +92,15 @@ fn packet_id(serial: u64) -> PacketId {
 impl Outgoing {
     pub(crate) fn new() -> Outgoing {
         let (queue, inflight) = (VecDeque::new(), VecDeque::new());
-        Outgoing { queue, bytes: 0, inflight, sent: 0, next_serial: 0, kept: None }
+        Outgoing {
+            queue,
+            bytes: 0,
+            inflight,
+            sent: 0,
+            next_serial: 0,
+            sent_messages: 0,
+            kept: None,
+        }
     }
 
     /// One that is on disk, and is empty.
@@ -123,6 +133,10 @@ impl Outgoing {
     /// Messages in memory that the client has not got, or not acknowledged.
     pub(crate) fn len(&self) -> usize {
         self.queue.len() + self.inflight.len()
+    }
+
+    pub(crate) fn sent_messages(&self) -> u64 {
+        self.sent_messages
     }
 
     /// Whether there is something that was not sent.
@@ -361,7 +375,11 @@ impl Outgoing {
                 },
             };
             budget = budget.saturating_sub(next.cost_bytes());
-            stats.sent += u64::from(matches!(next, Outbound::Publish(_)));
+            if let Outbound::Publish(publish) = &next {
+                stats.sent += 1;
+                stats.sent_bytes += publish.routed.message.payload().len() as u64;
+                self.sent_messages += 1;
+            }
             out.push(next);
         }
         true

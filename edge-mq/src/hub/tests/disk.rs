@@ -65,7 +65,8 @@ impl Disk {
             }
             Write::Progress { progress, .. } => {
                 let Some(kept) = self.session(progress.session) else { return };
-                kept.queue.retain(|serial, _| *serial >= progress.floor);
+                let gone = progress.gone_to..progress.floor;
+                kept.queue.retain(|serial, _| !gone.contains(serial));
                 kept.progress = Some(progress.clone());
             }
             Write::Drop(session, serials) => {

@@ -84,7 +84,7 @@ impl World {
         world
     }
 
-    fn act<T>(&mut self, act: impl FnOnce(&mut Hub, Instant, &mut Effects) -> T) -> T {
+    pub(super) fn act<T>(&mut self, act: impl FnOnce(&mut Hub, Instant, &mut Effects) -> T) -> T {
         let mut fx = Effects::default();
         let result = act(&mut self.hub, self.now, &mut fx);
         self.hold();

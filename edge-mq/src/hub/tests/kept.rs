@@ -194,6 +194,79 @@ fn pubrel_waits_until_the_store_knows_that_the_client_has_the_message() {
 }
 
 #[test]
+fn pubrel_waits_even_if_the_store_refused_to_know_at_first() {
+    let mut world = World::keeping();
+    let client = world.subscriber(v5("a"), "x", 2);
+    world.publish(message("x", "1").qos(qos(2)));
+    world.commit();
+    world.poll(client);
+    world.send(client, [pub_rec(1)]);
+    world.end_commit(Err(ReasonCode::QUOTA_EXCEEDED));
+    let end = world.try_poll(client).1.unwrap_err();
+    world.leave(client, &end);
+    // What the store is told when the connection ends is refused, too.
+    world.end_commit(Err(ReasonCode::QUOTA_EXCEEDED));
+    let client = world.connect(v5("a"));
+    assert_eq!(world.poll(client), ["PUBREL 1"]);
+    world.crash();
+    let client = world.connect(v5("a"));
+    assert_eq!(world.poll(client), ["PUBREL 1"]);
+}
+
+#[test]
+fn what_the_store_refused_to_forget_is_told_again() {
+    let mut world = World::keeping();
+    let client = world.subscriber(v5("a"), "x", 1);
+    world.publish(message("x", "1").qos(qos(1)));
+    world.commit();
+    world.poll(client);
+    world.send(client, [pub_ack(1)]);
+    world.pass(1);
+    world.end_commit(Err(ReasonCode::QUOTA_EXCEEDED));
+    assert_eq!(world.disk.queued(), 1);
+    world.pass(1);
+    world.commit_all();
+    assert_eq!(world.disk.queued(), 0);
+}
+
+#[test]
+fn message_that_expired_in_its_queue_leaves_the_disk() {
+    let mut world = World::keeping();
+    let client = world.subscriber(v5("a"), "x", 1);
+    world.cut(client);
+    let brief = message("x", "1").qos(qos(1)).expires_after(std::time::Duration::from_secs(5));
+    world.publish(brief);
+    world.commit_all();
+    world.pass(5);
+    let client = world.connect(v5("a"));
+    assert!(world.poll(client).is_empty());
+    world.pass(1);
+    world.commit_all();
+    let stats = world.hub.stats();
+    assert_eq!((world.disk.queued(), stats.stored_bytes, stats.dropped_expired), (0, 0, 1));
+}
+
+#[test]
+fn identifier_is_not_used_again_before_its_message_is_acknowledged() {
+    let mut world = World::keeping();
+    let client = world.subscriber(v5("a"), "x", 1);
+    let mut sent = Vec::new();
+    // The first is never acknowledged; 65,535 come after it.
+    for round in 0..66 {
+        for _ in 0..1000 {
+            world.publish(message("x", "").qos(qos(1)));
+        }
+        world.commit_all();
+        sent = world.poll(client);
+        let acks = (0..1000u32).map(|at| (round * 1000 + at) % 65_535 + 1);
+        let acks = acks.filter(|id| *id != 1).map(|id| pub_ack(u16::try_from(id).unwrap()));
+        sent.extend(world.send(client, acks));
+    }
+    assert_eq!(sent.last().unwrap(), "x= q1 #65535");
+    assert!(world.send(client, [pub_ack(1)])[0].starts_with("x= q1 #1"));
+}
+
+#[test]
 fn pubcomp_waits_until_the_store_has_forgotten_the_message() {
     let mut world = World::keeping();
     let client = world.connect(v5("a"));
@@ -390,6 +463,50 @@ fn slow_reader_is_disconnected_where_the_policy_says_so() {
     let (got, end) = world.try_poll(client);
     assert_eq!(got, ["x=1 q1 #1", "x=2 q1 #2"]);
     assert_eq!(end, Err(Closing::Ended(ReasonCode::QUOTA_EXCEEDED)));
+}
+
+#[test]
+fn what_is_read_while_the_oldest_are_dropped_comes_once() {
+    let (mut world, _) = limited(
+        |limits| {
+            (limits.stored_queue_messages, limits.queue_when_full) = (4, WhenFull::DropOldest);
+        },
+        false,
+    );
+    let publish = |world: &mut World, payloads: std::ops::RangeInclusive<u32>| {
+        for payload in payloads {
+            world.publish(message("x", &payload.to_string()).qos(qos(1)));
+        }
+        world.commit_all();
+    };
+    publish(&mut world, 1..=4);
+    world.disk.page = 1;
+    let client = world.connect(v5("a"));
+    world.disk.page = 4;
+    let request = |world: &mut World| {
+        world.hub.poll(client.0, world.now, 0, &mut Vec::new()).unwrap().read.unwrap()
+    };
+    let first = request(&mut world);
+    let first = world.disk.read(&first);
+    publish(&mut world, 5..=6);
+    let second = request(&mut world);
+    let second = world.disk.read(&second);
+    assert_eq!((first.from, second.from), (1, 2));
+    world.hub.load(client.0, first);
+    world.hub.load(client.0, second);
+    let expected = ["x=3 q1 #3", "x=4 q1 #4", "x=5 q1 #5", "x=6 q1 #6"];
+    assert_eq!(world.poll(client), expected);
+}
+
+#[test]
+fn retained_message_that_has_no_room_is_not_on_disk_either() {
+    let (mut world, _) = limited(|limits| limits.retained_messages = 1, false);
+    for topic in ["first", "second"] {
+        world.publish(message(topic, "1").qos(qos(1)).retain(true));
+        world.commit_all();
+    }
+    assert_eq!(world.hub.stats().retained_refused, 1);
+    assert_eq!(world.disk.stored().retained.len(), 1);
 }
 
 #[test]
