@@ -132,9 +132,13 @@ impl Committer {
             waiters.push((pending.done, outcome));
         }
         let writes = self.ledger.take_writes();
+        // What batches dropped that were refused, nobody knows to be lost.
+        let is_admitted = waiters.iter().any(|(_, outcome)| outcome.is_ok());
         let result = match failed {
             Some(error) => Err(error),
-            None if !writes.is_empty() => self.store(writes, waiters.len(), within),
+            None if !writes.is_empty() => {
+                self.store(writes, waiters.len(), within.filter(|_| is_admitted))
+            }
             // What a durable batch may have seen is durable before it.
             None if !waiters.is_empty() && within.is_none() => self.sync(),
             None => Ok(()),

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
-use edge_db::{Batch, Commit, Db, Entry, Keyspace, Log, Receipt, Seq, WriteError};
+use edge_db::{Batch, Commit, Db, Entry, Keyspace, Log, LogOptions, Receipt, Seq, WriteError};
 use rng::Rng;
 use sim_disk::{INJECTED, SimDisk};
 use trouble::{Ending, Fault, Kind, Op};
@@ -359,4 +359,38 @@ fn drop_of_expired_rows_that_fails_once_keeps_no_checkpoint_waiting() {
         assert_eq!(rows.iter().unwrap().count(), 0);
     }
     assert!(failures > 10, "{failures} failures");
+}
+
+/// A batch that is refused because a log is full has dropped what all cursors have passed, even if it
+/// was to be durable later: nobody knows of it, so nobody knows that the dropping could be lost.
+#[test]
+fn what_a_refused_batch_dropped_stays_dropped() {
+    for seed in 0..20 {
+        let disk = SimDisk::new(&mut Rng::new(seed));
+        let open = || {
+            let db = Db::builder().open_on(disk.plug()).unwrap();
+            let log = db.log_with("full", LogOptions::new().max_bytes(1000)).unwrap();
+            (db, log)
+        };
+        let (db, log) = open();
+        let cursor = log.cursor("reader").unwrap();
+        let append = |bytes| {
+            let mut batch = db.batch();
+            batch.append(&log, Entry::new(vec![1; bytes]));
+            batch
+        };
+        append(400).commit().unwrap();
+        append(400).commit().unwrap();
+        let mut batch = db.batch();
+        batch.advance(&cursor, Seq::new(1));
+        batch.commit().unwrap();
+        let refused = append(900).within(Duration::from_secs(3600)).commit();
+        assert!(matches!(refused, Err(WriteError::LogFull { .. })), "{refused:?}");
+        assert_eq!(log.bounds().unwrap().start, Seq::new(1));
+        disk.end(Ending::PowerCut);
+        drop((cursor, db));
+        disk.power_on(&mut Rng::new(seed));
+        let (_db, log) = open();
+        assert_eq!(log.bounds().unwrap().start, Seq::new(1), "seed {seed}");
+    }
 }
