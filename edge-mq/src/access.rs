@@ -6,6 +6,9 @@
 //! [`Broker::set_acl`](crate::Broker::set_acl).
 
 #[cfg(feature = "passwords")]
+mod hash;
+mod mosquitto;
+#[cfg(feature = "passwords")]
 mod passwords;
 mod rules;
 
@@ -14,6 +17,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 
 use bytes::Bytes;
+pub use mosquitto::InvalidLine;
 #[cfg(feature = "passwords")]
 pub use passwords::{PasswordError, Passwords, hash_password};
 pub use rules::{InvalidRule, Rule, Rules};

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use argon2::Argon2;
 use argon2::password_hash::rand_core::OsRng;
-use argon2::password_hash::{self, PasswordHashString, PasswordHasher, SaltString};
-use argon2::{Argon2, PasswordVerifier};
+use argon2::password_hash::{self, PasswordHasher, SaltString};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
+use super::hash::Hash;
 use super::{Auth, AuthFuture, Denied, Login, User};
 use crate::packet::Text;
 
@@ -40,13 +41,13 @@ pub struct Passwords {
     users: HashMap<Text, Known>,
     is_open: bool,
     /// Stands for a user who is not known.
-    nobody: PasswordHashString,
+    nobody: Hash,
     turns: Arc<Semaphore>,
 }
 
 #[derive(Clone)]
 struct Known {
-    hash: PasswordHashString,
+    hash: Hash,
     user: User,
 }
 
@@ -54,8 +55,11 @@ struct Known {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PasswordError {
-    /// It is no hash in PHC string format, as `$argon2id$v=19$m=19456,t=2,p=1$..` is.
-    #[error("the password hash of `{user}` is not an Argon2 hash in PHC string format: {reason}")]
+    /// It is no hash in PHC string format, as `$argon2id$v=19$m=19456,t=2,p=1$..` is, nor one of
+    /// mosquitto's.
+    #[error(
+        "the password hash of `{user}` is neither Argon2 in PHC format nor mosquitto's: {reason}"
+    )]
     Hash {
         /// The user.
         user: Text,
@@ -84,12 +88,13 @@ impl Passwords {
         // No password has this hash, but for one in 2^256.
         const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5IGlzIGhlcmU\
             $AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
-        let nobody = PasswordHashString::new(NOBODY).expect("a hash in PHC string format");
+        let nobody = Hash::parse(NOBODY).expect("a hash in PHC string format");
         let turns = Arc::new(Semaphore::new(AT_ONCE));
         Passwords { users: HashMap::new(), is_open: false, nobody, turns }
     }
 
-    /// With one more user, in place of one with the same name.
+    /// With one more user, in place of one with the same name. Beside Argon2 hashes in PHC string
+    /// format it takes those of mosquitto's password files, `$7$..` and `$6$..`, as they are.
     ///
     /// # Errors
     /// When the hash is none.
@@ -100,10 +105,7 @@ impl Passwords {
         groups: impl IntoIterator<Item = Text>,
     ) -> Result<Passwords, PasswordError> {
         let refused = |reason| PasswordError::Hash { user: name.clone(), reason };
-        let hash = PasswordHashString::new(hash).map_err(refused)?;
-        if argon2::Algorithm::try_from(hash.algorithm()).is_err() {
-            return Err(refused(password_hash::Error::Algorithm));
-        }
+        let hash = Hash::parse(hash).map_err(refused)?;
         let user = groups.into_iter().fold(User::named(name.clone()), User::in_group);
         self.users.insert(name, Known { hash, user });
         Ok(self)
@@ -124,8 +126,7 @@ impl Passwords {
         let password = login.password.unwrap_or_default();
         let turn = Arc::clone(&self.turns).acquire_owned().await;
         let is_right = spawn_blocking(move || {
-            let is_right =
-                Argon2::default().verify_password(&password, &hash.password_hash()).is_ok();
+            let is_right = hash.is_of(&password);
             drop(turn);
             is_right
         });

@@ -44,6 +44,7 @@ enum Action {
 #[derive(Debug, Clone)]
 enum Who {
     Everybody,
+    Anonymous,
     User(Text),
     Client(Text),
     Group(Text),
@@ -108,6 +109,21 @@ impl Rule {
         Rule { actions: &[Action::Subscribe, Action::Receive], ..self }
     }
 
+    /// Only of subscribing: what of it arrives is for other rules to say.
+    pub fn subscribe(self) -> Rule {
+        Rule { actions: &[Action::Subscribe], ..self }
+    }
+
+    /// Only of receiving what a subscription brings.
+    pub fn receive(self) -> Rule {
+        Rule { actions: &[Action::Receive], ..self }
+    }
+
+    /// Only for clients without a user name.
+    pub fn anonymous(self) -> Rule {
+        Rule { who: Who::Anonymous, ..self }
+    }
+
     /// Only for this user.
     pub fn user(self, name: Text) -> Rule {
         Rule { who: Who::User(name), ..self }
@@ -127,6 +143,7 @@ impl Rule {
     fn concerns(&self, client: Client<'_>, action: Action) -> bool {
         let is_about = match &self.who {
             Who::Everybody => true,
+            Who::Anonymous => client.user.name().is_none(),
             Who::User(name) => client.user.name() == Some(name),
             Who::Client(id) => client.id == id,
             Who::Group(name) => client.user.is_in(name.as_str()),
