@@ -176,7 +176,16 @@ impl Hub {
         match session.handle(packet, &mut self.stats)? {
             Step::Done => {}
             Step::Publish(message, receipt) => {
-                if self.may_publish(peer.session, message.topic()) {
+                let (limits, bytes) = (&self.limits, message.payload().len());
+                if !session.is_within_rates(bytes, limits, now) {
+                    self.stats.rate_exceeded += 1;
+                    return Err(Closing::Ended(ReasonCode::MESSAGE_RATE_TOO_HIGH));
+                }
+                if !limits.allow_topic(message.topic().as_str()) {
+                    self.stats.refused_topics += 1;
+                    let code = ReasonCode::TOPIC_NAME_INVALID;
+                    self.settle(Some(peer.session), receipt, code, fx);
+                } else if self.may_publish(peer.session, message.topic()) {
                     self.publish(message, From::Client(peer), receipt, now, fx);
                 } else {
                     self.stats.denied += 1;

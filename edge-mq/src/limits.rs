@@ -31,6 +31,16 @@ pub struct Limits {
     /// closes its connection (0x93). No client is read from while as many of its messages wait for
     /// their commit; one of MQTT 3.1.1 cannot be told of the limit.
     pub receive_maximum: u16,
+    /// Messages that one client may publish in a second, on average over the last few; two seconds'
+    /// worth at once. More closes its connection (0x96). `None`: as many as it can.
+    pub publish_rate: Option<u32>,
+    /// Bytes of payload that one client may publish in a second, likewise.
+    pub publish_bytes_rate: Option<u32>,
+    /// Levels of a topic, or of a topic filter. A message beyond gets 0x90 in its PUBACK or PUBREC
+    /// (3.1.1: closed), with QoS 0 it is dropped and counted; a SUBSCRIBE gets 0x8F (3.1.1: failure).
+    pub topic_levels: usize,
+    /// Bytes of a topic, or of a topic filter; beyond, the same.
+    pub topic_bytes: usize,
     /// Topic aliases of one client, and as many towards it if it takes them. A higher one of its
     /// own closes its connection (0x94).
     pub topic_aliases: u16,
@@ -78,6 +88,12 @@ pub(crate) const MAX_PACKET_BYTES: usize = 268_435_455 + 5;
 const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);
 
 impl Limits {
+    /// Whether a topic or topic filter is not too long.
+    pub(crate) fn allow_topic(&self, topic: &str) -> bool {
+        let levels = || topic.bytes().filter(|byte| *byte == b'/').count() + 1;
+        topic.len() <= self.topic_bytes && levels() <= self.topic_levels
+    }
+
     /// Without values that MQTT cannot say, a clock cannot hold, or nothing could work with: a
     /// limit of 0 in flight would be a standstill, so it means 1.
     pub(crate) fn workable(self) -> Limits {
@@ -116,6 +132,10 @@ impl Default for Limits {
             session_expiry: Duration::from_secs(7 * 24 * 3600),
             packet_bytes: 1024 * 1024,
             receive_maximum: 1024,
+            publish_rate: None,
+            publish_bytes_rate: None,
+            topic_levels: 64,
+            topic_bytes: 4096,
             topic_aliases: 32,
             inflight_messages: 1024,
             queue_messages: 100_000,

@@ -7,6 +7,7 @@
 mod kept;
 mod link;
 mod outgoing;
+mod rate;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -14,9 +15,11 @@ use std::time::{Duration, Instant};
 
 pub(crate) use link::{Admission, GivenAlias, Link, LinkId};
 pub(crate) use outgoing::{Outgoing, Queued};
+use rate::Bucket;
 
 use crate::TopicFilter;
 use crate::access::{Client, User};
+use crate::limits::Limits;
 use crate::message::{Message, Routed};
 use crate::packet::{
     Ack, Delivery, Disconnect, Packet, PacketId, Property, Publish, QoS, ReasonCode, Subscribe,
@@ -43,6 +46,9 @@ pub(crate) struct Session {
     pub(crate) expiry: Duration,
     /// What is due while nobody is connected.
     pub(crate) parting: Option<Parting>,
+    /// Messages and bytes that it may still publish, where that is limited. Kept over connections,
+    /// so that coming back is no way around it.
+    rates: [Option<Bucket>; 2],
     /// Messages that came from the client.
     pub(crate) received_messages: u64,
     /// QoS 2 messages of the client that it has not released.
@@ -153,6 +159,7 @@ impl Session {
             link: None,
             expiry,
             parting: None,
+            rates: [None; 2],
             received_messages: 0,
             received: HashMap::new(),
             promised: Promised::default(),
@@ -276,6 +283,18 @@ impl Session {
         stats.received_bytes += publish.payload.len() as u64;
         self.received_messages += 1;
         Ok(Step::Publish(Message::from_publish(publish, topic), receipt))
+    }
+
+    /// Whether the client may publish a message of so many bytes now.
+    pub(crate) fn is_within_rates(&mut self, bytes: usize, limits: &Limits, now: Instant) -> bool {
+        let rates = [(limits.publish_rate, 1), (limits.publish_bytes_rate, bytes)];
+        let mut is_within = true;
+        for (bucket, (rate, amount)) in self.rates.iter_mut().zip(rates) {
+            let Some(rate) = rate else { continue };
+            let bucket = bucket.get_or_insert_with(|| Bucket::new(rate, now));
+            is_within &= bucket.take(amount, rate, now);
+        }
+        is_within
     }
 
     /// A receipt, if this QoS 2 message did not come before.

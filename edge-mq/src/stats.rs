@@ -47,6 +47,10 @@ pub struct Stats {
     pub refused_connections: u64,
     /// Connections refused by authentication.
     pub denied_logins: u64,
+    /// Connections closed because the client published too fast.
+    pub rate_exceeded: u64,
+    /// Messages and subscriptions with a topic or filter longer than is taken.
+    pub refused_topics: u64,
     /// Messages and subscriptions of clients that access control refused.
     pub denied: u64,
     /// Connections closed because of what the client sent.

@@ -81,6 +81,10 @@ impl Hub {
         if matches!(share, Share::Invalid) {
             return ReasonCode::TOPIC_FILTER_INVALID;
         }
+        if !self.limits.allow_topic(filter.as_str()) {
+            self.stats.refused_topics += 1;
+            return ReasonCode::TOPIC_FILTER_INVALID;
+        }
         if !self.may_subscribe(key, filter) {
             self.stats.denied += 1;
             return ReasonCode::NOT_AUTHORIZED;

@@ -8,6 +8,7 @@ mod disk;
 mod harness;
 mod inspect;
 mod kept;
+mod limits;
 mod queue;
 mod received;
 mod retained;
