@@ -196,6 +196,17 @@ async fn taken_over_connection_is_told_so() {
     new.is_served().await;
 }
 
+#[tokio::test]
+async fn who_says_all_at_once_and_goodbye_gets_its_answers() {
+    let broker = start(|_| {}).await;
+    let mut brief = Raw::open(&broker).await;
+    let connect = b"\x10\x0E\0\x04MQTT\x05\x02\0\0\0\0\x01b";
+    brief.send(&[&connect[..], b"\x32\x06\0\x01a\0\x07\0\xE0\0"].concat()).await;
+    assert!(matches!(brief.next().await, Some(Packet::ConnAck(_))));
+    assert!(matches!(brief.next().await, Some(Packet::PubAck(ack)) if ack.id.get() == 7));
+    assert_eq!(brief.next().await, None);
+}
+
 /// More than the buffers of both sockets hold.
 const FLOOD: usize = 64;
 

@@ -158,6 +158,7 @@ impl Connection {
     async fn serve(&mut self, mut stream: TcpStream, door: &Door, deadline: Option<Instant>) {
         let (mut reader, mut writer) = stream.split();
         let end = self.exchange(&mut reader, &mut writer, door, deadline).await;
+        let is_gone = matches!(end, Err(End::Gone));
         let closing = match &end {
             Err(End::Closing(closing)) => closing.clone(),
             // A client that goes without a word wants its will published.
@@ -168,17 +169,23 @@ impl Connection {
         }
         let peer = self.peer;
         self.shared.decide(|hub, now, fx| hub.leave(peer, &closing, now, fx));
-        match closing {
-            Closing::Goodbye { .. } => drop(stream),
+        let is_ours = match closing {
+            Closing::Goodbye { .. } => false,
             Closing::Violation(code) | Closing::Ended(code) => {
                 if self.version == Version::V5 {
                     let packet = Packet::Disconnect(Disconnect::new(code));
                     self.writer.push(&Outbound::Packet(packet), self.version);
                 }
-                let goodbye = timeout(FAREWELL, self.say_goodbye(stream));
-                // Whoever does not fetch it goes without.
-                drop(goodbye.await);
+                true
             }
+        };
+        // A client that has said goodbye is owed the answers to what it said in front of it.
+        if is_ours || !self.writer.is_empty() && !is_gone {
+            let goodbye = timeout(FAREWELL, self.say_goodbye(stream));
+            // Whoever does not fetch it goes without.
+            drop(goodbye.await);
+        } else {
+            drop(stream);
         }
     }
 
