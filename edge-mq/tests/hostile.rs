@@ -34,7 +34,7 @@ fn breaches() -> Vec<(&'static str, &'static [u8], ReasonCode)> {
         ("1.5.5: length in more bytes than it needs", b"\xC0\x80\0", malformed),
         ("2.2.1: packet identifier 0", b"\x32\x06\0\x01a\0\0\0", protocol),
         ("2.2.2.2: unknown property", b"\x30\x06\0\x01a\x02\x7D\0", malformed),
-        ("2.2.2.2: property of another packet", b"\x30\x09\0\x01a\x05\x11\0\0\0\x01", protocol),
+        ("2.2.2.2: property of another packet", b"\x30\x09\0\x01a\x05\x11\0\0\0\x01", malformed),
         ("3.1: second CONNECT", b"\x10\x0E\0\x04MQTT\x05\x02\0\0\0\0\x01x", protocol),
         ("3.3.1.1: QoS 0 sent again", b"\x38\x04\0\x01a\0", malformed),
         ("3.3.1.2: QoS 3", b"\x36\x06\0\x01a\0\x01\0", malformed),
@@ -62,7 +62,7 @@ fn breaches() -> Vec<(&'static str, &'static [u8], ReasonCode)> {
         ("3.4.2.1: PUBACK with another packet's reason", b"\x40\x03\0\x01\x8E", malformed),
         ("3.6.1: PUBREL without its flags", b"\x60\x02\0\x01", malformed),
         ("3.8.3: SUBSCRIBE without filter", b"\x82\x03\0\x01\0", protocol),
-        ("3.8.3.1: subscription with QoS 3", b"\x82\x07\0\x01\0\0\x01a\x03", malformed),
+        ("3.8.3.1: subscription with QoS 3", b"\x82\x07\0\x01\0\0\x01a\x03", protocol),
         ("3.8.3.1: retain handling 3", b"\x82\x07\0\x01\0\0\x01a\x30", protocol),
         (
             "4.7.1: filter with a wildcard inside a level",

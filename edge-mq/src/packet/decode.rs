@@ -109,6 +109,11 @@ impl Decoder {
     }
 }
 
+/// What CONNACK may say (section 3.2.2.2).
+const CONNACK_CODES: &[u8] = &[
+    0x00, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8A, 0x8C, 0x90, 0x95, 0x97,
+    0x99, 0x9A, 0x9B, 0x9C, 0x9D, 0x9F,
+];
 /// What PUBACK and PUBREC may say (section 3.4.2.1).
 const PUBACK_CODES: &[u8] = &[0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99];
 /// What PUBREL and PUBCOMP may say (section 3.6.2.1).
@@ -210,7 +215,7 @@ fn conn_ack(body: &mut Reader, version: Version) -> Result<ConnAck, DecodeError>
     let code = body.u8()?;
     let code = match version {
         Version::V311 => ReasonCode::from_connect_return_code(code),
-        Version::V5 => ReasonCode::from_code(code).filter(|c| c.is_error() || code == 0),
+        Version::V5 => ReasonCode::from_code(code).filter(|_| CONNACK_CODES.contains(&code)),
     };
     let code = code.ok_or(DecodeError::Malformed("reason code is not one of CONNACK"))?;
     Ok(ConnAck { session_present, code, properties: properties(body, version, Place::ConnAck)? })
@@ -317,8 +322,10 @@ fn subscribe(body: &mut Reader, version: Version) -> Result<Subscribe, DecodeErr
 
 fn subscribe_options(byte: u8, version: Version) -> Result<SubscribeOptions, DecodeError> {
     let reserved = if version == Version::V5 { 0xC0 } else { 0xFC };
-    let qos = QoS::from_number(byte & 3).filter(|_| byte & reserved == 0);
-    let qos = qos.ok_or(DecodeError::Malformed("reserved bits of subscription options"))?;
+    if byte & reserved != 0 {
+        return Err(DecodeError::Malformed("reserved bits of subscription options"));
+    }
+    let qos = QoS::from_number(byte & 3).ok_or(DecodeError::Protocol("subscription has QoS 3"))?;
     let retain_handling = match byte >> 4 & 3 {
         0 => RetainHandling::Send,
         1 => RetainHandling::SendIfNew,

@@ -12,7 +12,7 @@ use super::{DecodeError, QoS, Text};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Properties(Vec<Property>);
 
-/// Where properties stand. Each is one bit of the table in [`Property::places`].
+/// Where properties stand. Each is one bit of a property's row in the table below.
 #[derive(Clone, Copy)]
 pub(super) enum Place {
     Connect = 1,
@@ -43,16 +43,18 @@ macro_rules! properties {
                 }
             }
 
-            fn places(&self) -> u16 {
-                match self {
-                    $(Property::$name(..) => $(Place::$place as u16)|+,)*
+            fn decode(id: u32, place: Place, reader: &mut Reader) -> Result<Property, DecodeError> {
+                let places = match id {
+                    $($id => $(Place::$place as u16)|+,)*
+                    _ => return Err(DecodeError::Malformed("unknown property")),
+                };
+                // Before its value is read, whose errors may be none of this packet's.
+                if places & place as u16 == 0 {
+                    return Err(DecodeError::Malformed("property is not one of this packet"));
                 }
-            }
-
-            fn decode(id: u32, reader: &mut Reader) -> Result<Property, DecodeError> {
                 match id {
                     $($id => Ok(Property::$name($(<$kind as Value>::read(reader)?),+)),)*
-                    _ => Err(DecodeError::Malformed("unknown property")),
+                    _ => unreachable!("unknown ones have been refused"),
                 }
             }
         }
@@ -214,10 +216,7 @@ impl Properties {
         let mut properties = Vec::new();
         let mut seen = 0u64;
         while !reader.is_empty() {
-            let property = Property::decode(reader.varint()?, &mut reader)?;
-            if property.places() & place as u16 == 0 {
-                return Err(DecodeError::Protocol("property is not allowed in this packet"));
-            }
+            let property = Property::decode(reader.varint()?, place, &mut reader)?;
             let bit = 1u64 << property.id();
             if seen & bit != 0 && !property.may_repeat(place) {
                 return Err(DecodeError::Protocol("property stands twice"));
