@@ -223,6 +223,12 @@ impl Session {
         let Some(link) = self.link.as_mut() else { return Ok(Step::Done) };
         match packet {
             Packet::Publish(publish) => return self.publish(publish, stats),
+            Packet::PubAck(ack) if self.outgoing.is_sent_as(ack.id, QoS::ExactlyOnce) => {
+                return Err(Closing::Violation(ReasonCode::PROTOCOL_ERROR));
+            }
+            Packet::PubRec(ack) if self.outgoing.is_sent_as(ack.id, QoS::AtLeastOnce) => {
+                return Err(Closing::Violation(ReasonCode::PROTOCOL_ERROR));
+            }
             Packet::PubAck(ack) => self.outgoing.finish(ack.id, stats),
             Packet::PubRec(ack) if ack.code.is_error() => self.outgoing.finish(ack.id, stats),
             Packet::PubRec(ack) => {

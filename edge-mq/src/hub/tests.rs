@@ -3,6 +3,7 @@
 
 mod acknowledge;
 mod allow;
+mod answer;
 mod deliver;
 mod disk;
 mod harness;

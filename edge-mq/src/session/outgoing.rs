@@ -327,6 +327,12 @@ impl Outgoing {
         self.sent = 0;
     }
 
+    /// Whether a message of this QoS waits under this identifier for its first acknowledgement.
+    pub(crate) fn is_sent_as(&self, id: PacketId, qos: QoS) -> bool {
+        let stage = self.position(id).map(|at| &self.inflight[at].stage);
+        matches!(stage, Some(Stage::Publish(queued)) if queued.qos == qos)
+    }
+
     /// PUBACK, or a PUBREC that refuses.
     pub(crate) fn finish(&mut self, id: PacketId, stats: &mut Stats) {
         self.remove(id, |inflight| !matches!(inflight.stage, Stage::Release), stats);
