@@ -25,6 +25,10 @@ pub struct Limits {
     /// How long a session outlives its connection at most. A session of MQTT 3.1.1 without clean
     /// session lives as long; a longer time in a CONNECT of MQTT 5.0 is cut, and CONNACK says so.
     pub session_expiry: Duration,
+    /// The longest keep alive. An MQTT 5.0 client with a longer one, or none, is told to use this,
+    /// so that one whose machine is gone is noticed after one and a half times as long. MQTT 3.1.1
+    /// has no word for it: its clients keep theirs, and who is silent for so long is probed by TCP.
+    pub max_keep_alive: Duration,
     /// The largest packet a client may send. A larger one closes its connection (0x95).
     pub packet_bytes: usize,
     /// QoS 1 and 2 messages of one MQTT 5.0 client that may wait for our acknowledgement. One more
@@ -87,6 +91,9 @@ pub(crate) const MAX_PACKET_BYTES: usize = 268_435_455 + 5;
 /// Longer than any connection or session: what MQTT 5.0 can say of a session's expiry.
 const LONGEST: Duration = Duration::from_secs(u32::MAX as u64);
 
+/// What the two bytes of a keep alive can say.
+const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(u16::MAX as u64);
+
 impl Limits {
     /// Whether a topic or topic filter is not too long.
     pub(crate) fn allow_topic(&self, topic: &str) -> bool {
@@ -99,6 +106,7 @@ impl Limits {
     pub(crate) fn workable(self) -> Limits {
         Limits {
             session_expiry: self.session_expiry.min(LONGEST),
+            max_keep_alive: self.max_keep_alive.clamp(Duration::from_secs(1), LONGEST_KEEP_ALIVE),
             write_within: self.write_within.min(LONGEST),
             packet_bytes: self.packet_bytes.min(MAX_PACKET_BYTES),
             receive_maximum: self.receive_maximum.max(1),
@@ -130,6 +138,7 @@ impl Default for Limits {
             connect_within: Duration::from_secs(10),
             sessions: 10_000,
             session_expiry: Duration::from_secs(7 * 24 * 3600),
+            max_keep_alive: Duration::from_secs(3600),
             packet_bytes: 1024 * 1024,
             receive_maximum: 1024,
             publish_rate: None,

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -24,6 +25,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long accepting rests after it failed, most likely for want of file descriptors: trying at
 /// once would only burn the processor until some connection ends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// From one unanswered probe of TCP to the next; Linux gives up after nine.
+const PROBE_INTERVAL: Duration = Duration::from_secs(20);
 
 /// Serves what comes in through `listeners`, and these may still come, until `stop` says so, then
 /// until the last connection and the last commit are through.
@@ -88,5 +92,27 @@ fn admit(
     }
     // Acknowledgements are small and somebody waits for them. A socket that refuses is slower.
     drop(stream.set_nodelay(true));
+    drop(probe(&stream, shared.limits.max_keep_alive));
     tasks.spawn(connection::run(stream, Arc::clone(shared), stop));
+}
+
+/// Has TCP ask whether the peer is still there when nothing has come for so long: a client of MQTT
+/// 3.1.1 need not have a keep alive, and its machine may be gone without a word.
+fn probe(stream: &TcpStream, after: Duration) -> std::io::Result<()> {
+    let probes = TcpKeepalive::new().with_time(after).with_interval(PROBE_INTERVAL);
+    SockRef::from(stream).set_tcp_keepalive(&probes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn peer_that_may_be_gone_is_probed() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        assert!(!SockRef::from(&stream).keepalive().unwrap());
+        probe(&stream, Duration::from_secs(100)).unwrap();
+        assert!(SockRef::from(&stream).keepalive().unwrap());
+    }
 }

@@ -135,6 +135,16 @@ pub struct Connect {
     pub properties: Properties,
 }
 
+impl Connect {
+    /// The largest packet that the client takes (section 3.1.2.11.4).
+    pub(crate) fn most_bytes(&self) -> Option<usize> {
+        self.properties.find(|property| match property {
+            Property::MaximumPacketSize(size) => usize::try_from(size.get()).ok(),
+            _ => None,
+        })
+    }
+}
+
 /// The message that the server publishes when it loses the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Will {

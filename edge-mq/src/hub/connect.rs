@@ -58,6 +58,18 @@ impl Hub {
         let client_id = assigned.clone().unwrap_or_else(|| connect.client_id.detached());
         let asked = asked_expiry(&connect, self.limits.session_expiry);
         let expiry = asked.min(self.limits.session_expiry);
+        let properties = match connect.version {
+            Version::V5 => {
+                self.announce(&mut connect, assigned, (expiry != asked).then_some(expiry))
+            }
+            Version::V311 => Properties::new(),
+        };
+        let code = ReasonCode::SUCCESS;
+        let mut answer = ConnAck { session_present: false, code, properties };
+        let len = Packet::ConnAck(answer.clone()).encoded_len(connect.version);
+        if connect.most_bytes().is_some_and(|most| len > most) {
+            return Err(ReasonCode::PACKET_TOO_LARGE);
+        }
         let claim = Claim {
             client_id,
             user,
@@ -66,16 +78,12 @@ impl Hub {
             has_will: connect.will.is_some(),
         };
         let Claimed { key, session_present, must_wait } = self.claim(claim, now, fx);
+        answer.session_present = session_present;
 
         self.next_link += 1;
         let id = LinkId(self.next_link);
         let mut link = Link::new(id, &mut connect, waker, &self.limits, now);
-        let properties = match connect.version {
-            Version::V5 => self.announce(assigned, (expiry != asked).then_some(expiry)),
-            Version::V311 => Properties::new(),
-        };
-        let code = ReasonCode::SUCCESS;
-        link.control.push_back(Packet::ConnAck(ConnAck { session_present, code, properties }));
+        link.control.push_back(Packet::ConnAck(answer));
         if must_wait {
             link.admission = Admission::Waiting;
         }
@@ -220,9 +228,20 @@ impl Hub {
         }
     }
 
-    /// What CONNACK says about the server (section 3.2.2.3).
-    fn announce(&self, assigned: Option<Text>, expiry: Option<Duration>) -> Properties {
+    /// What CONNACK says about the server (section 3.2.2.3). A keep alive that is too long is
+    /// replaced.
+    fn announce(
+        &self,
+        connect: &mut Connect,
+        assigned: Option<Text>,
+        expiry: Option<Duration>,
+    ) -> Properties {
         let limits = &self.limits;
+        let longest = u16::try_from(limits.max_keep_alive.as_secs()).unwrap_or(u16::MAX);
+        let is_too_long = !(1..=longest).contains(&connect.keep_alive);
+        if is_too_long {
+            connect.keep_alive = longest;
+        }
         let receive_maximum = std::num::NonZeroU16::new(limits.receive_maximum);
         let packet_bytes = u32::try_from(limits.packet_bytes).ok().and_then(PacketSize::new);
         let expiry = expiry.and_then(|expiry| u32::try_from(expiry.as_secs()).ok());
@@ -232,6 +251,7 @@ impl Hub {
             packet_bytes.map(Property::MaximumPacketSize),
             assigned.map(Property::AssignedClientId),
             Some(Property::TopicAliasMaximum(limits.topic_aliases)),
+            is_too_long.then_some(Property::ServerKeepAlive(longest)),
         ];
         properties.into_iter().flatten().collect()
     }

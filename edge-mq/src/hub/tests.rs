@@ -4,6 +4,7 @@
 mod acknowledge;
 mod allow;
 mod answer;
+mod connect;
 mod deliver;
 mod disk;
 mod harness;

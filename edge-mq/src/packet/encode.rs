@@ -36,6 +36,13 @@ impl Packet {
         }
     }
 
+    /// Bytes of the whole packet. Encodes it aside.
+    pub(crate) fn encoded_len(&self, version: Version) -> usize {
+        let mut out = BytesMut::new();
+        self.encode(version, &mut out);
+        out.len()
+    }
+
     fn encode_body(&self, version: Version, out: &mut BytesMut) -> u8 {
         match self {
             Packet::Connect(connect) => encode_connect(connect, out),
