@@ -236,9 +236,7 @@ impl Session {
                 match known && self.outgoing.kept().is_some() {
                     // Once the client has it, the message must never be sent again.
                     true => self.promised.release.push(ack.id),
-                    false => {
-                        link.control.push_back(Packet::PubRel(Ack::new(ack.id, found(known))));
-                    }
+                    false => link.answer(Packet::PubRel(Ack::new(ack.id, found(known)))),
                 }
             }
             Packet::PubComp(ack) => self.outgoing.complete(ack.id, stats),
@@ -252,7 +250,7 @@ impl Session {
                 return Ok(Step::Subscribe(subscribe));
             }
             Packet::Unsubscribe(unsubscribe) => return Ok(Step::Unsubscribe(unsubscribe)),
-            Packet::PingReq => link.control.push_back(Packet::PingResp),
+            Packet::PingReq => link.answer(Packet::PingResp),
             Packet::Disconnect(disconnect) => return Err(self.goodbye(&disconnect)),
             // Only servers send these, or the client has no business with them now.
             Packet::Connect(_)
@@ -353,7 +351,7 @@ impl Session {
         // Another connection asks for all of this anew.
         let Some(link) = self.link_mut(link) else { return };
         for id in &promised.release {
-            link.control.push_back(Packet::PubRel(Ack::new(*id, ReasonCode::SUCCESS)));
+            link.answer(Packet::PubRel(Ack::new(*id, ReasonCode::SUCCESS)));
         }
         promised.complete.iter().for_each(|id| link.complete(*id, ReasonCode::SUCCESS));
     }

@@ -303,7 +303,7 @@ impl Hub {
             }
         }
         if let Some(link) = self.link(peer) {
-            link.control.push_back(packet);
+            link.answer(packet);
             fx.wakes.extend(link.wake());
         }
     }

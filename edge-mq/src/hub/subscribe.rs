@@ -44,9 +44,25 @@ impl Hub {
                 undo.push(wanted.filter);
             }
         }
+        let refused = codes.iter().position(|code| code.is_error());
+        let reason = refused.map(|at| format!("filter {}: {}", at + 1, self.why_not(codes[at])));
         let (id, properties) = (subscribe.id, Properties::new());
-        let answer = Packet::SubAck(SubAck { id, codes, properties });
-        self.answer_stored(peer, answer, writes, undo, fx);
+        let mut answer = SubAck { id, codes, properties };
+        if let (Some(reason), Some(link)) = (reason, self.link(peer)) {
+            answer = link.explain(answer, &reason);
+        }
+        self.answer_stored(peer, Packet::SubAck(answer), writes, undo, fx);
+    }
+
+    /// Why there is no subscription, for people.
+    fn why_not(&self, code: ReasonCode) -> String {
+        match code {
+            ReasonCode::TOPIC_FILTER_INVALID => {
+                "it has no share name, or no filter behind it".into()
+            }
+            ReasonCode::NOT_AUTHORIZED => "you may not subscribe to it".into(),
+            _ => format!("a session has at most {} subscriptions", self.limits.subscriptions),
+        }
     }
 
     /// Answers at once, or when these are stored.

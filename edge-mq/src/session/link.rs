@@ -9,7 +9,8 @@ use crate::TopicName;
 use crate::limits::Limits;
 use crate::message::Message;
 use crate::packet::{
-    Ack, Connect, Delivery, Packet, PacketId, Property, QoS, ReasonCode, TopicAlias, Version, Will,
+    Ack, Connect, Delivery, Packet, PacketId, Property, QoS, ReasonCode, SubAck, Text, TopicAlias,
+    Version, Will,
 };
 
 /// Names one connection; never used twice.
@@ -26,6 +27,8 @@ pub(crate) struct Link {
     /// The largest packet that the client takes.
     pub(crate) max_packet_bytes: Option<usize>,
     pub(crate) will: Option<LinkWill>,
+    /// Whether the client wants reasons for people (section 3.1.2.11.7).
+    wants_reasons: bool,
     /// Packets that go out before any message. Bounded, as each answers a packet of the client,
     /// and those are not read while answers wait to be written.
     pub(crate) control: VecDeque<Packet>,
@@ -104,12 +107,12 @@ impl Link {
             Property::ReceiveMaximum(count) => Some(count.get()),
             _ => None,
         });
-        let max_packet_bytes = connect.properties.find(|property| match property {
-            Property::MaximumPacketSize(size) => usize::try_from(size.get()).ok(),
-            _ => None,
-        });
         let most_aliases = connect.properties.find(|property| match property {
             Property::TopicAliasMaximum(count) => Some(*count),
+            _ => None,
+        });
+        let no_reasons = connect.properties.find(|property| match property {
+            Property::RequestProblemInformation(false) => Some(()),
             _ => None,
         });
         let keep_alive = u64::from(connect.keep_alive);
@@ -117,7 +120,8 @@ impl Link {
             id,
             version: connect.version,
             window: receive_maximum.unwrap_or(u16::MAX).min(limits.inflight_messages).into(),
-            max_packet_bytes,
+            max_packet_bytes: connect.most_bytes(),
+            wants_reasons: connect.version == Version::V5 && no_reasons.is_none(),
             will: connect.will.take().map(LinkWill::new),
             control: VecDeque::new(),
             admission: Admission::Granted,
@@ -155,6 +159,41 @@ impl Link {
     pub(crate) fn call(&mut self) -> Waker {
         self.awake = true;
         self.waker.clone()
+    }
+
+    /// Queues an answer. One that is larger than the client takes must not be sent, and the client
+    /// would wait for it in vain, so the connection ends (MQTT-3.1.2-24).
+    pub(crate) fn answer(&mut self, packet: Packet) {
+        if self.takes(&packet) {
+            self.control.push_back(packet);
+        } else {
+            self.end = Some(ReasonCode::PACKET_TOO_LARGE);
+        }
+    }
+
+    /// Adds a reason for people, where the client wants it and has room for it.
+    pub(crate) fn explain(&self, answer: SubAck, reason: &str) -> SubAck {
+        let Ok(reason) = reason.parse::<Text>() else { return answer };
+        let properties = answer.properties.clone().with(Property::ReasonString(reason));
+        let explained = SubAck { properties, ..answer.clone() };
+        let fits = self.takes(&Packet::SubAck(explained.clone()));
+        if self.wants_reasons && fits { explained } else { answer }
+    }
+
+    fn takes(&self, packet: &Packet) -> bool {
+        let Some(limit) = self.max_packet_bytes else { return true };
+        match packet {
+            Packet::PubAck(ack)
+            | Packet::PubRec(ack)
+            | Packet::PubRel(ack)
+            | Packet::PubComp(ack)
+                // Five bytes at most, and the shortest CONNACK has had as many.
+                if ack.properties.is_empty() =>
+            {
+                true
+            }
+            packet => packet.encoded_len(self.version) <= limit,
+        }
     }
 
     pub(crate) fn heard(&mut self, now: Instant) {
@@ -255,7 +294,7 @@ impl Link {
         if ends {
             self.unacknowledged = self.unacknowledged.saturating_sub(1);
         }
-        self.control.push_back(match delivery.qos() {
+        self.answer(match delivery.qos() {
             QoS::ExactlyOnce => Packet::PubRec(ack),
             _ => Packet::PubAck(ack),
         });
@@ -264,6 +303,6 @@ impl Link {
     /// PUBREL came: the end of a QoS 2 message.
     pub(crate) fn complete(&mut self, id: PacketId, code: ReasonCode) {
         self.unacknowledged = self.unacknowledged.saturating_sub(1);
-        self.control.push_back(Packet::PubComp(Ack::new(id, code)));
+        self.answer(Packet::PubComp(Ack::new(id, code)));
     }
 }

@@ -1,10 +1,16 @@
-//! What answers what: identifiers, acknowledgements at the right time and of the right kind.
+//! What answers what: identifiers, acknowledgements at the right time and of the right kind, sizes
+//! and reasons.
 
 use std::num::NonZeroU16;
 use std::time::Duration;
 
 use super::harness::*;
 use crate::packet::*;
+use crate::session::{Closing, Outbound};
+
+fn takes(bytes: u32) -> Property {
+    Property::MaximumPacketSize(PacketSize::new(bytes).unwrap())
+}
 
 #[test]
 fn every_request_is_answered_with_its_identifier() {
@@ -148,4 +154,43 @@ fn full_window_holds_back_no_answer() {
     ];
     let answers = ["PUBACK 7", "PUBREC 8", "PUBCOMP 8", "SUBACK 9 00", "PingResp"];
     assert_eq!(world.send(client, packets), answers);
+}
+
+#[test]
+fn suback_larger_than_the_client_takes_ends_the_connection() {
+    let mut world = World::new();
+    let client = world.connect(asking(v5("a"), takes(20)));
+    // Fixed header 2, identifier 2, properties 1, a code for each filter.
+    let filters = |count| vec![("x", 0); count];
+    assert_eq!(world.send(client, [subscribe_with(1, &filters(15), None, |_| {})]).len(), 1);
+    let (out, closing) = world.try_send(client, [subscribe_with(1, &filters(16), None, |_| {})]);
+    assert!(out.is_empty(), "{out:?}");
+    assert_eq!(closing, Err(Closing::Ended(ReasonCode::PACKET_TOO_LARGE)));
+}
+
+/// The reason string of the SUBACK for a filter that is refused.
+fn reason_of_refusal(connect: Connect) -> Option<String> {
+    let mut world = World::new();
+    let client = world.connect(connect);
+    let mut fx = crate::hub::Effects::default();
+    let packet = subscribe_with(1, &[("x", 0), ("$share//x", 0)], None, |_| {});
+    world.hub.handle(client.0, [packet], world.now, &mut fx).unwrap();
+    let mut out = Vec::new();
+    world.hub.poll(client.0, world.now, 1000, &mut out).unwrap();
+    let [Outbound::Packet(Packet::SubAck(ack))] = &out[..] else { panic!("{out:?}") };
+    assert_eq!(ack.codes, [ReasonCode::SUCCESS, ReasonCode::TOPIC_FILTER_INVALID]);
+    ack.properties.find(|property| match property {
+        Property::ReasonString(reason) => Some(reason.as_str().to_owned()),
+        _ => None,
+    })
+}
+
+#[test]
+fn suback_says_why_to_those_who_want_to_know_and_have_room_for_it() {
+    let reason = Some("filter 2: it has no share name, or no filter behind it".to_owned());
+    assert_eq!(reason_of_refusal(v5("a")), reason);
+    assert_eq!(reason_of_refusal(asking(v5("a"), takes(100))), reason);
+    assert_eq!(reason_of_refusal(asking(v5("a"), takes(30))), None);
+    let not_wanted = Property::RequestProblemInformation(false);
+    assert_eq!(reason_of_refusal(asking(v5("a"), not_wanted)), None);
 }
