@@ -5,6 +5,7 @@
 //! changed while the broker runs, see [`Broker::set_auth`](crate::Broker::set_auth) and
 //! [`Broker::set_acl`](crate::Broker::set_acl).
 
+mod exchange;
 #[cfg(feature = "passwords")]
 mod hash;
 mod mosquitto;
@@ -18,6 +19,7 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 pub use mosquitto::InvalidLine;
+pub use exchange::{Exchange, Step, StepFuture};
 #[cfg(feature = "passwords")]
 pub use passwords::{PasswordError, Passwords, hash_password};
 pub use rules::{InvalidRule, Rule, Rules};
@@ -101,7 +103,8 @@ impl User {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Denied {
-    /// User name or password is missing or wrong: CONNACK 0x86 (3.1.1: 4).
+    /// User name or password is missing or wrong, or an answer of an [`Exchange`]: CONNACK 0x86
+    /// (3.1.1: 4).
     #[error("user name or password is missing or wrong")]
     Credentials,
     /// It is known and not wanted: CONNACK 0x87 (3.1.1: 5).
@@ -120,6 +123,14 @@ impl Denied {
             Denied::Unavailable => ReasonCode::SERVER_UNAVAILABLE,
         }
     }
+
+    /// What a DISCONNECT says of it, which has fewer words.
+    pub(crate) fn later_reason(self) -> ReasonCode {
+        match self {
+            Denied::Credentials | Denied::NotAuthorized => ReasonCode::NOT_AUTHORIZED,
+            Denied::Unavailable => ReasonCode::SERVER_BUSY,
+        }
+    }
 }
 
 /// The answer of an [`Auth`], later.
@@ -131,6 +142,16 @@ pub trait Auth: fmt::Debug + Send + Sync + 'static {
     /// [`Limits::connect_within`](crate::Limits::connect_within): nobody else waits for it. What
     /// blocks, or computes for long, belongs on a thread of its own.
     fn authenticate(&self, login: Login) -> AuthFuture<'_>;
+
+    /// Begins an authentication in several steps for a client that names a method, which is most
+    /// often one of SASL (MQTT 5.0 section 4.12). `None` if there is no such method: CONNACK 0x8C.
+    /// A client that names a method does not come to [`Auth::authenticate`].
+    ///
+    /// There are none, if an implementation does not say otherwise.
+    fn exchange(&self, method: &str, login: &Login) -> Option<Box<dyn Exchange>> {
+        let _: (&str, &Login) = (method, login);
+        None
+    }
 
     /// Whether a user who got in may stay: asked of everybody who is connected when this takes the
     /// place of another one, and of each client once more when it comes in, for the other one may

@@ -4,6 +4,7 @@
 
 mod connection;
 mod input;
+mod login;
 mod writer;
 
 use std::future::poll_fn;

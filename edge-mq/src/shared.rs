@@ -10,7 +10,7 @@ use std::time::Instant;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
-use crate::access::{Auth, Denied, Login, User};
+use crate::access::{Auth, Denied, Exchange, Login, User};
 use crate::hub::{Deed, Effects, Hub, Reply};
 use crate::limits::Limits;
 use crate::store::{PageFuture, PageRequest, Refused, Store};
@@ -57,6 +57,11 @@ impl Shared {
             Some(auth) => auth.authenticate(login).await,
             None => Ok(User::anonymous()),
         }
+    }
+
+    /// Begins an authentication in several steps, if there is this method.
+    pub(crate) fn exchange(&self, method: &str, login: &Login) -> Option<Box<dyn Exchange>> {
+        self.auth.read().as_ref()?.exchange(method, login)
     }
 
     pub(crate) fn has_auth(&self) -> bool {

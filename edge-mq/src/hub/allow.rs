@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Effects, Hub, Subscriber};
+use super::{Effects, Hub, Peer, Subscriber};
 use crate::access::{Acl, User};
 use crate::arena::{Arena, Key};
-use crate::packet::ReasonCode;
+use crate::packet::{Packet, ReasonCode};
 use crate::store::Write;
 use crate::topic::Share;
 use crate::{TopicFilter, TopicName};
@@ -56,6 +56,24 @@ impl Hub {
             }
             self.note_lazily(writes, fx);
         }
+    }
+
+    /// A client goes through an authentication again, and its user is known at the end of it: the
+    /// one who it was, perhaps in other groups. What waits in a session is for its user alone.
+    pub(crate) fn reauthenticate(
+        &mut self,
+        peer: Peer,
+        packet: Packet,
+        user: Option<User>,
+    ) -> Result<(), ReasonCode> {
+        let Some(session) = self.session(peer.session) else { return Ok(()) };
+        if user.as_ref().is_some_and(|user| user.name() != session.user.name()) {
+            return Err(ReasonCode::NOT_AUTHORIZED);
+        }
+        let Some(link) = session.link_mut(peer.link) else { return Ok(()) };
+        link.answer(packet);
+        session.user = user.unwrap_or_else(|| session.user.clone());
+        Ok(())
     }
 
     /// Ends the connections of those who may not stay.

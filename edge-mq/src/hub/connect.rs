@@ -111,10 +111,6 @@ impl Hub {
         if self.closed {
             return Err(ReasonCode::SERVER_SHUTTING_DOWN);
         }
-        let method = |property| matches!(property, &Property::AuthenticationMethod(_));
-        if connect.properties.iter().any(method) {
-            return Err(ReasonCode::BAD_AUTHENTICATION_METHOD);
-        }
         let known = self.clients.get(connect.client_id.as_str()).copied();
         let owner = known.and_then(|key| self.session(key)).map(|session| session.user.name());
         if owner.is_some_and(|owner| owner != user.name()) {
@@ -228,8 +224,8 @@ impl Hub {
         }
     }
 
-    /// What CONNACK says about the server (section 3.2.2.3). A keep alive that is too long is
-    /// replaced.
+    /// What CONNACK says about the server (section 3.2.2.3), and how the client authenticated. A
+    /// keep alive that is too long is replaced.
     fn announce(
         &self,
         connect: &mut Connect,
@@ -253,7 +249,10 @@ impl Hub {
             Some(Property::TopicAliasMaximum(limits.topic_aliases)),
             is_too_long.then_some(Property::ServerKeepAlive(longest)),
         ];
-        properties.into_iter().flatten().collect()
+        let authentication = connect.properties.iter().filter(|property| {
+            matches!(property, Property::AuthenticationMethod(_) | Property::AuthenticationData(_))
+        });
+        properties.into_iter().flatten().chain(authentication.cloned()).collect()
     }
 
     /// A connection ends.

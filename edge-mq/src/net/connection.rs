@@ -1,6 +1,6 @@
 //! One connection, one task: reads, lets the hub decide, writes.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,11 +15,12 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::input::{Input, Lost};
+use super::login::{Failed, Reauthentication, log_in};
 use super::writer::Writer;
-use crate::access::{Denied, Login};
+use crate::access::{Denied, Login, User};
 use crate::hub::{Peer, Polled};
 use crate::packet::{
-    ConnAck, DecodeError, Decoder, Disconnect, Packet, Properties, ReasonCode, Version,
+    ConnAck, DecodeError, Decoder, Disconnect, Packet, Properties, Property, ReasonCode, Version,
 };
 use crate::session::{Closing, Outbound};
 use crate::shared::Shared;
@@ -49,26 +50,27 @@ pub(super) async fn run(
         Ok(Err(Lost::Gone)) | Err(_) => return,
     };
     let version = connect.version;
+    let login = Login {
+        username: connect.username.clone(),
+        address: stream.peer_addr().ok(),
+        ..Login::new(connect.client_id.clone())
+    };
+    let again = Reauthentication::of(&connect, &login);
+    let most_bytes = connect.most_bytes();
     let authentication = timeout(
         shared.limits.connect_within,
-        shared.authenticate(Login {
-            username: connect.username.clone(),
-            password: connect.password.take(),
-            address: stream.peer_addr().ok(),
-            ..Login::new(connect.client_id.clone())
-        }),
+        log_in(&mut stream, &mut input, &shared, &mut connect, login),
     );
     let user = tokio::select! {
-        user = authentication => user.unwrap_or(Err(Denied::Unavailable)),
+        user = authentication => user.unwrap_or(Err(Denied::Unavailable.into())),
         _ = stop.wait_for(|stop| *stop) => return,
     };
     let user = match user {
         Ok(user) => user,
-        Err(denied) => {
+        Err(Failed::Gone) => return,
+        Err(Failed::Refused(code)) => {
             shared.hub(|hub| hub.stats_mut().denied_logins += 1);
-            let (code, properties) = (denied.reason(), Properties::new());
-            let answer = ConnAck { session_present: false, code, properties };
-            return farewell(stream, Packet::ConnAck(answer), version).await;
+            return refuse_connect(stream, version, code, most_bytes).await;
         }
     };
     let door = Arc::new(Door(Notify::new()));
@@ -86,6 +88,7 @@ pub(super) async fn run(
             let outbound = Vec::new();
             // The CONNACK waits, and perhaps what an earlier connection left.
             let (more, may_read, reading) = (true, true, None);
+            let (is_answered, fault) = (false, None);
             let mut connection = Connection {
                 shared,
                 version,
@@ -96,13 +99,15 @@ pub(super) async fn run(
                 more,
                 may_read,
                 reading,
+                again,
+                is_answered,
+                most_bytes,
+                fault,
             };
             connection.serve(stream, &door, accepted.deadline).await;
         }
         Err(code) => {
-            let properties = Properties::new();
-            let answer = ConnAck { session_present: false, code, properties };
-            farewell(stream, Packet::ConnAck(answer), version).await;
+            refuse_connect(stream, version, code, most_bytes).await;
         }
     }
 }
@@ -133,6 +138,14 @@ struct Connection {
     may_read: bool,
     /// A part of the session's queue, on its way from the disk.
     reading: Option<PageFuture>,
+    /// Of a client that named a method.
+    again: Option<Box<Reauthentication>>,
+    /// Whether its CONNACK is in the writer.
+    is_answered: bool,
+    /// The largest packet that the client takes.
+    most_bytes: Option<usize>,
+    /// What is wrong with what it sent.
+    fault: Option<DecodeError>,
 }
 
 /// Why the loop of a connection ended.
@@ -172,8 +185,9 @@ impl Connection {
         let is_ours = match closing {
             Closing::Goodbye { .. } => false,
             Closing::Violation(code) | Closing::Ended(code) => {
-                if self.version == Version::V5 {
-                    let packet = Packet::Disconnect(Disconnect::new(code));
+                // Nothing comes before CONNACK (MQTT-3.14.0-1).
+                if self.version == Version::V5 && self.is_answered {
+                    let packet = self.disconnect(code);
                     self.writer.push(&Outbound::Packet(packet), self.version);
                 }
                 true
@@ -223,6 +237,7 @@ impl Connection {
                 }
                 page = poll_fn(|cx| poll_page(&mut self.reading, cx)) => self.on_page(page)?,
                 () = door.0.notified() => self.on_wake()?,
+                step = step(&mut self.again) => self.on_step(step)?,
                 () = &mut timer => self.on_timer(written, timer.as_mut())?,
             }
         }
@@ -240,6 +255,7 @@ impl Connection {
     /// Handles all packets that are complete, under one lock.
     async fn on_packets(&mut self) -> Result<(), End> {
         let error = self.input.decode_all().err();
+        let auths = self.take_auths();
         let (peer, budget) = (self.peer, self.budget());
         let (packets, outbound) = (&mut self.input.packets, &mut self.outbound);
         let decided = self.shared.decide(|hub, now, fx| {
@@ -249,14 +265,63 @@ impl Connection {
         });
         self.encode();
         self.polled(decided.result?);
+        for auth in auths {
+            let again = self.again.as_mut().expect("else none are taken");
+            again.hear(&auth, &self.shared).map_err(Closing::Violation)?;
+        }
         if let Some(error) = error {
-            return Err(Closing::Violation(error.reason()).into());
+            let code = error.reason();
+            self.fault = Some(error);
+            return Err(Closing::Violation(code).into());
         }
         if decided.congested {
             // The readers get a turn before this one brings more.
             tokio::task::yield_now().await;
         }
         Ok(())
+    }
+
+    /// AUTH is for whoever knows the method; without one it is an error for the session to find.
+    fn take_auths(&mut self) -> Vec<Disconnect> {
+        if self.again.is_none() {
+            return Vec::new();
+        }
+        let taken = self.input.packets.extract_if(.., |packet| matches!(packet, Packet::Auth(_)));
+        let auths = taken.filter_map(|packet| match packet {
+            Packet::Auth(auth) => Some(auth),
+            _ => None,
+        });
+        auths.collect()
+    }
+
+    /// The client authenticates again. Until that has failed it may do what it might before.
+    fn on_step(&mut self, step: Result<(Packet, Option<User>), Denied>) -> Result<(), End> {
+        let peer = self.peer;
+        let shared = Arc::clone(&self.shared);
+        let result = step.map_err(Denied::later_reason).and_then(|(packet, user)| {
+            if user.as_ref().is_some_and(|user| !shared.may_stay(user)) {
+                return Err(ReasonCode::NOT_AUTHORIZED);
+            }
+            shared.hub(|hub| hub.reauthenticate(peer, packet, user))
+        });
+        if let Err(code) = result {
+            self.shared.hub(|hub| hub.stats_mut().denied_logins += 1);
+            return Err(Closing::Ended(code).into());
+        }
+        self.collect()
+    }
+
+    /// The last packet, with what was wrong for people, if the client has room for it: a DISCONNECT
+    /// may say so even to those who want no reasons (MQTT-3.1.2-29).
+    fn disconnect(&self, code: ReasonCode) -> Packet {
+        let plain = Packet::Disconnect(Disconnect::new(code));
+        let Some(Ok(reason)) = self.fault.as_ref().map(|fault| fault.to_string().parse()) else {
+            return plain;
+        };
+        let properties = Properties::new().with(Property::ReasonString(reason));
+        let explained = Packet::Disconnect(Disconnect { code, properties });
+        let len = explained.encoded_len(self.version);
+        if self.most_bytes.is_none_or(|most| len <= most) { explained } else { plain }
     }
 
     /// Takes from the session what it wants to send.
@@ -333,6 +398,8 @@ impl Connection {
     }
 
     fn encode(&mut self) {
+        // The first is CONNACK.
+        self.is_answered |= !self.outbound.is_empty();
         for outbound in self.outbound.drain(..) {
             self.writer.push(&outbound, self.version);
         }
@@ -376,6 +443,29 @@ async fn farewell(mut stream: TcpStream, packet: Packet, version: Version) {
     });
     // Whoever does not fetch it goes without.
     drop(goodbye.await);
+}
+
+/// Refuses a CONNECT, without a word if that would be more than the client takes.
+async fn refuse_connect(
+    stream: TcpStream,
+    version: Version,
+    code: ReasonCode,
+    most_bytes: Option<usize>,
+) {
+    let answer = ConnAck { session_present: false, code, properties: Properties::new() };
+    let packet = Packet::ConnAck(answer);
+    let len = packet.encoded_len(version);
+    if most_bytes.is_none_or(|most| len <= most) {
+        farewell(stream, packet, version).await;
+    }
+}
+
+/// What a client that authenticates again has come to; never, for any other.
+async fn step(again: &mut Option<Box<Reauthentication>>) -> Result<(Packet, Option<User>), Denied> {
+    match again {
+        Some(again) => again.step().await,
+        None => pending().await,
+    }
 }
 
 /// Answers what should have been a CONNECT.

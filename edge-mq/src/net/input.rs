@@ -1,8 +1,7 @@
 //! What comes out of one socket: bytes, and the packets in them.
 
 use bytes::BytesMut;
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::packet::{Connect, DecodeError, Decoder, Packet};
 
@@ -42,13 +41,25 @@ impl Input {
         &mut self.buffer
     }
 
-    pub(super) async fn connect(&mut self, stream: &mut TcpStream) -> Result<Connect, Lost> {
+    pub(super) async fn connect(
+        &mut self,
+        stream: &mut (impl AsyncRead + Unpin),
+    ) -> Result<Connect, Lost> {
+        match self.packet(stream).await? {
+            Packet::Connect(connect) => Ok(*connect),
+            // The decoder takes no other packet first.
+            _ => Err(Lost::Gone),
+        }
+    }
+
+    /// The next packet, alone.
+    pub(super) async fn packet(
+        &mut self,
+        stream: &mut (impl AsyncRead + Unpin),
+    ) -> Result<Packet, Lost> {
         loop {
-            match self.decoder.decode(&mut self.buffer).map_err(Lost::Decode)? {
-                Some(Packet::Connect(connect)) => return Ok(*connect),
-                // The decoder takes no other packet first.
-                Some(_) => return Err(Lost::Gone),
-                None => {}
+            if let Some(packet) = self.decoder.decode(&mut self.buffer).map_err(Lost::Decode)? {
+                return Ok(packet);
             }
             match stream.read_buf(self.room()).await {
                 Ok(0) | Err(_) => return Err(Lost::Gone),

@@ -1,5 +1,7 @@
 //! A client that writes bytes as they are and reads packets.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -87,10 +89,11 @@ impl Raw {
         }
     }
 
-    /// The reason of the DISCONNECT that ends the connection.
+    /// The reason of the DISCONNECT that ends the connection, with nothing behind it.
     pub(crate) async fn disconnected(mut self) -> Option<ReasonCode> {
         let mut reason = None;
         while let Some(packet) = self.next().await {
+            assert_eq!(reason, None, "{packet:?} came behind DISCONNECT");
             if let Packet::Disconnect(disconnect) = packet {
                 reason = Some(disconnect.code);
             }

@@ -1,4 +1,4 @@
-//! CONNECT and its answer: client identifiers, keep alive, sizes.
+//! CONNECT and its answer: client identifiers, keep alive, sizes, who authenticated how.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::harness::*;
 use crate::access::User;
 use crate::hub::Effects;
 use crate::packet::*;
-use crate::session::Outbound;
+use crate::session::{Closing, Outbound};
 
 /// What CONNACK says about the broker.
 fn announced(world: &mut World, connect: Connect) -> (Client, Properties) {
@@ -100,4 +100,43 @@ fn connack_larger_than_the_client_takes_refuses_the_connection_and_changes_nothi
     assert_eq!(refused, ReasonCode::PACKET_TOO_LARGE);
     assert_eq!(world.hub.stats().sessions, 0);
     world.connect(takes(20));
+}
+
+#[test]
+fn connack_tells_the_method_by_which_a_client_authenticated_and_no_other() {
+    let method = Property::AuthenticationMethod("m".parse().unwrap());
+    let data = Property::AuthenticationData("done".into());
+    let mut world = World::new();
+    let connect = asking(asking(v5("a"), method.clone()), data.clone());
+    let (_, told) = announced(&mut world, connect);
+    let told: Vec<_> = told.iter().cloned().collect();
+    assert_eq!(told[told.len() - 2..], [method, data]);
+    let (_, told) = announced(&mut world, v5("b"));
+    assert!(!told.iter().any(|p| matches!(p, Property::AuthenticationMethod(_))));
+}
+
+#[test]
+fn client_that_authenticates_again_stays_who_it_was() {
+    let ann = || User::named("ann".parse().unwrap());
+    let auth = || Packet::Auth(Disconnect::new(ReasonCode::SUCCESS));
+    let mut world = World::new();
+    let client = world.connect(Connect { username: Some("ann".parse().unwrap()), ..v5("a") });
+    let crew = ann().in_group("crew".parse().unwrap());
+    assert_eq!(world.hub.reauthenticate(client.0, auth(), Some(crew)), Ok(()));
+    assert_eq!(world.poll(client).len(), 1);
+    for other in [User::anonymous(), User::named("bob".parse().unwrap())] {
+        let result = world.hub.reauthenticate(client.0, auth(), Some(other));
+        assert_eq!(result, Err(ReasonCode::NOT_AUTHORIZED));
+    }
+    assert!(world.poll(client).is_empty());
+}
+
+#[test]
+fn auth_without_a_method_is_a_protocol_error() {
+    let mut world = World::new();
+    let client = world.connect(v5("a"));
+    let auth = Packet::Auth(Disconnect::new(ReasonCode::REAUTHENTICATE));
+    let (out, closing) = world.try_send(client, [auth]);
+    assert!(out.is_empty(), "{out:?}");
+    assert_eq!(closing, Err(Closing::Violation(ReasonCode::PROTOCOL_ERROR)));
 }
