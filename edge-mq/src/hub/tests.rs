@@ -7,6 +7,7 @@ mod answer;
 mod connect;
 mod deliver;
 mod disk;
+mod forward;
 mod harness;
 mod inspect;
 mod kept;

@@ -153,6 +153,20 @@ fn session_that_ends_leaves_what_it_did_not_acknowledge_but_for_qos_2() {
 }
 
 #[test]
+fn qos_2_that_was_sent_waits_for_its_member() {
+    // MQTT-4.8.2-4.
+    let mut world = World::new();
+    let [a, b] = members(&mut world, ["a", "b"]);
+    publish_all(&mut world, 2, 1..=1);
+    assert_eq!(world.poll(a), ["x/y=1 q2 #1"]);
+    world.cut(a);
+    world.pass(999);
+    assert!(world.poll(b).is_empty());
+    let a = world.connect(v5("a"));
+    assert_eq!(world.poll(a), ["x/y=1 q2 #1 dup"]);
+}
+
+#[test]
 fn session_that_ends_with_its_connection_leaves_its_messages_in_order() {
     let mut world = World::new();
     let brief = Connect { properties: Properties::new(), ..v5("brief") };
