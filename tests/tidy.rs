@@ -3,6 +3,8 @@
 //! why it is there, and every guarantee names a test that exists.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#[path = "support/named.rs"]
+mod named;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -160,11 +162,8 @@ fn every_guarantee_names_a_test_that_exists() {
     assert!(rows.len() >= 6, "a row for each hop");
     for row in rows {
         let cell = row.trim_end_matches('|').rsplit('|').next().unwrap();
-        let tests: Vec<_> = cell.split('`').filter(|word| word.contains("::")).collect();
+        let tests = named::tests_in(cell);
         assert!(!tests.is_empty(), "no test in: {row}");
-        for test in tests {
-            let (file, name) = test.split_once("::").unwrap();
-            assert!(read(file).contains(&format!("fn {name}(")), "{file} has no test `{name}`");
-        }
+        tests.into_iter().for_each(|test| named::assert_exists(&root(), test));
     }
 }
