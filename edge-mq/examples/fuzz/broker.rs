@@ -166,7 +166,7 @@ async fn write(
         }
         bytes.extend_from_slice(packet);
         if chance.one_in(8) {
-            let piece = 1 + chance.below(bytes.len());
+            let piece = bytes.len().min(1 + chance.below(bytes.len()));
             writer.write_all(&bytes[..piece]).await?;
             bytes.drain(..piece);
             // The broker gets a turn to answer.
