@@ -1,7 +1,8 @@
 //! The codec: a table of packets read in both directions, a table of what is refused and why, and
-//! properties over random packets: round trips, splits, mutations, an independent codec.
+//! properties over random packets: round trips, splits, mutations, two independent codecs.
 
 mod cases;
+mod peers;
 mod strategy;
 
 use bytes::BytesMut;
@@ -99,68 +100,11 @@ fn payload_shares_the_buffer() {
     assert!(range.contains(&publish.payload.as_ptr()));
 }
 
-/// Properties in the order of their identifiers, for a codec that does not keep the order.
-fn sorted(packet: Packet) -> Packet {
-    let sort = |properties: &mut Properties| {
-        let mut all: Vec<Property> = properties.iter().cloned().collect();
-        all.sort_by_key(|property| {
-            let mut bytes = BytesMut::new();
-            property.encode(&mut bytes);
-            bytes[0]
-        });
-        *properties = all.into_iter().collect();
-    };
-    let mut packet = packet;
-    match &mut packet {
-        Packet::Connect(connect) => {
-            sort(&mut connect.properties);
-            connect.will.iter_mut().for_each(|will| sort(&mut will.properties));
-        }
-        Packet::ConnAck(p) => sort(&mut p.properties),
-        Packet::Publish(p) => sort(&mut p.properties),
-        Packet::PubAck(p) | Packet::PubRec(p) | Packet::PubRel(p) | Packet::PubComp(p) => {
-            sort(&mut p.properties);
-        }
-        Packet::Subscribe(p) => sort(&mut p.properties),
-        Packet::SubAck(p) | Packet::UnsubAck(p) => sort(&mut p.properties),
-        Packet::Unsubscribe(p) => sort(&mut p.properties),
-        Packet::Disconnect(p) | Packet::Auth(p) => sort(&mut p.properties),
-        Packet::PingReq | Packet::PingResp => {}
-    }
-    packet
-}
-
-/// What the other codec makes of our bytes, as its bytes.
-fn through_other_codec(version: Version, bytes: &[u8]) -> Vec<u8> {
-    let other = match version {
-        Version::V311 => {
-            let packet = mqtt_proto::v3::Packet::decode(bytes).expect("decodes").expect("complete");
-            let mut bytes = packet.encode().expect("encodes").as_ref().to_vec();
-            // mqtt-proto 0.4.0 writes the failure of a SUBACK as 3, which MQTT 3.1.1 does not know.
-            let codes = if bytes[0] == 0x90 { &mut bytes[4..] } else { &mut [] };
-            codes.iter_mut().filter(|code| **code == 3).for_each(|code| *code = 0x80);
-            return bytes;
-        }
-        Version::V5 => {
-            let packet = mqtt_proto::v5::Packet::decode(bytes).expect("decodes").expect("complete");
-            packet.encode().expect("encodes")
-        }
-    };
-    other.as_ref().to_vec()
-}
-
 proptest! {
     #[test]
     fn round_trip((version, packet) in any_packet()) {
         let bytes = encode(version, &packet);
         prop_assert_eq!(decode(version, &bytes), Ok(Some(packet)));
-    }
-
-    #[test]
-    fn an_independent_codec_agrees((version, packet) in any_packet()) {
-        let bytes = encode(version, &packet);
-        let back = decode(version, &through_other_codec(version, &bytes));
-        prop_assert_eq!(back.map(|packet| packet.map(sorted)), Ok(Some(sorted(packet))));
     }
 
     #[test]

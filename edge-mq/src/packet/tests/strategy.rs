@@ -90,6 +90,9 @@ fn connect(version: Version) -> impl Strategy<Value = Packet> {
         (1..=u32::MAX)
             .prop_map(|size| Property::MaximumPacketSize(PacketSize::new(size).unwrap()))
             .boxed(),
+        any::<bool>().prop_map(Property::RequestProblemInformation).boxed(),
+        any::<bool>().prop_map(Property::RequestResponseInformation).boxed(),
+        text().prop_map(Property::AuthenticationMethod).boxed(),
     ];
     let login = option::of((text(), option::of(short_bytes())));
     let fields = (text(), any::<bool>(), any::<u16>(), option::of(will(version)), login);
@@ -124,6 +127,14 @@ fn conn_ack(version: Version) -> impl Strategy<Value = Packet> {
         ],
     };
     let each = vec![
+        any::<u32>().prop_map(Property::SessionExpiry).boxed(),
+        any::<NonZeroU16>().prop_map(Property::ReceiveMaximum).boxed(),
+        any::<bool>().prop_map(Property::RetainAvailable).boxed(),
+        any::<u16>().prop_map(Property::TopicAliasMaximum).boxed(),
+        any::<bool>().prop_map(Property::WildcardSubscriptions).boxed(),
+        any::<bool>().prop_map(Property::SubscriptionIds).boxed(),
+        text().prop_map(Property::ResponseInformation).boxed(),
+        text().prop_map(Property::ServerReference).boxed(),
         text().prop_map(Property::AssignedClientId).boxed(),
         any::<u16>().prop_map(Property::ServerKeepAlive).boxed(),
         any::<bool>().prop_map(Property::SharedSubscriptions).boxed(),
@@ -243,6 +254,20 @@ fn disconnect(version: Version) -> BoxedStrategy<Packet> {
         .boxed()
 }
 
+fn auth() -> impl Strategy<Value = Packet> {
+    let codes =
+        vec![ReasonCode::SUCCESS, ReasonCode::CONTINUE_AUTHENTICATION, ReasonCode::REAUTHENTICATE];
+    let each = vec![
+        short_bytes().prop_map(Property::AuthenticationData).boxed(),
+        text().prop_map(Property::ReasonString).boxed(),
+    ];
+    (prop::sample::select(codes), text(), properties(each)).prop_map(|(code, method, others)| {
+        let method = Property::AuthenticationMethod(method);
+        let properties = [method].into_iter().chain(others.iter().cloned()).collect();
+        Packet::Auth(Disconnect { code, properties })
+    })
+}
+
 fn packet(version: Version) -> impl Strategy<Value = Packet> {
     prop_oneof![
         1 => connect(version),
@@ -256,6 +281,7 @@ fn packet(version: Version) -> impl Strategy<Value = Packet> {
         1 => Just(Packet::PingReq),
         1 => Just(Packet::PingResp),
         1 => disconnect(version),
+        1 => if version == Version::V5 { auth().boxed() } else { disconnect(version) },
     ]
 }
 
