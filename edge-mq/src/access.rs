@@ -18,8 +18,8 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 
 use bytes::Bytes;
-pub use mosquitto::InvalidLine;
 pub use exchange::{Exchange, Step, StepFuture};
+pub use mosquitto::InvalidLine;
 #[cfg(feature = "passwords")]
 pub use passwords::{PasswordError, Passwords, hash_password};
 pub use rules::{InvalidRule, Rule, Rules};

@@ -4,6 +4,8 @@
 //! mutated packets they take more and less than we do; each such difference has its section of the
 //! standard here.
 
+use proptest::test_runner::RngSeed;
+
 use super::*;
 
 /// Properties in the order of their identifiers, for a codec that does not keep the order.
@@ -36,6 +38,8 @@ fn sorted(packet: Packet) -> Packet {
     }
     packet
 }
+
+const SEED: RngSeed = RngSeed::Fixed(1);
 
 /// What a codec makes of the bytes of one packet: the bytes that it writes for it.
 type Peer = fn(Version, &[u8]) -> Result<Vec<u8>, String>;
@@ -111,29 +115,27 @@ fn core(version: Version, bytes: &[u8]) -> Result<Vec<u8>, String> {
     if taken == body.len() { Ok(again) } else { Err("goes on behind its last field".into()) }
 }
 
-/// What a peer takes and we refuse: who, why we do, and where the standard (5.0) says so.
-const THEY_TAKE: &[(&str, &str, &str)] = &[
-    ("mqtt-proto", "string is not UTF-8 or has U+0000", "1.5.4: U+0000"),
-    ("mqtt-proto", "length is longer than it needs to be", "1.5.5: of properties"),
-    ("mqtt-proto", "packet ends inside a field", "2.1.4: it reads beyond the packet's length"),
-    ("mqtt-proto", "packet goes on behind its last field", "2.1.4: it stops before that length"),
-    ("mqtt-proto", "QoS or retain flag of a will that is not there", "3.1.2.7: the retain flag"),
-    ("mqtt-proto", "no topic filter", "3.9.3: a SUBACK answers a filter at least"),
-    ("mqtt-proto", "invalid topic filter", "4.7.1: a wildcard that shares its level"),
-    ("mqtt-protocol-core", "string is not UTF-8 or has U+0000", "1.5.4: U+0000"),
-    // Its parsers get no header but that of PUBLISH.
-    ("mqtt-protocol-core", "reserved flags of the fixed header", "2.1.3"),
-    ("mqtt-protocol-core", "packet identifier is 0", "2.2.1: of some packets"),
-    ("mqtt-protocol-core", "reserved connect flag is set", "3.1.2.3"),
-    ("mqtt-protocol-core", "QoS or retain flag of a will that is not there", "3.1.2.6"),
-    ("mqtt-protocol-core", "will has QoS 3", "3.1.2.6"),
-    ("mqtt-protocol-core", "reserved CONNACK flags are set", "3.2.2.1"),
-    ("mqtt-protocol-core", "QoS 0 message is marked as sent again", "3.3.1.1"),
-    ("mqtt-protocol-core", "message has neither topic nor topic alias", "3.3.2.1"),
-    ("mqtt-protocol-core", "invalid topic name", "3.3.2.1: wildcards"),
-    ("mqtt-protocol-core", "payload is not the UTF-8 text that it says it is", "3.3.2.3.2"),
-    ("mqtt-protocol-core", "reserved bits of subscription options", "3.8.3.1"),
-    ("mqtt-protocol-core", "invalid topic filter", "4.7.1: a wildcard that shares its level"),
+/// What one of them takes and we refuse: why we do, and where the standard (5.0) says so.
+const THEY_TAKE: &[(&str, &str)] = &[
+    ("string is not UTF-8 or has U+0000", "1.5.4: they take U+0000"),
+    ("length is longer than it needs to be", "1.5.5: of properties"),
+    // mqtt-protocol-core's parsers get no header but that of PUBLISH.
+    ("reserved flags of the fixed header", "2.1.3"),
+    ("packet ends inside a field", "2.1.4: mqtt-proto reads beyond the packet's length"),
+    ("packet goes on behind its last field", "2.1.4: mqtt-proto stops before it"),
+    ("packet identifier is 0", "2.2.1"),
+    ("reserved connect flag is set", "3.1.2.3"),
+    ("will has QoS 3", "3.1.2.6"),
+    ("QoS or retain flag of a will that is not there", "3.1.2.6, 3.1.2.7"),
+    ("password without a user name", "3.1.2.9 of MQTT 3.1.1"),
+    ("reserved CONNACK flags are set", "3.2.2.1"),
+    ("QoS 0 message is marked as sent again", "3.3.1.1"),
+    ("invalid topic name", "3.3.2.1: wildcards, and an empty one in MQTT 3.1.1"),
+    ("message has neither topic nor topic alias", "3.3.2.1"),
+    ("payload is not the UTF-8 text that it says it is", "3.3.2.3.2"),
+    ("reserved bits of subscription options", "3.8.3.1"),
+    ("no topic filter", "3.9.3, 3.11.3: an answer to no filter"),
+    ("invalid topic filter", "4.7.1: a wildcard that shares its level"),
 ];
 
 /// What we take and a peer refuses: nothing but this, which our random packets leave out. A CONNECT
@@ -158,7 +160,8 @@ fn one_packet(bytes: &[u8]) -> &[u8] {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    // The same packets each time: what somebody else's codec takes is no reason to fail one day.
+    #![proptest_config(ProptestConfig { cases: 1000, rng_seed: SEED, ..ProptestConfig::default() })]
 
     #[test]
     fn independent_codecs_read_what_we_write_and_write_what_we_read(
@@ -188,7 +191,8 @@ proptest! {
         let bytes = one_packet(&bytes);
         for (name, peer) in PEERS {
             match (decode(version, bytes), peer(version, bytes)) {
-                (Ok(None), _) | (Err(_), Err(_)) => {}
+                // They have no limit.
+                (Ok(None) | Err(DecodeError::TooLarge { .. }), _) | (Err(_), Err(_)) => {}
                 (Ok(Some(ours)), Ok(theirs)) => {
                     let theirs = decode(version, &theirs).map(|packet| packet.map(sorted));
                     prop_assert_eq!(theirs, Ok(Some(sorted(ours))), "{}", name);
@@ -198,7 +202,8 @@ proptest! {
                 }
                 (Err(error), Ok(_)) => {
                     let error = error.to_string();
-                    let why = THEY_TAKE.iter().find(|(of, ours, _)| *of == name && error.ends_with(ours));
+                    let mut known = THEY_TAKE.iter();
+                    let why = known.find(|(reason, _)| error.ends_with(reason));
                     prop_assert!(why.is_some(), "{} takes {:02x?}: {}", name, bytes, error);
                 }
             }
