@@ -237,8 +237,8 @@ impl DbStore {
         let rows = &self.rows;
         match write {
             Write::Append { log, routed, client } => {
-                batch
-                    .append(&self.state.lock().logs[*log as usize], entry(routed, client.as_ref()));
+                let entry = entry(routed, client.as_ref(), clock);
+                batch.append(&self.state.lock().logs[*log as usize], entry);
             }
             Write::Queue { session, bytes_before, queued, .. } => {
                 chunks.add(*session, *bytes_before, queued, &rows.queue, batch);
@@ -279,7 +279,7 @@ fn unreadable(error: JournalError) -> Refused {
 }
 
 /// A message as it stands in a Log; the crate's README has the table of headers.
-fn entry(routed: &Routed, client: Option<&Text>) -> Entry {
+fn entry(routed: &Routed, client: Option<&Text>, clock: Clock) -> Entry {
     let message = &routed.message;
     let mut entry = Entry::new(message.payload().clone()).key(message.topic().as_text().to_bytes());
     if let Some(client) = client {
@@ -289,11 +289,17 @@ fn entry(routed: &Routed, client: Option<&Text>) -> Entry {
     if message.is_retained() {
         entry = entry.header("retain", Bytes::from_static(&[1]));
     }
+    if let Some(Property::MessageExpiry(seconds)) = routed.expiry_left(clock.instant()) {
+        entry = entry.header("expiry", Bytes::copy_from_slice(&seconds.to_be_bytes()));
+    }
     properties(entry, message)
 }
 
 fn properties(entry: Entry, message: &Message) -> Entry {
     message.properties().iter().fold(entry, |entry, property| match property {
+        Property::PayloadIsUtf8(yes) => {
+            entry.header("utf8", Bytes::copy_from_slice(&[u8::from(*yes)]))
+        }
         Property::ContentType(text) => entry.header("content-type", text.to_bytes()),
         Property::ResponseTopic(topic) => entry.header("response-topic", topic.to_bytes()),
         Property::CorrelationData(data) => entry.header("correlation-data", data.clone()),

@@ -71,6 +71,8 @@ async fn properties_of_a_message_are_headers_of_its_record() {
     let message = Message::new("x".parse().unwrap(), "1")
         .qos(QoS::ExactlyOnce)
         .retain(true)
+        .payload_is_utf8(true)
+        .expires_after(Duration::from_secs(0x0102_0304))
         .content_type("text/plain".parse().unwrap())
         .response_topic("answer".parse().unwrap())
         .correlation_data("42")
@@ -82,6 +84,8 @@ async fn properties_of_a_message_are_headers_of_its_record() {
     let expected = [
         ("qos", &[2][..]),
         ("retain", &[1]),
+        ("expiry", &[1, 2, 3, 4]),
+        ("utf8", &[1]),
         ("content-type", b"text/plain"),
         ("response-topic", b"answer"),
         ("correlation-data", b"42"),
