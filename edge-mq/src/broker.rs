@@ -12,6 +12,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
+#[cfg(feature = "bridge")]
+mod bridges;
+
 #[cfg(feature = "db")]
 use crate::TopicFilter;
 use crate::access::{Acl, Auth};
@@ -62,6 +65,8 @@ struct Inner {
     task: AbortHandle,
     #[cfg(feature = "db")]
     db: Option<Arc<DbStore>>,
+    #[cfg(feature = "bridge")]
+    bridges: crate::bridge::Bridges,
 }
 
 /// As mosquitto has it.
@@ -235,7 +240,12 @@ impl Broker {
         inner.shared.decide(|hub, _, fx| hub.close(fx));
         inner.stop.send_replace(true);
         let mut served = inner.served.clone();
-        match timeout(deadline, served.wait_for(|served| *served)).await {
+        let ended = async {
+            #[cfg(feature = "bridge")]
+            inner.bridges.shutdown().await;
+            served.wait_for(|served| *served).await.map(drop)
+        };
+        match timeout(deadline, ended).await {
             Ok(Ok(_)) => {}
             Ok(Err(_)) => return Err(ShutdownError::Aborted),
             Err(_) => inner.task.abort(),
@@ -426,6 +436,8 @@ async fn serve(
         done.send_replace(true);
     });
     let inner = Inner {
+        #[cfg(feature = "bridge")]
+        bridges: crate::bridge::Bridges::new(Arc::clone(&shared), stores.db.clone()),
         shared,
         listeners,
         local_addr: OnceLock::new(),

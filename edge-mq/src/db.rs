@@ -125,6 +125,10 @@ impl State {
             self.rules.push(rule);
             self.rules.sort();
         }
+        self.slot_of(log)
+    }
+
+    fn slot_of(&mut self, log: Log) -> LogSlot {
         self.slot(log.name()).unwrap_or_else(|| {
             self.logs.push(log);
             LogSlot::try_from(self.logs.len() - 1).expect("far fewer logs than that")
@@ -197,6 +201,17 @@ impl DbStore {
             Ok(slot.filter(|_| existed))
         })
         .await
+    }
+
+    #[cfg(feature = "bridge")]
+    pub(crate) fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// The slot of a Log that rules of a bridge lead to. They are not kept, and not shown.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn slot_of(&self, log: &Log) -> LogSlot {
+        self.state.lock().slot_of(log.clone())
     }
 
     pub(crate) fn rules(&self) -> Vec<JournalRule> {
@@ -309,7 +324,7 @@ fn properties(entry: Entry, message: &Message) -> Entry {
 }
 
 /// Runs what waits for the disk on a thread that may wait.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, JournalError> + Send + 'static,
 ) -> Result<T, JournalError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| JournalError::Stopped)?

@@ -8,6 +8,7 @@ mod allow;
 mod commit;
 mod connect;
 mod inspect;
+mod leave_out;
 mod route;
 mod share;
 mod subscribe;
@@ -21,6 +22,7 @@ use std::time::Instant;
 pub(crate) use commit::{Deed, Reply};
 use commit::{Pending, Then};
 pub use inspect::{ClientInfo, ConnectionInfo};
+use leave_out::LeftOut;
 use route::{From, Match};
 use share::Group;
 pub(crate) use subscribe::Subscription;
@@ -49,6 +51,7 @@ pub(crate) struct Hub {
     /// Under the filters that they share.
     shares: FilterTree<Group>,
     rules: FilterTree<LogSlot>,
+    left_out: LeftOut,
     retained: Retained,
     /// What waits for its commit.
     pending: Pending,
@@ -124,6 +127,7 @@ impl Hub {
             router: FilterTree::default(),
             shares: FilterTree::default(),
             rules: FilterTree::default(),
+            left_out: LeftOut::default(),
             retained: Retained::new(limits.retained_messages, limits.retained_bytes),
             pending: Pending::default(),
             is_kept: false,
@@ -284,6 +288,12 @@ impl Hub {
             }
             deadline => Ok(deadline),
         }
+    }
+
+    /// The Logs that messages go past.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn left_out(&mut self) -> &mut LeftOut {
+        &mut self.left_out
     }
 
     /// Counts what no session can count.

@@ -1,4 +1,4 @@
-// The examples of the README need a database and users.
+// The examples of the README need a database, users and bridges.
 #![cfg_attr(all(feature = "db", feature = "passwords"), doc = include_str!("../README.md"))]
 #![cfg_attr(
     not(all(feature = "db", feature = "passwords")),
@@ -8,6 +8,8 @@
 
 pub mod access;
 mod arena;
+#[cfg(feature = "bridge")]
+pub mod bridge;
 mod broker;
 mod committer;
 #[cfg(feature = "db")]

@@ -10,6 +10,7 @@ use crate::hub::{Reply, TapRefused};
 use crate::message::Message;
 use crate::packet::{Property, ReasonCode};
 use crate::shared::Shared;
+use crate::store::LogSlot;
 use crate::{InvalidFilter, TopicFilter};
 
 /// Publishes and subscribes inside the process; from [`Broker::local`](crate::Broker::local).
@@ -28,6 +29,8 @@ use crate::{InvalidFilter, TopicFilter};
 #[derive(Debug, Clone)]
 pub struct LocalClient {
     shared: Arc<Shared>,
+    /// Logs that get nothing of what it publishes, whatever rules say.
+    without: Arc<[LogSlot]>,
 }
 
 /// Messages of one topic filter, from [`LocalClient::subscribe`]. Dropping it ends the
@@ -89,7 +92,14 @@ pub enum SubscribeError {
 
 impl LocalClient {
     pub(crate) fn new(shared: Arc<Shared>) -> LocalClient {
-        LocalClient { shared }
+        LocalClient { shared, without: Arc::default() }
+    }
+
+    /// The same, but what it publishes goes past these Logs: what a bridge brings in does not go
+    /// out over it again.
+    #[cfg(feature = "bridge")]
+    pub(crate) fn without(self, logs: Vec<LogSlot>) -> LocalClient {
+        LocalClient { without: logs.into(), ..self }
     }
 
     /// Publishes a message. Returns when it is in the queues of its receivers; for a journaled
@@ -110,7 +120,7 @@ impl LocalClient {
             if hub.is_closed() {
                 return Err(PublishError::Closed);
             }
-            hub.publish_local(message, Some(reply), now, fx);
+            hub.publish_local(message, Some(reply), &self.without, now, fx);
             Ok(())
         });
         taken.result?;

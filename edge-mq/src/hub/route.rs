@@ -23,8 +23,8 @@ pub(super) enum From {
     Client(Peer),
     /// A session, without a connection; this is stored with it.
     Will(Key, Vec<Write>),
-    /// It may want to know how it came out.
-    Application(Option<Reply>),
+    /// It may want to know how it came out. What it publishes goes past these Logs.
+    Application(Option<Reply>, Arc<[LogSlot]>),
 }
 
 /// One subscription that wants the message at hand.
@@ -62,19 +62,25 @@ impl Hub {
         now: Instant,
         fx: &mut Effects,
     ) {
+        let mut without = Arc::default();
         let (publisher, origin, reply, mut writes) = match from {
             From::Client(peer) => (Some(peer.session), Some(peer), None, Vec::new()),
             From::Will(key, writes) => (Some(key), None, None, writes),
-            From::Application(reply) => (None, None, reply, Vec::new()),
+            From::Application(reply, past) => {
+                without = past;
+                (None, None, reply, Vec::new())
+            }
         };
         let routed = Routed::new(message, now);
         let mut matches = std::mem::take(&mut self.matches);
         self.find(&routed.message, publisher, &mut matches);
-        self.journal(&routed, publisher, &mut writes);
+        self.journal(&routed, publisher, &without, &mut writes);
         if self.is_kept {
             self.keep(&routed, &mut matches, receipt, publisher, &mut writes, fx);
         }
-        if routed.message.is_retained() && (self.is_kept || !writes.is_empty()) {
+        // What the broker says of itself is true while it runs.
+        let is_own = routed.message.topic().as_str().starts_with("$SYS/");
+        if routed.message.is_retained() && (self.is_kept && !is_own || !writes.is_empty()) {
             writes.push(Write::Retain(Arc::clone(&routed)));
         }
         if writes.is_empty() {
@@ -91,17 +97,18 @@ impl Hub {
         }
     }
 
-    /// Takes in a message of the application itself.
+    /// Takes in a message of the application itself, which goes past some Logs.
     pub(crate) fn publish_local(
         &mut self,
         message: Message,
         reply: Option<Reply>,
+        without: &Arc<[LogSlot]>,
         now: Instant,
         fx: &mut Effects,
     ) {
         self.stats.received += 1;
         self.stats.received_bytes += message.payload().len() as u64;
-        self.publish(message, From::Application(reply), None, now, fx);
+        self.publish(message, From::Application(reply, Arc::clone(without)), None, now, fx);
     }
 
     /// Messages that the filter matches go into this Log from now on.
@@ -115,16 +122,24 @@ impl Hub {
     }
 
     /// Notes the Logs that a message is to be stored in.
-    fn journal(&mut self, routed: &Arc<Routed>, publisher: Option<Key>, writes: &mut Vec<Write>) {
+    fn journal(
+        &mut self,
+        routed: &Arc<Routed>,
+        publisher: Option<Key>,
+        without: &[LogSlot],
+        writes: &mut Vec<Write>,
+    ) {
         if self.rules.is_empty() {
             return;
         }
         let client = publisher.and_then(|key| self.session(key)).map(|s| s.client_id.clone());
+        let left_out = &mut self.left_out;
         self.rules.each_match(routed.message.topic(), |log| {
             // Two rules may lead to the same Log; it gets the message once.
             let is_same =
                 |write: &Write| matches!(write, Write::Append { log: old, .. } if old == log);
-            if !writes.iter().any(is_same) {
+            let is_wanted = !writes.iter().any(is_same) && !without.contains(log);
+            if is_wanted && !left_out.takes(*log) {
                 let (log, routed, client) = (*log, Arc::clone(routed), client.clone());
                 writes.push(Write::Append { log, routed, client });
             }

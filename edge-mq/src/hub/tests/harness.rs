@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -234,7 +235,7 @@ impl World {
 
     /// The application publishes.
     pub(super) fn publish(&mut self, message: Message) {
-        self.act(|hub, now, fx| hub.publish_local(message, None, now, fx));
+        self.act(|hub, now, fx| hub.publish_local(message, None, &Arc::default(), now, fx));
     }
 }
 

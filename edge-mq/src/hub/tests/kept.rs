@@ -321,6 +321,22 @@ fn retained_messages_come_back_as_they_were_last_acknowledged() {
 }
 
 #[test]
+fn what_the_broker_says_of_itself_is_retained_while_it_runs() {
+    let mut world = World::keeping();
+    for topic in ["$SYS/state", "x"] {
+        world.publish(message(topic, "1").qos(qos(1)).retain(true));
+    }
+    world.commit_all();
+    let reader = world.connect(clean(v311("reader")));
+    let got = world.send(reader, [subscribe(1, "$SYS/#", 0)]);
+    assert_eq!(got, ["SUBACK 1 00", "$SYS/state=1 retained"]);
+    world.crash();
+    let reader = world.connect(clean(v311("reader")));
+    let got = world.send(reader, [subscribe(1, "$SYS/#", 0), subscribe(2, "#", 0)]);
+    assert_eq!(got, ["SUBACK 1 00", "SUBACK 2 00", "x=1 retained"]);
+}
+
+#[test]
 fn retained_messages_of_a_new_subscription_are_in_its_queue() {
     let mut world = World::keeping();
     world.publish(message("x", "1").qos(qos(1)).retain(true));
