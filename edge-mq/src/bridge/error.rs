@@ -54,6 +54,9 @@ pub enum InvalidBridge {
     /// The name stands in topics, and in the names of Logs.
     #[error("a name has 1 to 64 letters, digits, `-`, `_` and `.`")]
     Name,
+    /// The remote broker must know it by something.
+    #[error("a client identifier is an MQTT string of at least one character")]
+    ClientId,
     /// There is nowhere to connect to.
     #[error("no remote address is given")]
     NoRemote,

@@ -6,7 +6,7 @@ use super::error::InvalidBridge;
 use super::rule::{Mapping, Rule};
 use super::tls::Tls;
 use crate::TopicName;
-use crate::packet::Version;
+use crate::packet::{Text, Version};
 
 /// Below this, a ping would be most of what the link carries.
 const LEAST_KEEP_ALIVE: Duration = Duration::from_secs(5);
@@ -231,6 +231,10 @@ impl Bridge {
         if !(1..=64).contains(&self.name.len()) || !self.name.chars().all(of_name) {
             return Err(InvalidBridge::Name);
         }
+        let client_id = self.client_id.unwrap_or_else(|| self.name.clone());
+        if client_id.is_empty() || client_id.parse::<Text>().is_err() {
+            return Err(InvalidBridge::ClientId);
+        }
         if self.remotes.is_empty() {
             return Err(InvalidBridge::NoRemote);
         }
@@ -247,7 +251,7 @@ impl Bridge {
                 .iter()
                 .map(|address| address.parse())
                 .collect::<Result<_, _>>()?,
-            client_id: self.client_id.unwrap_or_else(|| self.name.clone()),
+            client_id,
             credentials: self.credentials,
             tls: self.tls,
             version: self.version,
@@ -339,6 +343,8 @@ mod tests {
         let refused = [
             (Bridge { name: "a/b".to_owned(), ..bridge() }, InvalidBridge::Name),
             (Bridge { name: String::new(), ..bridge() }, InvalidBridge::Name),
+            (bridge().client_id(""), InvalidBridge::ClientId),
+            (bridge().client_id("a\0"), InvalidBridge::ClientId),
             (Bridge::new("cloud").send(Rule::new(all())), InvalidBridge::NoRemote),
             (Bridge::new("cloud").remote("localhost:1883"), InvalidBridge::NoRule),
         ];
