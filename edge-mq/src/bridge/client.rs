@@ -7,6 +7,8 @@
 mod v311;
 mod v5;
 
+use std::time::Duration;
+
 use crate::Message;
 use crate::packet::{QoS, Version};
 
@@ -23,6 +25,8 @@ pub(super) struct Terms {
     pub(super) packet_bytes: usize,
     pub(super) max_qos: QoS,
     pub(super) takes_retained: bool,
+    /// How often the remote broker wants to be pinged, if it says so.
+    pub(super) keep_alive: Option<Duration>,
 }
 
 /// What happened to a connection.

@@ -387,12 +387,11 @@ impl<'a> Link<'a> {
         self.ticks += 1;
         self.task.tick(Some(&self.window)).await;
         self.store();
-        if self.terms.is_none() {
-            return Ok(());
-        }
+        let Some(terms) = self.terms else { return Ok(()) };
         self.silent_ticks += 1;
         // A client that is not stuck says something with each ping.
-        if u64::from(self.silent_ticks) > 1 + 2 * self.task.plan.keep_alive.as_secs() {
+        let keep_alive = terms.keep_alive.unwrap_or(self.task.plan.keep_alive);
+        if u64::from(self.silent_ticks) > 1 + 2 * keep_alive.as_secs() {
             return Err(self.lost("the link is stuck"));
         }
         self.look_for_first().await

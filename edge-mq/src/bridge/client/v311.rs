@@ -59,6 +59,7 @@ pub(super) fn seen(event: Event) -> Seen {
             packet_bytes: MAX_PACKET_BYTES,
             max_qos: QoS::AtLeastOnce,
             takes_retained: true,
+            keep_alive: None,
         }),
         Event::Incoming(Packet::PubAck(ack)) => Seen::Answered(ack.pkid, Answer::Taken),
         Event::Incoming(Packet::SubAck(ack)) => {

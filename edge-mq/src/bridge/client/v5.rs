@@ -1,5 +1,7 @@
 //! rumqttc's client for MQTT 5.0.
 
+use std::time::Duration;
+
 use rumqttc::NetworkOptions;
 use rumqttc::Outgoing;
 use rumqttc::v5::mqttbytes::QoS as Q;
@@ -96,6 +98,9 @@ fn terms(answer: &ConnAck) -> Terms {
         packet_bytes: packet_bytes.map_or(MAX_PACKET_BYTES, |bytes| bytes as usize),
         max_qos: max_qos.and_then(QoS::from_number).unwrap_or(QoS::ExactlyOnce),
         takes_retained: properties.and_then(|p| p.retain_available) != Some(0),
+        keep_alive: properties
+            .and_then(|properties| properties.server_keep_alive)
+            .map(|seconds| Duration::from_secs(seconds.into())),
     }
 }
 
