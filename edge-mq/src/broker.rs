@@ -227,8 +227,9 @@ impl Broker {
     }
 
     /// Stops the broker: no new connections; MQTT 5.0 clients get DISCONNECT 0x8B; commits under
-    /// way end and are acknowledged where the client is still there; wills are published. What
-    /// has not ended by the deadline is cut off. Calling it again is harmless.
+    /// way end and are acknowledged where the client is still there; wills are published; bridges
+    /// disconnect, and their queues stay. What has not ended by the deadline is cut off. Calling it
+    /// again is harmless.
     ///
     /// # Errors
     /// When the broker had stopped serving before.

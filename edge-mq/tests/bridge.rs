@@ -267,6 +267,31 @@ async fn state_is_on_topics_of_both_brokers() {
 }
 
 #[tokio::test]
+async fn bridge_ends_with_its_broker() {
+    for is_shut_down in [true, false] {
+        let (here, there) = (Site::start().await, Site::start().await);
+        let mut state = there.subscribe("state").await;
+        let bridge = bridge_to(&there, Version::V5)
+            .remote_state_topic("state")
+            .send(Rule::new("a".parse().unwrap()));
+        here.broker.add_bridge(bridge.clone()).await.unwrap();
+        assert_eq!(got(&mut state).await.1, "1");
+        if is_shut_down {
+            here.broker.shutdown(Duration::from_secs(60)).await.unwrap();
+            let closed = here.broker.add_bridge(bridge).await;
+            assert!(matches!(closed, Err(BridgeError::Closed)), "{closed:?}");
+        } else {
+            let Site { broker, .. } = here;
+            drop(broker);
+        }
+        assert_eq!(got(&mut state).await.1, "0");
+        while there.stats().connections > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn addresses_are_tried_in_order_and_the_first_is_taken_again() {
     let (here, there) = (Site::start().await, Site::start().await);
     let (nowhere, socket) = support::nobody();
