@@ -119,7 +119,12 @@ fn left(since: Time, seconds: &[u8], now: Time) -> Result<u32, Stays> {
 /// no topic here.
 pub(super) fn received(rules: &[Mapping], message: &Message, client_id: &str) -> Option<Message> {
     let rule = deciding(rules, message.topic())?;
-    let received = Message::new(rule.topic(message.topic())?, message.payload().clone())
+    let topic = rule.topic(message.topic())?;
+    if topic.as_str().starts_with("$SYS/") {
+        // The broker alone speaks for itself (section 4.7.2).
+        return None;
+    }
+    let received = Message::new(topic, message.payload().clone())
         .qos(message.published_qos())
         .retain(rule.keeps(message.is_retained()))
         .with_all(message.properties().iter().cloned());
@@ -134,4 +139,36 @@ fn mark(message: Message, client_id: &str) -> Option<Message> {
 /// Whether a message says that it has crossed the bridge of this client identifier.
 pub(super) fn has_crossed(message: &Message, client_id: &str) -> bool {
     message.user_properties().any(|(name, value)| name == CROSSED && value == client_id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rule::Rule;
+    use super::*;
+
+    fn got(topic: &str, rule: Rule) -> Option<Message> {
+        let rules = [Mapping::receiving(rule).unwrap()];
+        received(&rules, &Message::new(topic.parse().unwrap(), "1").retain(true), "gateway")
+    }
+
+    #[test]
+    fn what_is_received_has_its_topic_here_and_says_where_it_came_over() {
+        let rule = || Rule::new("a/#".parse().unwrap()).remote_prefix("there/");
+        let message = got("there/a/b", rule()).unwrap();
+        assert_eq!(message.topic().as_str(), "a/b");
+        assert!(message.is_retained() && has_crossed(&message, "gateway"));
+        assert!(!has_crossed(&message, "other"));
+        assert!(!got("there/a/b", rule().retain(false)).unwrap().is_retained());
+        assert!(got("a/b", rule()).is_none());
+    }
+
+    #[test]
+    fn remote_broker_does_not_speak_for_this_one() {
+        let all = || Rule::new("#".parse().unwrap());
+        assert!(got("broker/uptime", all().local_prefix("$SYS/")).is_none());
+        assert!(got("broker/uptime", all().local_prefix("there/")).is_some());
+        let theirs = Rule::new("$SYS/#".parse().unwrap());
+        assert!(got("$SYS/broker/uptime", theirs.clone()).is_none());
+        assert!(got("$SYS/broker/uptime", theirs.local_prefix("there/")).is_some());
+    }
 }
