@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use lexopt::Arg::{Long, Short, Value};
 
-use crate::{Result, db, mqtt};
+use crate::{Result, db, mq};
 
 /// Runs with the rest of the command line.
 type Subcommand = fn(lexopt::Parser) -> ExitCode;
@@ -13,13 +13,13 @@ const HELP: &str = "\
 edge-db and edge-mq side by side with their peers.
 
 Usage: edge-compare db [OPTIONS]      edge-db against other embedded stores and the disk itself
-       edge-compare mqtt [OPTIONS]    edge-mq against other MQTT brokers
+       edge-compare mq [OPTIONS]      edge-mq against other MQTT brokers
 
 Each has a --help of its own.";
 
 /// Runs the subcommand that the command line names.
 ///
-/// Ends with 0 when all went well, with 1 when a floor of edge-db does not hold or the comparison
+/// Ends with 0 when all went well, with 1 when a floor does not hold or the comparison
 /// could not be made, with 2 when the command line is wrong.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -41,13 +41,13 @@ pub fn main() -> ExitCode {
 fn subcommand(parser: &mut lexopt::Parser) -> Result<Option<Subcommand>> {
     match parser.next()? {
         Some(Value(name)) if name == "db" => Ok(Some(db::main)),
-        Some(Value(name)) if name == "mqtt" => Ok(Some(mqtt::main)),
+        Some(Value(name)) if name == "mq" => Ok(Some(mq::main)),
         // What the comparisons start themselves; not in the help.
         Some(Value(name)) if name == db::CHILD => Ok(Some(db::child)),
-        Some(Value(name)) if name == mqtt::SERVE => Ok(Some(mqtt::serve)),
+        Some(Value(name)) if name == mq::SERVE => Ok(Some(mq::serve)),
         Some(Long("help") | Short('h')) => Ok(None),
         Some(other) => Err(other.unexpected().into()),
-        None => Err("which comparison? `db` or `mqtt`".into()),
+        None => Err("which comparison? `db` or `mq`".into()),
     }
 }
 
@@ -61,7 +61,7 @@ mod tests {
             subcommand(&mut lexopt::Parser::from_args(arguments)).map(|found| found.is_some())
         };
         assert!(asked(&["db", "--quick"]).unwrap());
-        assert!(asked(&["mqtt"]).unwrap());
+        assert!(asked(&["mq"]).unwrap());
         assert!(!asked(&["--help"]).unwrap());
         assert!(asked(&["store"]).is_err());
         assert!(asked(&[]).is_err());

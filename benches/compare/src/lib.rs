@@ -1,10 +1,16 @@
-//! edge-db and edge-mq side by side with their peers: what the subcommands `db` and `mqtt` do.
+//! edge-db and edge-mq side by side with their peers: what the subcommands `db` and `mq` do.
 
 mod command;
 mod db;
-mod mqtt;
+mod device;
+mod figures;
+mod floors;
+mod metric;
+mod mq;
 mod options;
+mod report;
 mod rounds;
+mod runs;
 mod table;
 
 pub use command::main;

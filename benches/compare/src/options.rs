@@ -10,7 +10,7 @@ use lexopt::prelude::*;
 use crate::Result;
 
 /// How a comparison runs.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Options {
     /// How long each case measures each peer in each round.
     pub(crate) time: Duration,
@@ -41,8 +41,8 @@ pub(crate) struct Program {
     /// Without `--quick`.
     pub(crate) seconds: u32,
     pub(crate) rounds: u32,
-    /// The same with it; `None` where there is neither `--quick` nor `--json`.
-    pub(crate) quick: Option<(u32, u32)>,
+    /// The same with it.
+    pub(crate) quick: (u32, u32),
 }
 
 impl Program {
@@ -72,22 +72,18 @@ impl Program {
 
     fn help(&self) -> String {
         let Program { name, about, seconds, rounds, .. } = self;
-        let mut help = format!("{about}\n\nUsage: edge-compare {name} [OPTIONS]\n\n");
-        if let Some((seconds, rounds)) = self.quick {
-            help += &format!(
-                "  --quick       fewer rows; --seconds {seconds} and --rounds {rounds} unless given
-  --json FILE   also write each figure as a line of JSON\n",
-            );
-        }
-        help += &format!(
-            "  --seconds N   how long to measure each peer, in each case and round  [default: {seconds}]
+        let (quick_seconds, quick_rounds) = self.quick;
+        format!(
+            "{about}\n\nUsage: edge-compare {name} [OPTIONS]\n
+  --quick       less of all; --seconds {quick_seconds} and --rounds {quick_rounds} unless given
+  --json FILE   also write each figure as a line of JSON
+  --seconds N   how long to measure each peer, in each case and round  [default: {seconds}]
   --rounds N    how often; medians are shown                           [default: {rounds}]
   --only NAME   only the case NAME, or those with NAME in their name; can be given several times
   --dir DIR     where files lie while measured; must be on a real disk [default: the temp folder]
   --help\n\nCases: {}",
             self.cases.join(", "),
-        );
-        help
+        )
     }
 
     fn parse(&self, mut parser: lexopt::Parser) -> Result<Option<Options>> {
@@ -99,8 +95,8 @@ impl Program {
                 Long("rounds") => rounds = Some(whole("--rounds", &parser.value()?, 100)?),
                 Long("only") => cases.extend(self.named(&parser.value()?.string()?)?),
                 Long("dir") => dir = parser.value()?.into(),
-                Long("quick") if self.quick.is_some() => quick = true,
-                Long("json") if self.quick.is_some() => json = Some(parser.value()?.into()),
+                Long("quick") => quick = true,
+                Long("json") => json = Some(parser.value()?.into()),
                 Long("help") | Short('h') => return Ok(None),
                 other => return Err(other.unexpected().into()),
             }
@@ -108,7 +104,7 @@ impl Program {
         if !dir.is_dir() {
             return Err(format!("--dir {}: no such folder", dir.display()).into());
         }
-        let defaults = self.quick.filter(|_| quick).unwrap_or((self.seconds, self.rounds));
+        let defaults = if quick { self.quick } else { (self.seconds, self.rounds) };
         let time = Duration::from_secs(seconds.unwrap_or(defaults.0).into());
         let rounds = rounds.unwrap_or(defaults.1).try_into()?;
         if cases.is_empty() {
@@ -141,36 +137,35 @@ fn whole(option: &str, value: &OsString, most: u32) -> Result<u32> {
 mod tests {
     use super::*;
 
-    fn parse(quick: Option<(u32, u32)>, arguments: &[&str]) -> Result<Option<Options>> {
+    fn parse(arguments: &[&str]) -> Result<Option<Options>> {
         let cases = vec!["put-1", "put-16", "scan"];
-        let program =
-            Program { name: "test", about: "A test.", cases, seconds: 5, rounds: 4, quick };
+        let (about, quick) = ("A test.", (1, 2));
+        let program = Program { name: "test", about, cases, seconds: 5, rounds: 4, quick };
         program.parse(lexopt::Parser::from_args(arguments))
     }
 
     #[test]
     fn quick_changes_what_was_not_given() {
-        let options = parse(Some((1, 2)), &["--quick", "--rounds", "9"]).unwrap().unwrap();
+        let options = parse(&["--quick", "--rounds", "9"]).unwrap().unwrap();
         assert_eq!((options.time.as_secs(), options.rounds), (1, 9));
-        let options = parse(Some((1, 2)), &[]).unwrap().unwrap();
+        let options = parse(&[]).unwrap().unwrap();
         assert_eq!((options.time.as_secs(), options.rounds), (5, 4));
     }
 
     #[test]
     fn only_takes_the_case_of_the_name_or_those_with_it() {
-        let asked = |arguments: &[&str]| parse(None, arguments).unwrap().unwrap().cases;
+        let asked = |arguments: &[&str]| parse(arguments).unwrap().unwrap().cases;
         assert_eq!(asked(&[]), ["put-1", "put-16", "scan"]);
         assert_eq!(asked(&["--only", "put"]), ["put-1", "put-16"]);
         assert_eq!(asked(&["--only", "put-1"]), ["put-1"]);
         assert_eq!(asked(&["--only", "scan", "--only", "put-1"]), ["scan", "put-1"]);
-        assert!(parse(None, &["--only", "nothing"]).is_err());
+        assert!(parse(&["--only", "nothing"]).is_err());
     }
 
     #[test]
     fn what_a_comparison_does_not_know_is_refused() {
-        assert!(parse(None, &["--quick"]).is_err());
-        assert!(parse(None, &["--json", "x"]).is_err());
-        assert!(parse(None, &["--seconds", "0"]).is_err());
-        assert!(parse(None, &["--dir", "no/such/folder"]).is_err());
+        assert!(parse(&["--slow"]).is_err());
+        assert!(parse(&["--seconds", "0"]).is_err());
+        assert!(parse(&["--dir", "no/such/folder"]).is_err());
     }
 }

@@ -1,19 +1,6 @@
-//! Rounds A B A B and their medians: figures of a busy machine drift, ratios of neighbours less.
+//! Medians over the rounds: figures of a busy machine drift, ratios of neighbours less.
 
-/// Measures every peer once in each round; the results by peer.
-pub(crate) fn interleave<P, T>(
-    peers: &[P],
-    rounds: usize,
-    mut measure: impl FnMut(usize, &P) -> T,
-) -> Vec<Vec<T>> {
-    let mut results: Vec<Vec<T>> = peers.iter().map(|_| Vec::new()).collect();
-    for round in 1..=rounds {
-        for (peer, results) in peers.iter().zip(&mut results) {
-            results.push(measure(round, peer));
-        }
-    }
-    results
-}
+use std::time::Duration;
 
 /// The middle one; between two, their mean. `None` of nothing.
 pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
@@ -28,6 +15,15 @@ pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
 pub(crate) fn ratio(theirs: &[Option<f64>], ours: &[Option<f64>]) -> Option<f64> {
     let pairs = theirs.iter().zip(ours);
     median(pairs.filter_map(|(theirs, ours)| Some((*theirs)? / (*ours)?)))
+}
+
+/// The smallest of these, which are sorted, that so much of them does not exceed.
+pub(crate) fn percentile(sorted: &[Duration], share: f64) -> Duration {
+    let rank = (sorted.len() as f64 * share).ceil();
+    // Floats are exact for any number of puts here, and the cast saturates.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let place = (rank as usize).saturating_sub(1);
+    sorted.get(place).copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -48,9 +44,11 @@ mod tests {
     }
 
     #[test]
-    fn peers_take_turns() {
-        let mut order = Vec::new();
-        interleave(&["a", "b"], 2, |round, peer| order.push((round, *peer)));
-        assert_eq!(order, [(1, "a"), (1, "b"), (2, "a"), (2, "b")]);
+    fn percentiles_are_of_the_sorted_rank() {
+        let sorted: Vec<_> = (1..=1_000).map(Duration::from_millis).collect();
+        assert_eq!(percentile(&sorted, 0.99), Duration::from_millis(990));
+        assert_eq!(percentile(&sorted, 0.9999), Duration::from_millis(1_000));
+        assert_eq!(percentile(&sorted, 1.0), Duration::from_millis(1_000));
+        assert_eq!(percentile(&[], 0.99), Duration::ZERO);
     }
 }

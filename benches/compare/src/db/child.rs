@@ -13,6 +13,7 @@ pub(super) use task::{CRASH, MEMORY};
 
 use super::engine::Engine;
 use crate::Result;
+use crate::figures::Contender;
 
 /// The hidden subcommand that makes this program such a process.
 pub(crate) const CHILD: &str = "child";

@@ -16,6 +16,7 @@ pub(super) use scanned::Scanned;
 
 use super::rows::Row;
 use crate::Result;
+use crate::figures::Contender;
 
 /// Memory for pages or blocks, the same for each.
 const CACHE_BYTES: usize = 64 << 20;
@@ -84,7 +85,7 @@ pub(super) enum Memory {
 
 /// What is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Engine {
+pub(crate) enum Engine {
     EdgeDb,
     Redb,
     Fjall,
@@ -105,39 +106,10 @@ impl Engine {
         Engine::Disk,
     ];
 
-    /// Its name in JSON and for child processes.
-    pub(super) fn id(self) -> &'static str {
-        match self {
-            Engine::EdgeDb => "edge-db",
-            Engine::Redb => "redb",
-            Engine::Fjall => "fjall",
-            Engine::RocksDb => "rocksdb",
-            Engine::Sqlite => "sqlite",
-            Engine::Disk => "disk",
-        }
-    }
-
     /// The engine of this id.
     pub(super) fn of_id(id: &str) -> Result<Engine> {
         let engine = Engine::ALL.into_iter().find(|engine| engine.id() == id);
         engine.ok_or_else(|| format!("no engine `{id}`").into())
-    }
-
-    /// Its name in tables.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Engine::EdgeDb => "edge-db",
-            Engine::Redb => "redb 4.6",
-            Engine::Fjall => "fjall 3.1",
-            Engine::RocksDb => "RocksDB 11",
-            Engine::Sqlite => "SQLite, WAL, FULL",
-            Engine::Disk => "(the disk itself)",
-        }
-    }
-
-    /// Whether this program was built with it.
-    pub(super) fn is_built_in(self) -> bool {
-        self != Engine::RocksDb || cfg!(feature = "rocksdb")
     }
 
     /// Opens the store in this folder; a new one where the folder is empty.
@@ -165,6 +137,36 @@ impl Engine {
             // None at all; and a log of 1,000 pages, which a batch of 1,000 rows fills.
             Engine::Redb | Engine::Sqlite | Engine::Disk => 1 << 20,
         }
+    }
+}
+
+impl Contender for Engine {
+    const OURS: Engine = Engine::EdgeDb;
+
+    fn id(self) -> &'static str {
+        match self {
+            Engine::EdgeDb => "edge-db",
+            Engine::Redb => "redb",
+            Engine::Fjall => "fjall",
+            Engine::RocksDb => "rocksdb",
+            Engine::Sqlite => "sqlite",
+            Engine::Disk => "disk",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Engine::EdgeDb => "edge-db",
+            Engine::Redb => "redb 4.6",
+            Engine::Fjall => "fjall 3.1",
+            Engine::RocksDb => "RocksDB 11",
+            Engine::Sqlite => "SQLite, WAL, FULL",
+            Engine::Disk => "(the disk itself)",
+        }
+    }
+
+    fn is_built_in(self) -> bool {
+        self != Engine::RocksDb || cfg!(feature = "rocksdb")
     }
 }
 

@@ -1,88 +1,112 @@
-//! What edge-db must reach, and whether it did.
+//! The floors, as they were set before edge-db was built: ratios to peers and to the disk in the
+//! same run where figures move with the machine, fixed numbers where they do not.
 
-mod bound;
-mod list;
+use super::engine::Engine::{self, Disk, EdgeDb, Fjall, Redb, RocksDb, Sqlite};
+use super::work::Work;
+use super::{Bound, Figure, Floor};
+use crate::metric::Metric::{
+    self, DeviceBytesPerByte, DeviceBytesPerPut, MaxMs, OpenMs, P99Ms, P9999Ms, PeakMb, PerSecond,
+    SettlingWaits, Settlings,
+};
 
-pub(super) use list::floors;
-
-use self::bound::Bound;
-use super::figures::{Figure, Figures};
-use crate::table::Table;
-
-/// One demand on one figure of edge-db.
-#[derive(Debug)]
-pub(super) struct Floor {
-    /// What it is about.
-    work: &'static str,
-    ours: Figure,
-    bound: Bound,
+/// All of them.
+pub(super) fn floors() -> Vec<Floor> {
+    let mut floors = puts();
+    floors.extend(wear());
+    floors.extend(reads());
+    floors.extend(life());
+    floors
 }
 
-/// Whether a floor holds, and what was found.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Holds(String),
-    Fails(String),
-    /// Nobody asked for the works that it needs, or the program was built without an engine.
-    NotInThisRun(String),
+const fn of(engine: Engine, work: Work, metric: Metric) -> Figure {
+    Figure { work, metric, engine }
 }
 
-impl Floor {
-    pub(super) fn judge(&self, figures: &Figures) -> Verdict {
-        if !figures.asked(self.ours.work) {
-            return Verdict::NotInThisRun(format!("{} was not run", self.ours.work.name()));
-        }
-        self.bound.judge(self.ours, figures)
-    }
+const fn floor(what: &'static str, work: Work, metric: Metric, bound: Bound) -> Floor {
+    Floor { work: what, ours: of(EdgeDb, work, metric), bound }
 }
 
-/// All floors with their verdicts.
-#[derive(Debug)]
-pub(super) struct Judged {
-    rows: Vec<(&'static str, String, Verdict)>,
+/// At least so many times the rate of the other engine at the same work.
+const fn rate(what: &'static str, work: Work, times: f64, engine: Engine) -> Floor {
+    floor(what, work, PerSecond, Bound::LeastTimes(times, of(engine, work, PerSecond)))
 }
 
-impl Judged {
-    pub(super) fn of(floors: &[Floor], figures: &Figures) -> Judged {
-        let row = |floor: &Floor| {
-            (floor.work, floor.bound.says(floor.ours, figures), floor.judge(figures))
-        };
-        Judged { rows: floors.iter().map(row).collect() }
-    }
+fn puts() -> Vec<Floor> {
+    let (sixteen, one) = ("durable put, 16 threads", "durable put, 1 thread");
+    let own = of(EdgeDb, Work::Put16, PerSecond);
+    vec![
+        rate(sixteen, Work::Put16, 1.5, RocksDb),
+        rate(sixteen, Work::Put16, 8.0, Redb),
+        rate(sixteen, Work::Put16, 0.5, Disk),
+        floor(sixteen, Work::Put16, P99Ms, Bound::MostTimes(1.0, of(RocksDb, Work::Put16, P99Ms))),
+        rate(one, Work::Put1, 0.75, Disk),
+        rate(one, Work::Put1, 1.0, Redb),
+        rate(one, Work::Put1, 1.0, Fjall),
+        rate(one, Work::Put1, 1.0, RocksDb),
+        rate(one, Work::Put1, 1.0, Sqlite),
+        floor("commit_async, 1,000 in flight", Work::Async, PerSecond, Bound::LeastTimes(1.0, own)),
+        rate("bulk load, batches of 1,000", Work::Load, 4.0, Redb),
+    ]
+}
 
-    /// Whether none fails.
-    pub(super) fn none_fails(&self) -> bool {
-        self.count(|verdict| matches!(verdict, Verdict::Fails(_))) == 0
-    }
+fn wear() -> Vec<Floor> {
+    vec![
+        floor("device bytes per lone put", Work::Wear1, DeviceBytesPerPut, Bound::Most(5_000.0)),
+        floor(
+            "device bytes per put, 16 threads",
+            Work::Wear16,
+            DeviceBytesPerPut,
+            Bound::Most(1_000.0),
+        ),
+        floor(
+            "device bytes per byte, Log append",
+            Work::WearLog,
+            DeviceBytesPerByte,
+            Bound::Most(3.0),
+        ),
+    ]
+}
 
-    fn count(&self, is: impl Fn(&Verdict) -> bool) -> usize {
-        self.rows.iter().filter(|(_, _, verdict)| is(verdict)).count()
-    }
+fn reads() -> Vec<Floor> {
+    // Unsettled reads are held against redb's settled ones.
+    let unsettled = |what, work, settled| {
+        floor(what, work, PerSecond, Bound::LeastTimes(0.4, of(Redb, settled, PerSecond)))
+    };
+    vec![
+        rate("get, 1 thread", Work::Get1, 0.8, Redb),
+        rate("get, 4 threads", Work::Get4, 0.8, Redb),
+        rate("full scan", Work::Scan, 0.8, Redb),
+        unsettled("get, 1 thread, unsettled", Work::UnsettledGet1, Work::Get1),
+        unsettled("get, 4 threads, unsettled", Work::UnsettledGet4, Work::Get4),
+        unsettled("full scan, unsettled", Work::UnsettledScan, Work::Scan),
+        floor("Log append, batches of 100", Work::LogAppend, PerSecond, Bound::Least(400_000.0)),
+        floor("Log read", Work::LogRead, PerSecond, Bound::Least(3_000_000.0)),
+    ]
+}
 
-    pub(super) fn table(&self) -> Table {
-        let mut table = Table::new(&["floor of edge-db", "needs", "has", "holds"]);
-        for (work, needs, verdict) in &self.rows {
-            let (has, holds) = match verdict {
-                Verdict::Holds(has) => (has, "yes"),
-                Verdict::Fails(has) => (has, "NO"),
-                Verdict::NotInThisRun(why) => (why, "-"),
-            };
-            table.row([(*work).to_owned(), needs.clone(), has.clone(), holds.to_owned()]);
-        }
-        table
-    }
-
-    /// The counts of verdicts, as one sentence.
-    pub(super) fn summary(&self) -> String {
-        let holds = self.count(|verdict| matches!(verdict, Verdict::Holds(_)));
-        let fail = self.count(|verdict| matches!(verdict, Verdict::Fails(_)));
-        let others = self.rows.len() - holds - fail;
-        format!(
-            "{} floors: {holds} hold, {fail} do not, {others} cannot be told from this run.",
-            self.rows.len()
-        )
-    }
+fn life() -> Vec<Floor> {
+    // The limit at 10M rows is that at 1M.
+    let open = Bound::MostOrAs(100.0, of(RocksDb, Work::Reopen, OpenMs));
+    let settling = "puts while settling goes on";
+    vec![
+        floor("open after kill -9, full journal", Work::Reopen, OpenMs, open),
+        floor("open after kill -9, 10M rows", Work::ReopenBig, OpenMs, open),
+        floor("peak memory, random gets", Work::Memory, PeakMb, Bound::Most(20.0)),
+        floor(settling, Work::Settling, P9999Ms, Bound::Most(20.0)),
+        // Without a settling the others would say nothing.
+        floor("settlings that went on", Work::Settling, Settlings, Bound::Least(1.0)),
+        floor("puts that waited for settling", Work::Settling, SettlingWaits, Bound::Most(0.0)),
+        floor("longest put while all rows expire", Work::Expire, MaxMs, Bound::Most(100.0)),
+    ]
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+    use crate::floors::tests::check_each_can_fail;
+
+    #[test]
+    fn each_floor_fails_without_figures_and_can_fail_with_them() {
+        check_each_can_fail(&Work::ALL, &floors());
+    }
+}

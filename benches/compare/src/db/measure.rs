@@ -15,49 +15,14 @@ mod wear;
 use std::time::Duration;
 
 pub(super) use bench::Bench;
-pub(super) use put::check_values;
+pub(super) use put::{check_values, lone_puts};
 
 use super::engine::Engine;
-use super::figures::Sheet;
 use super::work::Work;
-use crate::Result;
+use crate::runs::Often;
 
 /// Works that share one fresh store.
-#[derive(Debug)]
-pub(super) struct Run {
-    pub(super) works: &'static [Work],
-    engines: &'static [Engine],
-    pub(super) often: Often,
-    pub(super) measure: fn(&Bench, &mut Sheet) -> Result<()>,
-}
-
-/// In which rounds a run takes place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Often {
-    /// In each.
-    EachRound,
-    /// In each, but only in the first with `--quick`: it takes long.
-    OnceIfQuick,
-    /// In the first, and not at all with `--quick`.
-    OnceUnlessQuick,
-}
-
-impl Often {
-    pub(super) fn includes(self, round: usize, quick: bool) -> bool {
-        match self {
-            Often::EachRound => true,
-            Often::OnceIfQuick => round == 1 || !quick,
-            Often::OnceUnlessQuick => round == 1 && !quick,
-        }
-    }
-}
-
-impl Run {
-    /// The engines that can do it and are there, ours first.
-    pub(super) fn engines(&self) -> impl Iterator<Item = Engine> {
-        self.engines.iter().copied().filter(|engine| engine.is_built_in())
-    }
-}
+type Run = crate::runs::Run<Work, Engine, Bench>;
 
 /// In the order of a round: what is compared with each other lies close together.
 pub(super) const RUNS: [Run; 10] = [
@@ -154,14 +119,5 @@ mod tests {
         let mut works: Vec<Work> = RUNS.iter().flat_map(|run| run.works).copied().collect();
         works.sort();
         assert_eq!(works, Work::ALL);
-    }
-
-    #[test]
-    fn quick_leaves_out_what_takes_long() {
-        let rounds = |often: Often, quick| [1, 2].map(|round| often.includes(round, quick));
-        assert_eq!(rounds(Often::EachRound, true), [true, true]);
-        assert_eq!(rounds(Often::OnceIfQuick, true), [true, false]);
-        assert_eq!(rounds(Often::OnceIfQuick, false), [true, true]);
-        assert_eq!(rounds(Often::OnceUnlessQuick, true), [false, false]);
     }
 }

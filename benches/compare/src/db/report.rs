@@ -1,10 +1,11 @@
-//! The figures as tables, and as lines of JSON.
-
-use std::fmt::Write;
+//! The figures as tables.
 
 use super::engine::Engine;
-use super::figures::{Figure, Figures};
-use super::work::{Metric, Work};
+use super::work::Work;
+use super::{Figure, Figures};
+use crate::figures::{Case, Contender};
+use crate::metric::Metric;
+use crate::report::by;
 use crate::table::{Table, figure, rate};
 
 /// How fast each engine does each work.
@@ -46,31 +47,6 @@ pub(super) fn costs(figures: &Figures) -> Table {
     table
 }
 
-/// edge-db's figure by this one.
-fn by(figures: &Figures, other: Figure) -> String {
-    figure(figures.ratio(Figure { engine: Engine::EdgeDb, ..other }, other), 2)
-}
-
-/// One object a line: `work`, `engine`, `metric`, `value`. What is no number is left out, as JSON
-/// has none.
-pub(super) fn json(figures: &Figures) -> String {
-    let mut lines = String::new();
-    for (Figure { work, metric, engine }, value) in figures.all() {
-        if value.is_finite() {
-            // Names are plain words: nothing in them needs a backslash.
-            writeln!(
-                lines,
-                r#"{{"work":"{}","engine":"{}","metric":"{}","value":{value}}}"#,
-                work.name(),
-                engine.id(),
-                metric.name(),
-            )
-            .expect("a String takes all");
-        }
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,16 +80,5 @@ mod tests {
         let text = costs(&figures()).to_string();
         assert!(text.contains("| wear-1: device bytes per put | edge-db  | 4200 B |"), "{text}");
         assert!(!text.contains("put-1"), "{text}");
-    }
-
-    #[test]
-    fn json_has_one_object_for_each_number() {
-        let lines = [
-            r#"{"work":"put-1","engine":"edge-db","metric":"per_second","value":8000}"#,
-            r#"{"work":"put-1","engine":"redb","metric":"per_second","value":5000}"#,
-            r#"{"work":"put-1","engine":"edge-db","metric":"p99_ms","value":0.25}"#,
-            r#"{"work":"wear-1","engine":"edge-db","metric":"device_bytes_per_put","value":4200.5}"#,
-        ];
-        assert_eq!(json(&figures()).lines().collect::<Vec<_>>(), lines);
     }
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::Result;
-use crate::db::device::{self, Device};
 use crate::db::work::Work;
+use crate::device::{self, Device};
+use crate::figures::Case;
 use crate::options::Options;
 
 /// How many rows.
@@ -38,17 +39,17 @@ impl Sizes {
 
 /// What each run needs to know.
 #[derive(Debug)]
-pub(in crate::db) struct Bench<'a> {
-    options: &'a Options,
+pub(in crate::db) struct Bench {
+    options: Options,
     pub(in crate::db) sizes: Sizes,
     /// Where what is written is counted; or why it cannot be.
     pub(in crate::db) device: Result<Device>,
 }
 
-impl<'a> Bench<'a> {
-    pub(in crate::db) fn new(options: &'a Options) -> Bench<'a> {
+impl Bench {
+    pub(in crate::db) fn new(options: &Options) -> Bench {
         let sizes = if options.quick { Sizes::QUICK } else { Sizes::FULL };
-        Bench { options, sizes, device: Device::below(&options.dir) }
+        Bench { options: options.clone(), sizes, device: Device::below(&options.dir) }
     }
 
     /// How long each work is measured.

@@ -7,9 +7,10 @@ use edge_db::{Db, Table};
 
 use super::{Bench, millis, per_second};
 use crate::Result;
-use crate::db::figures::Sheet;
+use crate::db::Sheet;
 use crate::db::rows::Row;
-use crate::db::work::{Metric, Work};
+use crate::db::work::Work;
+use crate::metric::Metric;
 
 /// Longer than loading takes, so that all of it goes at once.
 const AGE: Duration = Duration::from_secs(10);

@@ -8,9 +8,10 @@ use super::load::load;
 use super::put::check_rows;
 use super::{Bench, memory, per_second, read, reopen, settling};
 use crate::Result;
+use crate::db::Sheet;
 use crate::db::engine::{Engine, Memory, Store};
-use crate::db::figures::Sheet;
-use crate::db::work::{Metric, Work};
+use crate::db::work::Work;
+use crate::metric::Metric;
 
 /// Rows in one durable batch.
 const BATCH: u64 = 1_000;

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::{Bench, per_second};
 use crate::Result;
+use crate::db::Sheet;
 use crate::db::engine::{Engine, Memory, Scanned, Store};
-use crate::db::figures::Sheet;
 use crate::db::rows::Row;
-use crate::db::work::{Metric, Work};
+use crate::db::work::Work;
+use crate::metric::Metric;
 
 /// Records in one durable batch.
 const BATCH: u64 = 100;

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use super::Bench;
 use crate::Result;
+use crate::db::Sheet;
 use crate::db::child::{Child, MEMORY};
-use crate::db::figures::Sheet;
-use crate::db::work::{Metric, Work};
+use crate::db::work::Work;
+use crate::metric::Metric;
 
 pub(super) fn memory(bench: &Bench, sheet: &mut Sheet, dir: &Path) -> Result<()> {
     let millis = bench.time().as_millis().try_into()?;

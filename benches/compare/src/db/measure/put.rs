@@ -1,15 +1,18 @@
 //! Durable puts of lone rows.
 
 use std::ops::Range;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Bench, millis, per_second};
 use crate::Result;
-use crate::db::engine::{Memory, Store};
-use crate::db::figures::Sheet;
+use crate::db::Sheet;
+use crate::db::engine::{Engine, Memory, Store};
 use crate::db::rows::Row;
-use crate::db::work::{Metric, Work};
+use crate::db::work::Work;
+use crate::metric::Metric;
+use crate::rounds::percentile;
 
 /// Puts that one thread starts before it waits for the first of them.
 const IN_FLIGHT: usize = 1_000;
@@ -47,6 +50,14 @@ pub(super) fn put_async(bench: &Bench, sheet: &mut Sheet) -> Result<()> {
     check_rows(store.as_mut(), count)?;
     store.close()?;
     Ok(())
+}
+
+/// How long puts of lone rows take one thread with an empty store, shortest first.
+pub(in crate::db) fn lone_puts(engine: Engine, dir: &Path, end: Instant) -> Result<Vec<Duration>> {
+    let store = engine.open(dir, Memory::Equal)?;
+    let puts = Puts::run(store.as_ref(), 0..1, move |_| Instant::now() < end)?;
+    store.close()?;
+    Ok(puts.latencies)
 }
 
 /// Whether a store that was empty holds each row that was acknowledged.
@@ -146,28 +157,9 @@ fn put_while(
     Ok(latencies)
 }
 
-/// The smallest of these, which are sorted, that so much of them does not exceed.
-fn percentile(sorted: &[Duration], share: f64) -> Duration {
-    let rank = (sorted.len() as f64 * share).ceil();
-    // Floats are exact for any number of puts here, and the cast saturates.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let place = (rank as usize).saturating_sub(1);
-    sorted.get(place).copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::engine::Engine;
-
-    #[test]
-    fn percentiles_are_of_the_sorted_rank() {
-        let sorted: Vec<_> = (1..=1_000).map(Duration::from_millis).collect();
-        assert_eq!(percentile(&sorted, 0.99), Duration::from_millis(990));
-        assert_eq!(percentile(&sorted, 0.9999), Duration::from_millis(1_000));
-        assert_eq!(percentile(&sorted, 1.0), Duration::from_millis(1_000));
-        assert_eq!(percentile(&[], 0.99), Duration::ZERO);
-    }
 
     #[test]
     fn lost_and_foreign_rows_are_noticed() {

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::{Bench, per_second};
 use crate::Result;
+use crate::db::Sheet;
 use crate::db::engine::{Scanned, Store};
-use crate::db::figures::Sheet;
 use crate::db::rows::{Row, SplitMix, VALUE_BYTES};
-use crate::db::work::{Metric, Work};
+use crate::db::work::Work;
+use crate::metric::Metric;
 
 /// The reads of a settled store.
 pub(super) const SETTLED: [Work; 3] = [Work::Scan, Work::Get1, Work::Get4];

@@ -6,10 +6,11 @@ use std::time::Duration;
 use super::load::load;
 use super::{Bench, millis};
 use crate::Result;
+use crate::db::Sheet;
 use crate::db::child::{CRASH, Child};
 use crate::db::engine::Memory;
-use crate::db::figures::Sheet;
-use crate::db::work::{Metric, Work};
+use crate::db::work::Work;
+use crate::metric::Metric;
 
 /// Rows in one durable batch while many are loaded; loading is not measured here.
 const BATCH: u64 = 10_000;

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use super::put::{Puts, check_values};
 use super::{Bench, millis, per_second};
 use crate::Result;
+use crate::db::Sheet;
 use crate::db::engine::Store;
-use crate::db::figures::Sheet;
 use crate::db::rows::rows;
-use crate::db::work::{Metric, Work};
+use crate::db::work::Work;
+use crate::metric::Metric;
 
 /// Threads that put lone rows and are measured.
 const THREADS: Range<u64> = 1..5;

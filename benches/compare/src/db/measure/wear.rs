@@ -5,11 +5,12 @@ use std::path::Path;
 use super::put::Puts;
 use super::{Bench, log};
 use crate::Result;
-use crate::db::device::{self, Device};
+use crate::db::Sheet;
 use crate::db::engine::{Counters, Memory, Store};
-use crate::db::figures::Sheet;
 use crate::db::rows::ROW_BYTES;
-use crate::db::work::{Metric, Work};
+use crate::db::work::Work;
+use crate::device::{self, Device};
+use crate::metric::Metric;
 
 pub(super) fn wear_1(bench: &Bench, sheet: &mut Sheet) -> Result<()> {
     wear(bench, sheet, Work::Wear1, 1)

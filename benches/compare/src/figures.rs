@@ -2,54 +2,85 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::engine::Engine;
-use super::work::{Metric, Work};
+use std::fmt::Debug;
+
+use crate::metric::Metric;
 use crate::rounds::{median, ratio};
+
+/// One kind of work: `db` and `mq` have their own.
+pub(crate) trait Case: Copy + Ord + Debug + 'static {
+    /// Its name in tables, in JSON and for `--only`.
+    fn name(self) -> &'static str;
+}
+
+/// What is compared: `db` and `mq` have their own.
+pub(crate) trait Contender: Copy + Ord + Debug + 'static {
+    /// The one that floors are about.
+    const OURS: Self;
+
+    /// Its name in JSON and for child processes.
+    fn id(self) -> &'static str;
+
+    /// Its name in tables.
+    fn name(self) -> &'static str;
+
+    /// Whether this program was built with it. Floors that need one that it was not built with
+    /// are not judged.
+    fn is_built_in(self) -> bool {
+        true
+    }
+
+    /// Whether it can be measured here.
+    fn is_here(self) -> bool {
+        self.is_built_in()
+    }
+}
 
 /// Which figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Figure {
-    pub(super) work: Work,
-    pub(super) metric: Metric,
-    pub(super) engine: Engine,
+pub(crate) struct Figure<W, E> {
+    pub(crate) work: W,
+    pub(crate) metric: Metric,
+    pub(crate) engine: E,
 }
 
 /// All figures of one run of the program.
-#[derive(Debug, Default)]
-pub(super) struct Figures {
+#[derive(Debug)]
+pub(crate) struct Figures<W, E> {
     /// By round.
-    values: BTreeMap<Figure, BTreeMap<usize, f64>>,
+    values: BTreeMap<Figure<W, E>, BTreeMap<usize, f64>>,
     /// The works that this run is about; what is not among them is no fault.
-    asked: BTreeSet<Work>,
+    asked: BTreeSet<W>,
     /// What went wrong, with the engine at fault.
-    faults: Vec<(Engine, String)>,
+    faults: Vec<(E, String)>,
 }
 
-impl Figures {
+impl<W: Case, E: Contender> Figures<W, E> {
     /// No figures yet of these works.
-    pub(super) fn of(asked: impl IntoIterator<Item = Work>) -> Figures {
-        Figures { asked: asked.into_iter().collect(), ..Figures::default() }
+    pub(crate) fn of(asked: impl IntoIterator<Item = W>) -> Figures<W, E> {
+        let asked = asked.into_iter().collect();
+        Figures { values: BTreeMap::new(), asked, faults: Vec::new() }
     }
 
-    pub(super) fn record(&mut self, round: usize, figure: Figure, value: f64) {
+    pub(crate) fn record(&mut self, round: usize, figure: Figure<W, E>, value: f64) {
         self.values.entry(figure).or_default().insert(round, value);
     }
 
-    pub(super) fn fault(&mut self, engine: Engine, what: String) {
+    pub(crate) fn fault(&mut self, engine: E, what: String) {
         self.faults.push((engine, what));
     }
 
-    pub(super) fn asked(&self, work: Work) -> bool {
+    pub(crate) fn asked(&self, work: W) -> bool {
         self.asked.contains(&work)
     }
 
-    pub(super) fn faults(&self) -> impl Iterator<Item = (Engine, &str)> {
+    pub(crate) fn faults(&self) -> impl Iterator<Item = (E, &str)> {
         self.faults.iter().map(|(engine, what)| (*engine, what.as_str()))
     }
 
     /// The value over the rounds: their median; the least of device bytes, to which whoever else
     /// writes can only add.
-    pub(super) fn value(&self, figure: Figure) -> Option<f64> {
+    pub(crate) fn value(&self, figure: Figure<W, E>) -> Option<f64> {
         let values = self.values.get(&figure)?.values().copied();
         match figure.metric {
             Metric::DeviceBytesPerPut | Metric::DeviceBytesPerByte => values.min_by(f64::total_cmp),
@@ -59,7 +90,7 @@ impl Figures {
 
     /// One figure by the other, round by round: the median. Of device bytes, one value by the
     /// other.
-    pub(super) fn ratio(&self, figure: Figure, by: Figure) -> Option<f64> {
+    pub(crate) fn ratio(&self, figure: Figure<W, E>, by: Figure<W, E>) -> Option<f64> {
         if let Metric::DeviceBytesPerPut | Metric::DeviceBytesPerByte = figure.metric {
             return Some(self.value(figure)? / self.value(by)?);
         }
@@ -71,22 +102,22 @@ impl Figures {
     }
 
     /// Each figure there is with its value, by work, metric and engine.
-    pub(super) fn all(&self) -> impl Iterator<Item = (Figure, f64)> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Figure<W, E>, f64)> {
         self.values.keys().filter_map(|figure| Some((*figure, self.value(*figure)?)))
     }
 }
 
 /// Where one engine's figures of one round go.
 #[derive(Debug)]
-pub(super) struct Sheet<'a> {
-    pub(super) figures: &'a mut Figures,
-    pub(super) engine: Engine,
-    pub(super) round: usize,
+pub(crate) struct Sheet<'a, W, E> {
+    pub(crate) figures: &'a mut Figures<W, E>,
+    pub(crate) engine: E,
+    pub(crate) round: usize,
 }
 
-impl Sheet<'_> {
+impl<W: Case, E: Contender> Sheet<'_, W, E> {
     /// Keeps the figure, and shows it as progress.
-    pub(super) fn record(&mut self, work: Work, metric: Metric, value: f64) {
+    pub(crate) fn record(&mut self, work: W, metric: Metric, value: f64) {
         let figure = Figure { work, metric, engine: self.engine };
         self.figures.record(self.round, figure, value);
         match metric {
@@ -99,8 +130,9 @@ impl Sheet<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::{Engine, Work};
 
-    fn figure(engine: Engine) -> Figure {
+    fn figure(engine: Engine) -> Figure<Work, Engine> {
         Figure { work: Work::Put1, metric: Metric::PerSecond, engine }
     }
 

@@ -1,25 +1,35 @@
 //! A limit for one figure, fixed or by another figure of the same run.
 
 use super::Verdict;
-use crate::db::engine::Engine;
-use crate::db::figures::{Figure, Figures};
+use crate::figures::{Case, Contender, Figure, Figures};
 
 /// What a figure must be.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Bound {
+pub(crate) enum Bound<W, E> {
     Least(f64),
     Most(f64),
     /// So many times the other, in the median of the rounds.
-    LeastTimes(f64, Figure),
+    LeastTimes(f64, Figure<W, E>),
     /// The same from above.
-    MostTimes(f64, Figure),
+    MostTimes(f64, Figure<W, E>),
     /// The fixed limit, or the other figure where that is more.
-    MostOrAs(f64, Figure),
+    MostOrAs(f64, Figure<W, E>),
 }
 
-impl Bound {
+impl<W: Case, E: Contender> Bound<W, E> {
+    /// The figure that ours is held against.
+    #[cfg(test)]
+    pub(super) fn other(self) -> Option<Figure<W, E>> {
+        match self {
+            Bound::Least(_) | Bound::Most(_) => None,
+            Bound::LeastTimes(_, other)
+            | Bound::MostTimes(_, other)
+            | Bound::MostOrAs(_, other) => Some(other),
+        }
+    }
+
     /// What is needed, in words.
-    pub(super) fn says(self, ours: Figure, figures: &Figures) -> String {
+    pub(crate) fn says(self, ours: Figure<W, E>, figures: &Figures<W, E>) -> String {
         let show = |value| ours.metric.show(value);
         match self {
             Bound::Least(limit) => format!("at least {}", show(limit)),
@@ -35,7 +45,7 @@ impl Bound {
         }
     }
 
-    pub(super) fn judge(self, ours: Figure, figures: &Figures) -> Verdict {
+    pub(crate) fn judge(self, ours: Figure<W, E>, figures: &Figures<W, E>) -> Verdict {
         let Some(value) = figures.value(ours) else {
             return Verdict::Fails("not measured".to_owned());
         };
@@ -61,7 +71,12 @@ fn verdict(holds: bool, has: String) -> Verdict {
     if holds { Verdict::Holds(has) } else { Verdict::Fails(has) }
 }
 
-fn by(ours: Figure, other: Figure, figures: &Figures, holds: impl Fn(f64) -> bool) -> Verdict {
+fn by<W: Case, E: Contender>(
+    ours: Figure<W, E>,
+    other: Figure<W, E>,
+    figures: &Figures<W, E>,
+    holds: impl Fn(f64) -> bool,
+) -> Verdict {
     if !figures.asked(other.work) {
         return Verdict::NotInThisRun(format!("{} was not run", other.work.name()));
     }
@@ -75,10 +90,11 @@ fn by(ours: Figure, other: Figure, figures: &Figures, holds: impl Fn(f64) -> boo
 }
 
 /// The other figure, beside ours: by its engine where the work is the same, else by its work.
-fn name(other: Figure, ours: Figure) -> String {
-    match other.engine {
-        Engine::EdgeDb => format!("its own {}", other.work.name()),
-        engine if other.work == ours.work => engine.name().to_owned(),
-        engine => format!("{}, {}", engine.name(), other.work.name()),
+fn name<W: Case, E: Contender>(other: Figure<W, E>, ours: Figure<W, E>) -> String {
+    let (engine, work) = (other.engine.name(), other.work.name());
+    match () {
+        () if other.engine == ours.engine => format!("its own {work}"),
+        () if other.work == ours.work => engine.to_owned(),
+        () => format!("{engine}, {work}"),
     }
 }

@@ -14,7 +14,7 @@ use crate::Result;
 
 /// The block device below a folder.
 #[derive(Debug)]
-pub(super) struct Device {
+pub(crate) struct Device {
     number: Number,
 }
 
@@ -23,7 +23,7 @@ impl Device {
     ///
     /// # Errors
     /// When there is none, as below tmpfs, or it cannot be told from here. The message says which.
-    pub(super) fn below(dir: &Path) -> Result<Device> {
+    pub(crate) fn below(dir: &Path) -> Result<Device> {
         Device::below_within(dir, 3)
     }
 
@@ -54,7 +54,7 @@ impl Device {
     ///
     /// # Errors
     /// When `/proc/diskstats` does not know it.
-    pub(super) fn written_bytes(&self) -> Result<u64> {
+    pub(crate) fn written_bytes(&self) -> Result<u64> {
         let stats = fs::read_to_string("/proc/diskstats")?;
         written_bytes(&stats, self.number)
             .ok_or_else(|| format!("/proc/diskstats has no device {self}").into())
@@ -69,7 +69,7 @@ impl fmt::Display for Device {
 }
 
 /// Waits until all that any process wrote to the file system of this folder is on its device.
-pub(super) fn sync(dir: &Path) -> Result<()> {
+pub(crate) fn sync(dir: &Path) -> Result<()> {
     Ok(rustix::fs::syncfs(File::open(dir)?)?)
 }
 

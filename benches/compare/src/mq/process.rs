@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::peer::Peer;
+use super::peer::{Peer, Setup};
 use crate::Result;
 
 /// How long a broker may take until it listens.
@@ -22,19 +22,19 @@ const TICK: Duration = Duration::from_millis(10);
 pub(super) struct Broker {
     child: Child,
     address: SocketAddr,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl Broker {
     /// Starts it on a free port; it listens when this returns.
-    pub(super) fn start(peer: &Peer, dir: &Path) -> Result<Broker> {
+    pub(super) fn start(peer: Peer, setup: Setup, dir: &Path) -> Result<Broker> {
         let dir = tempfile::tempdir_in(dir)?;
         // Free now; somebody else could take it in between, then the start fails and is shown.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let mut command = peer.command(address, dir.path())?;
+        let mut command = peer.command(address, dir.path(), setup)?;
         // The pipe stays open as long as the `Child` lives.
         let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
-        let mut broker = Broker { child, address, _dir: dir };
+        let mut broker = Broker { child, address, dir };
         let start = Instant::now();
         while TcpStream::connect(address).is_err() {
             broker.check_running()?;
@@ -48,6 +48,11 @@ impl Broker {
 
     pub(super) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it keeps its files.
+    pub(super) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     pub(super) fn check_running(&mut self) -> Result<()> {
@@ -69,11 +74,28 @@ impl Broker {
     }
 
     /// The most memory that it held at once.
-    pub(super) fn peak_rss_bytes(&self) -> Result<u64> {
+    pub(super) fn peak_mb(&self) -> Result<f64> {
+        self.status_mb("VmHWM:")
+    }
+
+    /// The memory that it holds now.
+    pub(super) fn resident_mb(&self) -> Result<f64> {
+        self.status_mb("VmRSS:")
+    }
+
+    /// Kills it with SIGKILL, which it cannot prepare for.
+    pub(super) fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    fn status_mb(&self, field: &str) -> Result<f64> {
         let status = self.proc("status")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
         let kib = line.and_then(|line| line.split_whitespace().next());
-        Ok(kib.ok_or("no VmHWM in its status")?.parse::<u64>()? * 1024)
+        let kib: u32 = kib.ok_or_else(|| format!("no {field} in its status"))?.parse()?;
+        Ok(f64::from(kib) * 1024.0 / 1e6)
     }
 
     fn proc(&self, file: &str) -> Result<String> {
@@ -84,6 +106,6 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         // Only fails if it has ended, which is what we want.
-        self.child.kill().and_then(|()| self.child.wait()).ok();
+        self.kill().ok();
     }
 }

@@ -1,8 +1,12 @@
 //! Floors hold, fail, or cannot be told: each of them by what was measured.
 
 use super::*;
-use crate::db::engine::Engine;
-use crate::db::work::{Metric, Work};
+use crate::db::{Engine, Work};
+use crate::metric::Metric;
+
+type Bound = super::Bound<Work, Engine>;
+type Figure = crate::figures::Figure<Work, Engine>;
+type Figures = crate::figures::Figures<Work, Engine>;
 
 const OURS: Figure = figure(Engine::EdgeDb);
 
@@ -78,9 +82,13 @@ fn what_was_asked_for_and_not_measured_fails() {
 #[test]
 fn what_was_not_asked_for_is_not_judged() {
     let figures = Figures::of([Work::Scan]);
-    for floor in floors().iter().filter(|floor| floor.ours.work != Work::Scan) {
-        assert!(matches!(floor.judge(&figures), Verdict::NotInThisRun(_)), "{floor:?}");
-    }
+    let floor = Floor { work: "test", ours: OURS, bound: Bound::Least(0.0) };
+    assert!(matches!(floor.judge(&figures), Verdict::NotInThisRun(_)));
+    let ours = Figure { work: Work::Scan, ..OURS };
+    let by_another_work = Floor { work: "test", ours, bound: Bound::LeastTimes(1.0, OURS) };
+    let mut figures = Figures::of([Work::Scan]);
+    figures.record(1, ours, 1.0);
+    assert!(matches!(by_another_work.judge(&figures), Verdict::NotInThisRun(_)));
 }
 
 #[test]
@@ -93,32 +101,30 @@ fn an_engine_that_is_not_built_in_is_not_judged_and_others_are() {
     assert!(matches!(judge(limit, &[ours]), Verdict::Fails(_)));
 }
 
-/// A floor that nothing can turn red would be worse than none.
-#[test]
-fn each_floor_fails_without_figures_and_can_fail_with_them() {
-    let mut best = Figures::of(Work::ALL);
-    let mut worst = Figures::of(Work::ALL);
-    for floor in floors() {
-        let more_is_better = matches!(floor.bound, Bound::Least(_) | Bound::LeastTimes(..));
-        let (good, bad) = if more_is_better { (1e12, 1e-12) } else { (0.0, 1e12) };
+/// Checks that each floor of a list fails without figures, and can fail and hold with them: one
+/// that nothing can turn red would be worse than none.
+pub(crate) fn check_each_can_fail<W: Case, E: Contender>(works: &[W], floors: &[Floor<W, E>]) {
+    let empty = || crate::figures::Figures::of(works.iter().copied());
+    let (mut best, mut worst) = (empty(), empty());
+    for floor in floors {
+        let more = matches!(floor.bound, super::Bound::Least(_) | super::Bound::LeastTimes(..));
+        let (good, bad) = if more { (1e12, 1e-12) } else { (0.0, 1e12) };
         best.record(1, floor.ours, good);
         worst.record(1, floor.ours, bad);
     }
-    for floor in floors() {
-        for engine in Engine::ALL.into_iter().filter(|engine| *engine != Engine::EdgeDb) {
-            for work in Work::ALL {
-                let other = Figure { work, engine, metric: floor.ours.metric };
-                best.record(1, other, 1.0);
-                worst.record(1, other, 1.0);
-            }
+    let is_ours = |figure| floors.iter().any(|floor| floor.ours == figure);
+    for other in floors.iter().filter_map(|floor| floor.bound.other()) {
+        if !is_ours(other) {
+            best.record(1, other, 1.0);
+            worst.record(1, other, 1.0);
         }
     }
-    for floor in floors() {
-        let own = matches!(floor.bound, Bound::LeastTimes(_, by) if by.engine == Engine::EdgeDb);
-        assert!(!matches!(floor.judge(&Figures::of(Work::ALL)), Verdict::Holds(_)), "{floor:?}");
-        // Compared with another figure of its own, which is as bad here.
-        assert!(own || matches!(floor.judge(&worst), Verdict::Fails(_)), "{floor:?}");
+    for floor in floors {
+        assert!(!matches!(floor.judge(&empty()), Verdict::Holds(_)), "{floor:?}");
         assert!(matches!(floor.judge(&best), Verdict::Holds(_)), "{floor:?}");
+        // Compared with another figure that has a floor of its own, and is as bad here.
+        let relative = floor.bound.other().is_some_and(is_ours);
+        assert!(relative || matches!(floor.judge(&worst), Verdict::Fails(_)), "{floor:?}");
     }
 }
 

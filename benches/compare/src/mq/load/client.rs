@@ -7,7 +7,7 @@ use std::time::Duration;
 use mio::net::TcpStream;
 
 use crate::Result;
-use crate::mqtt::packet::{self, Packet};
+use crate::mq::packet::{self, Packet};
 
 /// How long a broker may take for CONNACK and SUBACK.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -84,6 +84,8 @@ impl Client {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             };
+            // Less than there was room for is all there is; more makes an event of its own.
+            let is_last = begun + bytes < buffer.len();
             buffer[..begun].copy_from_slice(&self.rest);
             let mut unread = &buffer[..begun + bytes];
             while let Some((packet, length)) = packet::take(unread) {
@@ -92,6 +94,9 @@ impl Client {
             }
             self.rest.clear();
             self.rest.extend_from_slice(unread);
+            if is_last {
+                return Ok(());
+            }
         }
     }
 }

@@ -2,7 +2,8 @@
 
 /// Bytes of each payload: publisher (4), number (8), and a filling.
 const PAYLOAD_BYTES: usize = 64;
-const FILLING: [u8; PAYLOAD_BYTES - 12] = [0xa5; PAYLOAD_BYTES - 12];
+const FILLING: [u8; PAYLOAD_BYTES - NUMBERS_BYTES] = [0xa5; PAYLOAD_BYTES - NUMBERS_BYTES];
+const NUMBERS_BYTES: usize = 12;
 
 /// Seconds; longer than any run, and not 0, which rumqttd refuses.
 const KEEP_ALIVE: u16 = 3600;
@@ -49,9 +50,7 @@ impl Publish {
             // Behind the fixed header of two bytes.
             body.len()
         });
-        body.extend(u32::try_from(publisher).expect("there are few publishers").to_be_bytes());
-        body.extend([0; 8]);
-        body.extend(FILLING);
+        body.extend(payload(publisher, 0));
         Publish { bytes: packet(0x30 | qos << 1, &body), packet_id_at }
     }
 
@@ -66,24 +65,46 @@ impl Publish {
     }
 }
 
-/// Appends a PUBACK.
-pub(super) fn put_puback(out: &mut Vec<u8>, packet_id: u16) {
-    let [high, low] = packet_id.to_be_bytes();
-    out.extend([0x40, 2, high, low]);
+/// The payload of a message.
+pub(super) fn payload(publisher: usize, number: u64) -> [u8; PAYLOAD_BYTES] {
+    let publisher = u32::try_from(publisher).expect("there are few publishers");
+    let mut payload = [0; PAYLOAD_BYTES];
+    payload[..4].copy_from_slice(&publisher.to_be_bytes());
+    payload[4..NUMBERS_BYTES].copy_from_slice(&number.to_be_bytes());
+    payload[NUMBERS_BYTES..].copy_from_slice(&FILLING);
+    payload
+}
+
+/// What answers a PUBLISH, and what answers that (section 4.3), by its first byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ack {
+    Puback = 0x40,
+    Pubrec = 0x50,
+    Pubrel = 0x62,
+    Pubcomp = 0x70,
+}
+
+impl Ack {
+    const ALL: [Ack; 4] = [Ack::Puback, Ack::Pubrec, Ack::Pubrel, Ack::Pubcomp];
+
+    /// Appends the packet.
+    pub(super) fn put(self, out: &mut Vec<u8>, packet_id: u16) {
+        let [high, low] = packet_id.to_be_bytes();
+        out.extend([self as u8, 2, high, low]);
+    }
 }
 
 /// What a broker sends while a load runs.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Packet {
-    /// A message: who sent it and its number (`None` if it is not what we send), and the packet
-    /// identifier if it is to be acknowledged.
+    /// A message: who sent it and its number (`None` if it is not what we send). The packet
+    /// identifier is 0 with QoS 0.
     Publish {
         message: Option<(usize, u64)>,
-        packet_id: Option<u16>,
-    },
-    Puback {
+        qos: u8,
         packet_id: u16,
     },
+    Ack(Ack, u16),
     /// Anything else, by its first byte.
     Other(u8),
 }
@@ -104,25 +125,25 @@ pub(super) fn take(bytes: &[u8]) -> Option<(Packet, usize)> {
 }
 
 fn parse(first: u8, body: &[u8]) -> Option<Packet> {
-    match first {
-        0x40 => Some(Packet::Puback { packet_id: u16::from_be_bytes(body.try_into().ok()?) }),
-        // QoS 0 or 1, neither retained nor sent again: we cause nothing else.
-        0x30 | 0x32 => {
-            let (topic_length, rest) = body.split_first_chunk()?;
-            let mut rest = rest.get(usize::from(u16::from_be_bytes(*topic_length))..)?;
-            let mut packet_id = None;
-            if first == 0x32 {
-                let (id, payload) = rest.split_first_chunk()?;
-                packet_id = Some(u16::from_be_bytes(*id));
-                rest = payload;
-            }
-            Some(Packet::Publish { message: message(rest), packet_id })
+    // Neither retained nor sent again: we cause nothing else.
+    if let 0x30 | 0x32 | 0x34 = first {
+        let qos = first >> 1 & 3;
+        let (topic_length, rest) = body.split_first_chunk()?;
+        let mut rest = rest.get(usize::from(u16::from_be_bytes(*topic_length))..)?;
+        let mut packet_id = 0;
+        if qos > 0 {
+            let (id, payload) = rest.split_first_chunk()?;
+            packet_id = u16::from_be_bytes(*id);
+            rest = payload;
         }
-        _ => None,
+        return Some(Packet::Publish { message: message(rest), qos, packet_id });
     }
+    let ack = Ack::ALL.into_iter().find(|ack| *ack as u8 == first)?;
+    Some(Packet::Ack(ack, u16::from_be_bytes(body.try_into().ok()?)))
 }
 
-fn message(payload: &[u8]) -> Option<(usize, u64)> {
+/// The publisher and the number in a payload; `None` if it is not one of ours.
+pub(super) fn message(payload: &[u8]) -> Option<(usize, u64)> {
     let (publisher, rest) = payload.split_first_chunk()?;
     let (number, filling) = rest.split_first_chunk()?;
     let publisher = usize::try_from(u32::from_be_bytes(*publisher)).ok()?;
@@ -152,10 +173,10 @@ mod tests {
 
     #[test]
     fn publishes_come_back_whole_and_only_when_complete() {
-        for (qos, packet_id) in [(0, None), (1, Some(513))] {
+        for (qos, packet_id) in [(0, 0), (1, 513), (2, 513)] {
             let mut bytes = Vec::new();
             Publish::new(49, qos).put(&mut bytes, 1 << 40, 513);
-            let whole = Packet::Publish { message: Some((49, 1 << 40)), packet_id };
+            let whole = Packet::Publish { message: Some((49, 1 << 40)), qos, packet_id };
             assert_eq!(take(&bytes), Some((whole, bytes.len())));
             assert!((0..bytes.len()).all(|end| take(&bytes[..end]).is_none()));
         }
@@ -166,15 +187,17 @@ mod tests {
         let mut bytes = Vec::new();
         Publish::new(1, 0).put(&mut bytes, 2, 0);
         *bytes.last_mut().unwrap() ^= 1;
-        let damaged = Packet::Publish { message: None, packet_id: None };
+        let damaged = Packet::Publish { message: None, qos: 0, packet_id: 0 };
         assert_eq!(take(&bytes), Some((damaged, bytes.len())));
     }
 
     #[test]
-    fn pubacks_come_back() {
-        let mut bytes = Vec::new();
-        put_puback(&mut bytes, 258);
-        assert_eq!(take(&bytes), Some((Packet::Puback { packet_id: 258 }, 4)));
+    fn acknowledgements_come_back() {
+        for ack in Ack::ALL {
+            let mut bytes = Vec::new();
+            ack.put(&mut bytes, 258);
+            assert_eq!(take(&bytes), Some((Packet::Ack(ack, 258), 4)));
+        }
         assert_eq!(take(&CONNACK), Some((Packet::Other(0x20), 4)));
     }
 }
