@@ -102,7 +102,7 @@ impl Member {
         if event.is_writable() && !self.has_asked {
             self.has_asked = true;
             // An empty socket takes all of so little.
-            self.socket.write_all(&packet::connect(&format!("idle-{number}")))?;
+            self.socket.write_all(&packet::connect(&format!("idle-{number}"), false))?;
         }
         if !event.is_readable() {
             return Ok(false);

@@ -55,10 +55,13 @@ fn paced() -> Vec<Floor> {
 
 fn durable() -> Vec<Floor> {
     let (fifty, one) = ("durable, 50 publishers", "durable, one at a time");
+    let kept = "durable, 50 publishers, kept session";
     vec![
         // mosquitto in memory, without any durability.
         rate(fifty, Work::Durable50, 1.5, Mosquitto),
         floor(fifty, Work::Durable50, P99Us, Bound::Most(10_000.0)),
+        rate(kept, Work::Session50, 1.5, Mosquitto),
+        floor(kept, Work::Session50, P99Us, Bound::Most(10_000.0)),
         floor(one, Work::Durable1, P50Us, Bound::MostTimes(1.5, of(Disk, Work::Durable1, P50Us))),
     ]
 }

@@ -26,7 +26,7 @@ pub(super) struct Flow {
 
 impl Flow {
     pub(super) fn new(traffic: Traffic) -> Flow {
-        let Traffic { shape, qos, window } = traffic;
+        let Traffic { shape, qos, window, .. } = traffic;
         let publishers = shape.publishers();
         Flow {
             shape,

@@ -114,7 +114,7 @@ impl Load {
         for number in 0..publishers + shape.subscribers() {
             let subscriber = number.checked_sub(publishers);
             let filter = subscriber.map(|subscriber| shape.filter(subscriber));
-            let mut client = Client::connect(broker, number, filter.as_deref(), qos)?;
+            let mut client = Client::connect(broker, number, filter.as_deref(), traffic)?;
             let interest = Interest::READABLE | Interest::WRITABLE;
             poll.registry().register(client.socket(), Token(number), interest)?;
             clients.push(client);

@@ -8,9 +8,9 @@ use super::crowd::Crowd;
 use super::durable::check_log;
 use super::load::{Sample, Timing, own_cpu_time, run};
 use super::matching::{CURVE, cost};
-use super::peer::{Peer, Setup};
+use super::peer::{Peer, Setup, Store};
 use super::process::Broker;
-use super::traffic::{Shape, Traffic};
+use super::traffic::Traffic;
 use super::work::Work;
 use crate::figures::Case;
 use crate::metric::Metric;
@@ -42,7 +42,7 @@ const fn each_round(
 }
 
 /// In the order of a round: what is compared with each other lies close together.
-pub(super) const RUNS: [Run; 14] = [
+pub(super) const RUNS: [Run; 15] = [
     each_round(&[Work::FanInQos0], BROKERS, |options, sheet| {
         flood(options, sheet, Work::FanInQos0, Traffic::fan_in(0))
     }),
@@ -66,6 +66,7 @@ pub(super) const RUNS: [Run; 14] = [
     }),
     each_round(&[Work::Paced], BROKERS, paced),
     each_round(&[Work::Durable50], &[Peer::EdgeMq, Peer::Mosquitto], durable_50),
+    each_round(&[Work::Session50], &[Peer::EdgeMq, Peer::Mosquitto], session_50),
     each_round(&[Work::Durable1], &[Peer::EdgeMq, Peer::Disk], durable_1),
     each_round(&[Work::Workers], &[Peer::EdgeMq, Peer::EdgeMqOneWorker], workers),
     each_round(&[Work::Idle], &[Peer::EdgeMq, Peer::Mosquitto], idle),
@@ -119,13 +120,19 @@ fn paced(options: &Options, sheet: &mut Sheet) -> Result<()> {
 
 /// mosquitto keeps in memory what edge-mq has on disk.
 fn durable_50(options: &Options, sheet: &mut Sheet) -> Result<()> {
-    durable(options, sheet, Work::Durable50, Traffic::fan_in(1).with_window(CLIENT_WINDOW))
+    let traffic = Traffic::fan_in(1).with_window(CLIENT_WINDOW);
+    durable(options, sheet, Work::Durable50, traffic, Store::Journal)
+}
+
+/// The same with the queue of a subscriber whose session outlives its connection.
+fn session_50(options: &Options, sheet: &mut Sheet) -> Result<()> {
+    let traffic = Traffic::fan_in(1).with_window(CLIENT_WINDOW).to_kept_sessions();
+    durable(options, sheet, Work::Session50, traffic, Store::Sessions)
 }
 
 fn durable_1(options: &Options, sheet: &mut Sheet) -> Result<()> {
     if sheet.engine != Peer::Disk {
-        let traffic = Traffic { shape: Shape::Unheard, qos: 1, window: 1 };
-        return durable(options, sheet, Work::Durable1, traffic);
+        return durable(options, sheet, Work::Durable1, Traffic::unheard(1), Store::Journal);
     }
     device::sync(&options.dir)?;
     let dir = tempfile::tempdir_in(&options.dir)?;
@@ -136,16 +143,21 @@ fn durable_1(options: &Options, sheet: &mut Sheet) -> Result<()> {
     Ok(())
 }
 
-/// Looks into what edge-mq left on disk, too.
-fn durable(options: &Options, sheet: &mut Sheet, work: Work, traffic: Traffic) -> Result<()> {
+/// Looks into the Log that edge-mq left, too.
+fn durable(
+    options: &Options,
+    sheet: &mut Sheet,
+    work: Work,
+    traffic: Traffic,
+    store: Store,
+) -> Result<()> {
     // On a disk that has nothing else left to write.
     device::sync(&options.dir)?;
-    let is_durable = sheet.engine == Peer::EdgeMq;
-    let setup = Setup { is_durable, ..Setup::default() };
+    let setup = Setup { store, ..Setup::default() };
     let mut broker = Broker::start(sheet.engine, setup, &options.dir)?;
     let sample = run(traffic, Timing::Acknowledged, &mut broker, options.time)?;
     record(sheet, work, &sample, &broker)?;
-    if is_durable {
+    if sheet.engine == Peer::EdgeMq && store == Store::Journal {
         broker.kill()?;
         check_log(broker.dir(), &sample.acknowledged)?;
     }

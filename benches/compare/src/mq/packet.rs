@@ -11,9 +11,10 @@ const KEEP_ALIVE: u16 = 3600;
 /// The answer to [`connect`] that we accept.
 pub(super) const CONNACK: [u8; 4] = [0x20, 2, 0, 0];
 
-/// CONNECT with a clean session.
-pub(super) fn connect(client_id: &str) -> Vec<u8> {
-    let mut body = b"\x00\x04MQTT\x04\x02".to_vec();
+/// CONNECT with a clean session, or with one that is kept when the connection ends.
+pub(super) fn connect(client_id: &str, is_kept: bool) -> Vec<u8> {
+    let mut body = b"\x00\x04MQTT\x04".to_vec();
+    body.push(if is_kept { 0 } else { 2 });
     body.extend(KEEP_ALIVE.to_be_bytes());
     put_text(&mut body, client_id);
     packet(0x10, &body)

@@ -24,10 +24,20 @@ pub(crate) enum Peer {
 /// How edge-mq is started; others have no such choice.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Setup {
-    /// What is published is in an edge-db Log before it is acknowledged.
-    pub(super) is_durable: bool,
+    pub(super) store: Store,
     /// Threads of its runtime; one for each core unless given.
     pub(super) workers: Option<usize>,
+}
+
+/// What edge-mq has on disk before it acknowledges a message.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Store {
+    #[default]
+    Nothing,
+    /// The queues of sessions that outlive their connections.
+    Sessions,
+    /// A Log of all messages, too.
+    Journal,
 }
 
 impl Peer {
@@ -47,8 +57,10 @@ impl Peer {
             Peer::Disk => return Err("the disk is no broker".into()),
         };
         command.arg(address.to_string()).arg(dir);
-        if setup.is_durable {
-            command.arg("--durable");
+        match setup.store {
+            Store::Nothing => {}
+            Store::Sessions => _ = command.arg("--sessions"),
+            Store::Journal => _ = command.arg("--journal"),
         }
         if let Some(workers) = setup.workers {
             command.args(["--workers", &workers.to_string()]);

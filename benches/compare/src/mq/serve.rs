@@ -11,14 +11,14 @@ use lexopt::ValueExt;
 use rumqttd::{ConnectionSettings, RouterConfig, ServerSettings};
 
 use super::durable::{JOURNALED, LOG, open_log};
-use super::peer::{Peer, Setup};
+use super::peer::{Peer, Setup, Store};
 use crate::Result;
 use crate::figures::Contender;
 
 /// The hidden subcommand that makes this program one of the brokers.
 pub(crate) const SERVE: &str = "serve";
 
-/// Is a broker until standard input ends: `serve ID ADDRESS DIR [--durable] [--workers N]`.
+/// Is a broker until standard input ends: `serve ID ADDRESS DIR [--sessions | --journal] [--workers N]`.
 pub(crate) fn serve(mut parser: lexopt::Parser) -> ExitCode {
     // Nobody else may start brokers that outlive the comparison.
     std::thread::spawn(|| {
@@ -40,7 +40,8 @@ fn serve_named(parser: &mut lexopt::Parser) -> Result<()> {
     let mut setup = Setup::default();
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("durable") => setup.is_durable = true,
+            Long("sessions") => setup.store = Store::Sessions,
+            Long("journal") => setup.store = Store::Journal,
             Long("workers") => setup.workers = Some(parser.value()?.parse()?),
             other => return Err(other.unexpected().into()),
         }
@@ -60,11 +61,11 @@ fn edge_mq(address: SocketAddr, dir: &Path, setup: Setup) -> Result<()> {
     }
     runtime.enable_all().build()?.block_on(async {
         let mut builder = edge_mq::Broker::builder();
-        if setup.is_durable {
+        if setup.store != Store::Nothing {
             builder = builder.db(&open_log(dir)?.0);
         }
         let broker = builder.start().await?;
-        if setup.is_durable {
+        if setup.store == Store::Journal {
             broker.journal(JOURNALED.parse()?, LOG).await?;
         }
         // Rules first: nothing is acknowledged without being stored.

@@ -11,6 +11,8 @@ pub(super) struct Traffic {
     /// acknowledgements) have not got. Far below any queue limit of the brokers, so that nothing
     /// need be dropped.
     pub(super) window: u64,
+    /// Whether the sessions of subscribers outlive their connections.
+    pub(super) is_kept: bool,
 }
 
 /// How publishers and subscribers are joined.
@@ -31,19 +33,28 @@ const MANY: u64 = 200;
 
 impl Traffic {
     pub(super) const fn fan_in(qos: u8) -> Traffic {
-        Traffic { shape: Shape::FanIn(50), qos, window: MANY }
+        Traffic { shape: Shape::FanIn(50), qos, window: MANY, is_kept: false }
     }
 
     pub(super) const fn fan_out(qos: u8) -> Traffic {
-        Traffic { shape: Shape::FanOut(50), qos, window: 1_000 }
+        Traffic { shape: Shape::FanOut(50), qos, window: 1_000, is_kept: false }
     }
 
     pub(super) const fn pairs(qos: u8) -> Traffic {
-        Traffic { shape: Shape::Pairs(50), qos, window: MANY }
+        Traffic { shape: Shape::Pairs(50), qos, window: MANY, is_kept: false }
+    }
+
+    /// One message at a time, and nobody listens.
+    pub(super) const fn unheard(qos: u8) -> Traffic {
+        Traffic { shape: Shape::Unheard, qos, window: 1, is_kept: false }
     }
 
     pub(super) const fn with_window(self, window: u64) -> Traffic {
         Traffic { window, ..self }
+    }
+
+    pub(super) const fn to_kept_sessions(self) -> Traffic {
+        Traffic { is_kept: true, ..self }
     }
 }
 

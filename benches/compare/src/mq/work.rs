@@ -14,6 +14,7 @@ pub(super) enum Work {
     PairsQos2,
     Paced,
     Durable50,
+    Session50,
     Durable1,
     Workers,
     Idle,
@@ -28,7 +29,7 @@ pub(super) enum Work {
 
 impl Work {
     /// All of it, in the order of the table.
-    pub(super) const ALL: [Work; 19] = [
+    pub(super) const ALL: [Work; 20] = [
         Work::FanInQos0,
         Work::FanInQos1,
         Work::FanInLone,
@@ -38,6 +39,7 @@ impl Work {
         Work::PairsQos2,
         Work::Paced,
         Work::Durable50,
+        Work::Session50,
         Work::Durable1,
         Work::Workers,
         Work::Idle,
@@ -63,6 +65,7 @@ impl Case for Work {
             Work::PairsQos2 => "pairs-qos2",
             Work::Paced => "paced-20k",
             Work::Durable50 => "durable-50",
+            Work::Session50 => "durable-50-session",
             Work::Durable1 => "durable-1",
             Work::Workers => "workers",
             Work::Idle => "idle-10k",

@@ -3,7 +3,7 @@
 use super::*;
 
 const fn traffic(shape: Shape, qos: u8) -> Traffic {
-    Traffic { shape, qos, window: 200 }
+    Traffic { shape, qos, window: 200, is_kept: false }
 }
 
 /// Something that a broker does with the four messages that publisher 1 of two sent.
@@ -131,7 +131,7 @@ fn qos_1_waits_for_acknowledgements_too() {
 
 #[test]
 fn who_has_no_reader_waits_for_acknowledgements_alone() {
-    let mut flow = Flow::new(Traffic { window: 1, ..traffic(Shape::Unheard, 1) });
+    let mut flow = Flow::new(Traffic::unheard(1));
     flow.send(0);
     assert_eq!(flow.allowance(0), 0);
     flow.acknowledge(0, 1);

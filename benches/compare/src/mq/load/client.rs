@@ -8,6 +8,7 @@ use mio::net::TcpStream;
 
 use crate::Result;
 use crate::mq::packet::{self, Packet};
+use crate::mq::traffic::Traffic;
 
 /// How long a broker may take for CONNACK and SUBACK.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -26,12 +27,16 @@ impl Client {
         broker: SocketAddr,
         number: usize,
         filter: Option<&str>,
-        qos: u8,
+        traffic: Traffic,
     ) -> Result<Client> {
+        let Traffic { qos, is_kept, .. } = traffic;
         let mut socket = std::net::TcpStream::connect(broker)?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(ANSWER_WITHIN))?;
-        socket.write_all(&packet::connect(&format!("client-{number}")))?;
+        socket.write_all(&packet::connect(
+            &format!("client-{number}"),
+            is_kept && filter.is_some(),
+        ))?;
         expect(&mut socket, packet::CONNACK)?;
         if let Some(filter) = filter {
             socket.write_all(&packet::subscribe(filter, qos))?;
