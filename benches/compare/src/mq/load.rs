@@ -48,6 +48,16 @@ pub(super) struct Sample {
     pub(super) faults: Vec<String>,
 }
 
+impl Sample {
+    /// What was wrong with what the broker did.
+    pub(super) fn check(&self) -> Result<()> {
+        match self.faults.as_slice() {
+            [] => Ok(()),
+            faults => Err(faults.join(", ").into()),
+        }
+    }
+}
+
 /// Runs the load for this time, then waits until all that was sent has arrived.
 pub(super) fn run(
     traffic: Traffic,

@@ -26,6 +26,9 @@ const BROKERS: &[Peer] = &[Peer::EdgeMq, Peer::Rumqttd, Peer::Mosquitto];
 
 /// Messages each second that come on a schedule.
 const PACE: u32 = 20_000;
+/// A generator that is later than this for one message in a hundred measures itself: brokers take
+/// about as long.
+const LATE: Duration = Duration::from_millis(1);
 /// Messages that a client of a durable broker has in flight, as mosquitto's and Paho's by default.
 const CLIENT_WINDOW: u64 = 20;
 /// Connections that do nothing.
@@ -115,6 +118,10 @@ fn paced(options: &Options, sheet: &mut Sheet) -> Result<()> {
     let timing = Timing::Scheduled(PACE);
     let sample = run(Traffic::pairs(1), timing, &mut broker, options.time)?;
     sheet.record(Work::Paced, Metric::LateP99Us, micros(&sample.lateness, 0.99));
+    if percentile(&sample.lateness, 0.99) > LATE {
+        eprint!(" NOT COUNTED, as the machine has other work;");
+        return sample.check();
+    }
     record(sheet, Work::Paced, &sample, &broker)
 }
 
@@ -207,10 +214,7 @@ fn record(sheet: &mut Sheet, work: Work, sample: &Sample, broker: &Broker) -> Re
     if !sample.latencies.is_empty() {
         record_times(sheet, work, &sample.latencies);
     }
-    match sample.faults.as_slice() {
-        [] => Ok(()),
-        faults => Err(faults.join(", ").into()),
-    }
+    sample.check()
 }
 
 fn record_times(sheet: &mut Sheet, work: Work, times: &[Duration]) {
