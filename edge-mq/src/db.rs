@@ -9,6 +9,8 @@ mod message;
 mod queue;
 mod rows;
 
+use std::error::Error;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -281,11 +283,20 @@ impl DbStore {
 
 fn refused(error: WriteError) -> Refused {
     let (code, is_selective) = match error {
+        _ if is_full(&error) => (ReasonCode::QUOTA_EXCEEDED, false),
         WriteError::LogFull { .. } | WriteError::Full { .. } => (ReasonCode::QUOTA_EXCEEDED, true),
         WriteError::TooLarge { .. } => (ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR, true),
         _ => (ReasonCode::UNSPECIFIED_ERROR, false),
     };
     Refused { code, cause: Arc::new(error), is_selective }
+}
+
+/// Whether there is no space on the disk.
+fn is_full(error: &WriteError) -> bool {
+    let causes = std::iter::successors(Some(error as &dyn Error), |error| (*error).source());
+    causes.filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|error| {
+        matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    })
 }
 
 fn unreadable(error: JournalError) -> Refused {
