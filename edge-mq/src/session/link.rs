@@ -45,8 +45,9 @@ pub(crate) struct Link {
     keep_alive: Option<Duration>,
     last_packet: Instant,
     since: Instant,
-    /// Topic aliases of the client's.
+    /// Topic aliases of the client's, up to the highest that it used, and how many it may.
     aliases: Vec<Option<TopicName>>,
+    most_aliases: usize,
     /// Topic aliases of ours, and how many the client and we take.
     given: HashMap<TopicName, TopicAlias>,
     most_given: u16,
@@ -134,7 +135,8 @@ impl Link {
             keep_alive: (keep_alive > 0).then(|| Duration::from_millis(keep_alive * 1500)),
             last_packet: now,
             since: now,
-            aliases: vec![None; usize::from(limits.topic_aliases)],
+            aliases: Vec::new(),
+            most_aliases: limits.topic_aliases.into(),
             given: HashMap::new(),
             most_given: most_aliases.unwrap_or_default().min(limits.topic_aliases),
             acks: VecDeque::new(),
@@ -229,7 +231,14 @@ impl Link {
         let Some(alias) = alias else {
             return topic.ok_or(Closing::Violation(ReasonCode::PROTOCOL_ERROR));
         };
-        let known = self.aliases.get_mut(usize::from(alias) - 1).ok_or(invalid)?;
+        let place = usize::from(alias) - 1;
+        if place >= self.most_aliases {
+            return Err(invalid);
+        }
+        if place >= self.aliases.len() {
+            self.aliases.resize(place + 1, None);
+        }
+        let known = &mut self.aliases[place];
         match topic {
             Some(topic) => {
                 *known = Some(topic.detached());
