@@ -99,7 +99,8 @@ impl Gateway {
         engine.execute(SQL).await?;
         // Only now may devices come: PUBACK for the stream's topic leaves after the commit.
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
-        let address = broker.listen(listen).await?;
+        let listening = broker.listen(listen.into()).await?;
+        let address = listening.local_addr().unwrap_or(listen);
         // The stream's Log goes to the cloud as it is.
         let readings = db.log("readings")?;
         let syncer = Syncer::builder(&db)

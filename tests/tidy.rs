@@ -41,6 +41,7 @@ const DECIDING: &[&str] = &[
     "edge-mq/src/bridge/rule.rs",
     "edge-mq/src/bridge/window.rs",
     "edge-mq/src/hub.rs",
+    "edge-mq/src/net/websocket/frame.rs",
     "edge-mq/src/packet.rs",
     "edge-mq/src/retain.rs",
     "edge-mq/src/router.rs",

@@ -1,11 +1,17 @@
 //! Who may connect, and who may do what.
 //!
 //! An [`Auth`] says at each CONNECT who a client is; an [`Acl`] says for each topic what it may do.
-//! Both are traits; [`Passwords`] and [`Rules`] are ready implementations of them. Both can be
-//! changed while the broker runs, see [`Broker::set_auth`](crate::Broker::set_auth) and
+//! Both are traits; [`Passwords`], [`Certificates`] and [`Rules`] are ready implementations of them.
+//! Both can be changed while the broker runs, see [`Broker::set_auth`](crate::Broker::set_auth),
+//! [`Listening::set_auth`](crate::Listening::set_auth) and
 //! [`Broker::set_acl`](crate::Broker::set_acl).
 
+#[cfg(feature = "tls")]
+mod certificate;
+#[cfg(feature = "tls")]
+mod certificates;
 mod exchange;
+mod guard;
 #[cfg(feature = "passwords")]
 mod hash;
 mod mosquitto;
@@ -18,7 +24,12 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 
 use bytes::Bytes;
+#[cfg(feature = "tls")]
+pub use certificate::{AltName, Certificate, InvalidCertificate};
+#[cfg(feature = "tls")]
+pub use certificates::Certificates;
 pub use exchange::{Exchange, Step, StepFuture};
+pub(crate) use guard::{Guard, GuardId};
 pub use mosquitto::InvalidLine;
 #[cfg(feature = "passwords")]
 pub use passwords::{PasswordError, Passwords, hash_password};
@@ -37,25 +48,40 @@ pub struct Login {
     pub username: Option<Text>,
     /// The password, if there is one. `Debug` does not show it.
     pub password: Option<Bytes>,
-    /// Where the connection comes from, if it has an address.
+    /// Where the connection comes from, if it has an address; behind a proxy that says so, the
+    /// address of its client.
     pub address: Option<SocketAddr>,
+    /// The certificate that the client has shown and proved to be its own, signed by a CA that its
+    /// listener trusts.
+    #[cfg(feature = "tls")]
+    pub certificate: Option<Certificate>,
 }
 
 impl Login {
     /// Somebody without name and password.
     pub fn new(client_id: Text) -> Login {
-        Login { client_id, username: None, password: None, address: None }
+        Login {
+            client_id,
+            username: None,
+            password: None,
+            address: None,
+            #[cfg(feature = "tls")]
+            certificate: None,
+        }
     }
 }
 
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Login")
+        let mut shown = f.debug_struct("Login");
+        shown
             .field("client_id", &self.client_id)
             .field("username", &self.username)
             .field("has_password", &self.password.is_some())
-            .field("address", &self.address)
-            .finish()
+            .field("address", &self.address);
+        #[cfg(feature = "tls")]
+        shown.field("certificate", &self.certificate);
+        shown.finish()
     }
 }
 

@@ -4,10 +4,12 @@
 
 use std::io;
 use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -17,14 +19,16 @@ mod bridges;
 
 #[cfg(feature = "db")]
 use crate::TopicFilter;
-use crate::access::{Acl, Auth};
+use crate::access::{Acl, Auth, GuardId};
 use crate::committer;
 #[cfg(feature = "db")]
 use crate::db::{DbStore, JournalError, JournalRule};
 use crate::hub::{ClientInfo, Effects, Hub};
 use crate::limits::Limits;
+use crate::listener::{Listener, Place};
+use crate::listening::Listening;
 use crate::local::LocalClient;
-use crate::net;
+use crate::net::{self, Bound, Change, Way};
 use crate::packet::ReasonCode;
 use crate::shared::Shared;
 use crate::stats::Stats;
@@ -54,9 +58,11 @@ pub struct Broker {
 #[derive(Debug)]
 struct Inner {
     shared: Arc<Shared>,
-    listeners: mpsc::Sender<TcpListener>,
-    /// Of the first listener.
+    changes: mpsc::Sender<Change>,
+    /// Of the first listener that has one.
     local_addr: OnceLock<SocketAddr>,
+    /// How many listeners there were: names for their guards.
+    listeners: AtomicU64,
     /// Whether it may listen where everybody could come in.
     is_open: bool,
     stop: watch::Sender<bool>,
@@ -76,7 +82,7 @@ const SYS_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 #[must_use = "a builder does nothing until it is started"]
 pub struct BrokerBuilder {
-    listen: Option<SocketAddr>,
+    listen: Vec<Listener>,
     auth: Option<Arc<dyn Auth>>,
     acl: Option<Arc<dyn Acl>>,
     is_open: bool,
@@ -98,6 +104,15 @@ pub enum StartError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The path cannot be listened on: somebody else does, it is a file, or its folder is missing.
+    #[cfg(unix)]
+    #[error("cannot listen on {}", path.display())]
+    ListenUnix {
+        /// The path that was asked for.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
     /// Whoever reaches the address could do everything. Say who may connect, by
     /// [`BrokerBuilder::auth`], or that this is wanted, by [`BrokerBuilder::open_to_all`].
     #[error("listening on {addr} without authentication would let everybody in who reaches it")]
@@ -115,6 +130,16 @@ pub enum StartError {
     #[cfg(feature = "db")]
     #[error("cannot load the journal rules")]
     Journal(#[from] JournalError),
+}
+
+impl StartError {
+    fn at(place: &Place, source: io::Error) -> StartError {
+        match place {
+            Place::Tcp(addr) => StartError::Listen { addr: *addr, source },
+            #[cfg(unix)]
+            Place::Unix { path, .. } => StartError::ListenUnix { path: path.clone(), source },
+        }
+    }
 }
 
 /// Why [`Broker::shutdown`] could not say what stayed behind.
@@ -147,33 +172,42 @@ impl Broker {
         BrokerBuilder::default()
     }
 
-    /// Listens on one more address, and returns it with its port.
+    /// Opens one more listener. It is bound when this returns.
     ///
     /// What has to be in force before the first client comes is set between the start and this:
     /// journal rules, so that nothing is acknowledged without being stored.
     ///
     /// # Errors
-    /// When the address cannot be listened on, or the broker was shut down.
+    /// When it cannot be listened on, or the broker was shut down.
     ///
     /// # Cancel safety
     /// When dropped, it may or may not listen.
-    pub async fn listen(&self, addr: SocketAddr) -> Result<SocketAddr, StartError> {
+    pub async fn listen(&self, listener: Listener) -> Result<Listening, StartError> {
         let inner = &*self.inner;
-        if !(addr.ip().is_loopback() || inner.is_open || inner.shared.has_auth()) {
+        let has_auth = listener.auth.is_some() || inner.shared.guard.has_auth();
+        if let Place::Tcp(addr) = listener.place
+            && !(addr.ip().is_loopback() || has_auth || inner.is_open)
+        {
             return Err(StartError::Open { addr });
         }
-        let refused = |source| StartError::Listen { addr, source };
-        let listener = TcpListener::bind(addr).await.map_err(refused)?;
-        let local_addr = listener.local_addr().map_err(refused)?;
-        self.inner.listeners.send(listener).await.map_err(|_| StartError::Closed)?;
-        self.inner.local_addr.get_or_init(|| local_addr);
-        Ok(local_addr)
+        let mut place = listener.place.clone();
+        let bound = Bound::bind(&place).await.map_err(|source| StartError::at(&place, source))?;
+        if let Some(addr) = bound.local_addr() {
+            place = Place::Tcp(addr);
+            inner.local_addr.get_or_init(|| addr);
+        }
+        let guard = GuardId(inner.listeners.fetch_add(1, Ordering::Relaxed) + 1);
+        let way = Arc::new(Way::new(listener, guard, &inner.shared));
+        let open = Change::Open(bound, Arc::clone(&way));
+        inner.changes.send(open).await.map_err(|_| StartError::Closed)?;
+        let (shared, changes) = (Arc::clone(&inner.shared), inner.changes.clone());
+        Ok(Listening { place, way, shared, changes })
     }
 
-    /// Lets another one decide who connects. Who is connected and may not stay, as it says, is sent
-    /// away; the others notice nothing.
+    /// Lets another one decide who connects, but at listeners that have an [`Auth`] of their own. Who
+    /// is connected and may not stay, as it says, is sent away; the others notice nothing.
     pub fn set_auth(&self, auth: impl Auth) {
-        self.inner.shared.set_auth(Arc::new(auth));
+        self.inner.shared.set_auth(&self.inner.shared.guard, Arc::new(auth));
     }
 
     /// Lets another one decide who may do what, from the next packet on. Subscriptions that it does
@@ -183,7 +217,7 @@ impl Broker {
         self.inner.shared.decide(|hub, _, fx| hub.set_acl(Some(Arc::new(acl)), fx));
     }
 
-    /// Where it listened first; `None` if it serves this process alone.
+    /// Where it listened first; `None` if no address of IP reaches it.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.inner.local_addr.get().copied()
     }
@@ -307,11 +341,11 @@ impl Broker {
 }
 
 impl BrokerBuilder {
-    /// Listens for MQTT over TCP as soon as it starts; [`Broker::listen`] does it later. Port 0
-    /// takes a free one, see [`Broker::local_addr`]. Without [`BrokerBuilder::auth`] only an address
-    /// of the loopback interface is taken.
-    pub fn listen(mut self, addr: SocketAddr) -> BrokerBuilder {
-        self.listen = Some(addr);
+    /// Opens a listener, or one more, as soon as it starts; [`Broker::listen`] does it later. Port 0
+    /// takes a free one, see [`Broker::local_addr`]. Without [`BrokerBuilder::auth`], or one of the
+    /// listener's own, only an address of the loopback interface is taken, or a Unix socket.
+    pub fn listen(mut self, listener: Listener) -> BrokerBuilder {
+        self.listen.push(listener);
         self
     }
 
@@ -392,7 +426,7 @@ impl BrokerBuilder {
 /// Who comes in, and where.
 #[derive(Debug, Default)]
 struct Doors {
-    listen: Option<SocketAddr>,
+    listen: Vec<Listener>,
     auth: Option<Arc<dyn Auth>>,
     is_open: bool,
 }
@@ -427,11 +461,11 @@ async fn serve(
         let thread = committer::start(Arc::clone(&shared), Arc::clone(&store));
         shared.set_store(store, thread.map_err(StartError::Thread)?);
     }
-    auth.into_iter().for_each(|auth| shared.set_auth(auth));
+    auth.into_iter().for_each(|auth| shared.guard.set(auth));
     let (stop, stopped) = watch::channel(false);
     let (done, served) = watch::channel(false);
-    let (listeners, more) = mpsc::channel(1);
-    let serve = net::serve(more, Arc::clone(&shared), stopped);
+    let (changes, to_come) = mpsc::channel(1);
+    let serve = net::serve(to_come, Arc::clone(&shared), stopped);
     let task = tokio::spawn(async move {
         serve.await;
         done.send_replace(true);
@@ -440,8 +474,9 @@ async fn serve(
         #[cfg(feature = "bridge")]
         bridges: crate::bridge::Bridges::new(Arc::clone(&shared), stores.db.clone()),
         shared,
-        listeners,
+        changes,
         local_addr: OnceLock::new(),
+        listeners: AtomicU64::new(0),
         is_open,
         stop,
         served,
@@ -450,8 +485,8 @@ async fn serve(
         db: stores.db,
     };
     let broker = Broker { inner: Arc::new(inner) };
-    if let Some(addr) = listen {
-        broker.listen(addr).await?;
+    for listener in listen {
+        broker.listen(listener).await?;
     }
     Ok(broker)
 }

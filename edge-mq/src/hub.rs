@@ -21,6 +21,7 @@ use std::time::Instant;
 
 pub(crate) use commit::{Deed, Reply};
 use commit::{Pending, Then};
+pub(crate) use connect::Entrance;
 pub use inspect::{ClientInfo, ConnectionInfo};
 use leave_out::LeftOut;
 use route::{From, Match};

@@ -1,7 +1,10 @@
-// The examples of the README need a database, users and bridges.
-#![cfg_attr(all(feature = "db", feature = "passwords"), doc = include_str!("../README.md"))]
+// The examples of the README need the default features, and one of them bridges.
 #![cfg_attr(
-    not(all(feature = "db", feature = "passwords")),
+    all(feature = "db", feature = "passwords", feature = "tls", feature = "ws"),
+    doc = include_str!("../README.md")
+)]
+#![cfg_attr(
+    not(all(feature = "db", feature = "passwords", feature = "tls", feature = "ws")),
     doc = "An embeddable MQTT 3.1.1 and 5.0 broker."
 )]
 #![cfg_attr(not(feature = "db"), allow(dead_code, reason = "without a store, some serves nobody"))]
@@ -16,6 +19,8 @@ mod committer;
 mod db;
 mod hub;
 mod limits;
+mod listener;
+mod listening;
 mod local;
 mod message;
 mod net;
@@ -27,6 +32,8 @@ mod shared;
 mod stats;
 mod store;
 mod sys;
+#[cfg(feature = "tls")]
+mod tls;
 mod topic;
 
 pub use broker::{Broker, BrokerBuilder, Left, ShutdownError, StartError};
@@ -34,8 +41,12 @@ pub use broker::{Broker, BrokerBuilder, Left, ShutdownError, StartError};
 pub use db::{JournalError, JournalRule, StoredError};
 pub use hub::{ClientInfo, ConnectionInfo};
 pub use limits::{Limits, WhenFull};
+pub use listener::Listener;
+pub use listening::Listening;
 pub use local::{LocalClient, LocalSubscription, PublishError, SubscribeError};
 pub use message::Message;
 pub use packet::{QoS, ReasonCode, Text};
 pub use stats::Stats;
+#[cfg(feature = "tls")]
+pub use tls::{Pem, Tls, TlsBuilder, TlsError};
 pub use topic::{InvalidFilter, InvalidTopic, TopicFilter, TopicName};

@@ -17,7 +17,8 @@ pub struct Limits {
     /// Open connections, those included that have not sent CONNECT. One more is closed at once
     /// and counted.
     pub connections: usize,
-    /// How long a connection may take until its CONNECT is there. Then it is closed.
+    /// How long a connection may take until its CONNECT is there, TLS and WebSocket included. Then
+    /// it is closed.
     pub connect_within: Duration,
     /// Sessions, connected or not, in-process subscriptions included. A CONNECT beyond gets 0x97
     /// (3.1.1: server unavailable).

@@ -2,22 +2,37 @@
 
 #![allow(clippy::disallowed_methods, reason = "a shell: it brings the hub the time")]
 
+mod bound;
 mod connection;
+mod farewell;
+mod guest;
 mod input;
 mod login;
+mod opening;
+mod proxy;
+mod stream;
+#[cfg(feature = "ws")]
+mod websocket;
 mod writer;
 
 use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+pub(crate) use bound::Bound;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use stream::Socket;
+use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::access::{Guard, GuardId};
+use crate::limits::MAX_PACKET_BYTES;
+use crate::listener::{Layers, Listener};
 use crate::shared::Shared;
 
 /// How often delayed wills and the end of sessions are looked at; both count in whole seconds.
@@ -30,11 +45,57 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// From one unanswered probe of TCP to the next; Linux gives up after nine.
 const PROBE_INTERVAL: Duration = Duration::from_secs(20);
 
-/// Serves what comes in through `listeners`, and these may still come, until `stop` says so, then
-/// until the last connection and the last commit are through.
-/// Dropping the future cuts all connections.
+/// What is asked of the task that accepts.
+#[derive(Debug)]
+pub(crate) enum Change {
+    Open(Bound, Arc<Way>),
+    /// Answered once the listener is closed.
+    Close(Arc<Way>, oneshot::Sender<()>),
+}
+
+/// What holds for all who come in by one listener.
+#[derive(Debug)]
+pub(crate) struct Way {
+    layers: Layers,
+    packet_bytes: usize,
+    connect_within: Duration,
+    pub(crate) guard: Arc<Guard>,
+    /// One for each connection that it takes.
+    room: Arc<Semaphore>,
+}
+
+impl Way {
+    /// The guard gets this name if it is the listener's own.
+    pub(crate) fn new(listener: Listener, guard: GuardId, shared: &Shared) -> Way {
+        let own = listener.auth.map(|auth| Arc::new(Guard::new(guard, Some(auth))));
+        let packet_bytes = listener.packet_bytes.unwrap_or(shared.limits.packet_bytes);
+        let connections = listener.connections.unwrap_or(shared.limits.connections);
+        Way {
+            layers: listener.layers,
+            packet_bytes: packet_bytes.min(MAX_PACKET_BYTES),
+            connect_within: listener.connect_within.unwrap_or(shared.limits.connect_within),
+            guard: own.unwrap_or_else(|| Arc::clone(&shared.guard)),
+            room: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
+        }
+    }
+}
+
+/// A connection that was accepted, where it comes from if that has an address, and its listener.
+type Accepted = (Socket, Option<SocketAddr>, Arc<Way>);
+
+/// A connection that there is room for; nothing was read of it yet.
+struct Arrival {
+    socket: Socket,
+    address: Option<SocketAddr>,
+    way: Arc<Way>,
+    room: OwnedSemaphorePermit,
+}
+
+/// Serves what comes in through listeners, and these may still come, until `stop` says so, then
+/// until the last connection and the last commit are through. Dropping the future cuts all
+/// connections.
 pub(crate) async fn serve(
-    mut listeners: mpsc::Receiver<TcpListener>,
+    mut changes: mpsc::Receiver<Change>,
     shared: Arc<Shared>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -44,68 +105,91 @@ pub(crate) async fn serve(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !*stop.borrow_and_update() {
         tokio::select! {
-            stream = accept(&open) => admit(stream, &shared, stop.clone(), &mut tasks),
-            Some(listener) = listeners.recv() => open.push(listener),
+            accepted = accept(&mut open) => admit(accepted, &shared, stop.clone(), &mut tasks),
+            Some(change) = changes.recv() => make(change, &mut open),
             Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
             _ = ticks.tick() => drop(shared.decide(|hub, now, fx| hub.tick(now, fx))),
             // The sender is gone when the broker was dropped, and then so is this task.
             _ = stop.changed() => {}
         }
     }
-    drop((open, listeners));
+    drop((open, changes));
     while tasks.join_next().await.is_some() {}
     let mut uncommitted = shared.uncommitted();
     // The sender is in `shared`, so there is no error to wait for.
     drop(uncommitted.wait_for(|count| *count == 0).await);
 }
 
+fn make(change: Change, open: &mut Vec<(Bound, Arc<Way>)>) {
+    match change {
+        Change::Open(bound, way) => open.push((bound, way)),
+        Change::Close(way, done) => {
+            open.retain(|(_, found)| !Arc::ptr_eq(found, &way));
+            // Who does not wait for it needs no answer.
+            done.send(()).ok();
+        }
+    }
+}
+
 /// The next connection; never, without a listener.
-async fn accept(listeners: &[TcpListener]) -> TcpStream {
+async fn accept(open: &mut [(Bound, Arc<Way>)]) -> Accepted {
     loop {
-        match poll_fn(|context| poll_accept(listeners, context)).await {
-            Ok(stream) => return stream,
+        match poll_fn(|context| poll_accept(open, context)).await {
+            Ok(accepted) => return accepted,
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
 }
 
 fn poll_accept(
-    listeners: &[TcpListener],
+    open: &mut [(Bound, Arc<Way>)],
     context: &mut Context<'_>,
-) -> Poll<std::io::Result<TcpStream>> {
-    for listener in listeners {
-        if let Poll::Ready(accepted) = listener.poll_accept(context) {
-            return Poll::Ready(accepted.map(|(stream, _)| stream));
+) -> Poll<io::Result<Accepted>> {
+    for at in 0..open.len() {
+        let (bound, way) = &open[at];
+        if let Poll::Ready(accepted) = bound.poll_accept(context) {
+            let way = Arc::clone(way);
+            // The others first next time, so that a flood at one listener closes no other.
+            open.rotate_left(at + 1);
+            return Poll::Ready(accepted.map(|(socket, address)| (socket, address, way)));
         }
     }
     Poll::Pending
 }
 
 fn admit(
-    stream: TcpStream,
+    (socket, address, way): Accepted,
     shared: &Arc<Shared>,
     stop: watch::Receiver<bool>,
     tasks: &mut JoinSet<()>,
 ) {
-    if tasks.len() >= shared.limits.connections {
+    let has_room = tasks.len() < shared.limits.connections;
+    let room = has_room.then(|| Arc::clone(&way.room).try_acquire_owned());
+    let Some(Ok(room)) = room else {
         shared.hub(|hub| hub.stats_mut().refused_connections += 1);
         return;
+    };
+    match &socket {
+        // A socket that refuses is noticed later to be dead.
+        Socket::Tcp(stream) => drop(probe(stream, shared.limits.max_keep_alive)),
+        #[cfg(unix)]
+        Socket::Unix(_) => {}
     }
-    // Acknowledgements are small and somebody waits for them. A socket that refuses is slower.
-    drop(stream.set_nodelay(true));
-    drop(probe(&stream, shared.limits.max_keep_alive));
-    tasks.spawn(connection::run(stream, Arc::clone(shared), stop));
+    let arrival = Arrival { socket, address, way, room };
+    tasks.spawn(connection::run(arrival, Arc::clone(shared), stop));
 }
 
 /// Has TCP ask whether the peer is still there when nothing has come for so long: a client of MQTT
 /// 3.1.1 need not have a keep alive, and its machine may be gone without a word.
-fn probe(stream: &TcpStream, after: Duration) -> std::io::Result<()> {
+fn probe(stream: &TcpStream, after: Duration) -> io::Result<()> {
     let probes = TcpKeepalive::new().with_time(after).with_interval(PROBE_INTERVAL);
     SockRef::from(stream).set_tcp_keepalive(&probes)
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
 
     #[tokio::test]

@@ -7,10 +7,10 @@ use std::sync::{Arc, OnceLock};
 use std::thread::Thread;
 use std::time::Instant;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::access::{Auth, Denied, Exchange, Login, User};
+use crate::access::{Auth, Guard, GuardId};
 use crate::hub::{Deed, Effects, Hub, Reply};
 use crate::limits::Limits;
 use crate::store::{PageFuture, PageRequest, Refused, Store};
@@ -27,8 +27,8 @@ pub(crate) struct Decided<T> {
 pub(crate) struct Shared {
     hub: Mutex<Hub>,
     pub(crate) limits: Limits,
-    /// Without one, everybody is let in, without a name.
-    auth: RwLock<Option<Arc<dyn Auth>>>,
+    /// Stands at all listeners that have no guard of their own.
+    pub(crate) guard: Arc<Guard>,
     /// Without one, nothing is to be stored, and there is nobody who would.
     store: OnceLock<Arc<dyn Store>>,
     committer: OnceLock<Thread>,
@@ -42,7 +42,7 @@ impl Shared {
         Shared {
             hub: Mutex::new(hub),
             limits,
-            auth: RwLock::default(),
+            guard: Arc::new(Guard::new(GuardId::BROKER, None)),
             store: OnceLock::new(),
             committer: OnceLock::new(),
             uncommitted,
@@ -50,34 +50,11 @@ impl Shared {
         }
     }
 
-    /// Who a client is, or why it does not get in.
-    pub(crate) async fn authenticate(&self, login: Login) -> Result<User, Denied> {
-        let auth = self.auth.read().clone();
-        match auth {
-            Some(auth) => auth.authenticate(login).await,
-            None => Ok(User::anonymous()),
-        }
-    }
-
-    /// Begins an authentication in several steps, if there is this method.
-    pub(crate) fn exchange(&self, method: &str, login: &Login) -> Option<Box<dyn Exchange>> {
-        self.auth.read().as_ref()?.exchange(method, login)
-    }
-
-    pub(crate) fn has_auth(&self) -> bool {
-        self.auth.read().is_some()
-    }
-
-    /// From here on this one decides who gets in, and who stays.
-    pub(crate) fn set_auth(&self, auth: Arc<dyn Auth>) {
-        *self.auth.write() = Some(Arc::clone(&auth));
+    /// From here on this one decides who gets in past a guard, and who stays.
+    pub(crate) fn set_auth(&self, guard: &Guard, auth: Arc<dyn Auth>) {
+        guard.set(Arc::clone(&auth));
         // Who was let in by the old one and is not connected yet is asked for then, too.
-        self.decide(|hub, _, fx| hub.dismiss(|user| auth.may_stay(user), fx));
-    }
-
-    /// Whether somebody who was let in may still come in.
-    pub(crate) fn may_stay(&self, user: &User) -> bool {
-        self.auth.read().as_ref().is_none_or(|auth| auth.may_stay(user))
+        self.decide(|hub, _, fx| hub.dismiss(guard.id, |user| auth.may_stay(user), fx));
     }
 
     /// Looks into the hub, or changes what nobody waits for.

@@ -43,8 +43,11 @@ pub struct Stats {
     pub dropped_too_large: u64,
     /// Retained messages that were delivered, but did not fit into what is kept.
     pub retained_refused: u64,
-    /// Connections closed because the number of connections or sessions was reached.
+    /// Connections closed because the number of connections, in all or of one listener, or of
+    /// sessions was reached.
     pub refused_connections: u64,
+    /// Connections closed because of what came in front of MQTT: PROXY header, TLS or WebSocket.
+    pub failed_handshakes: u64,
     /// Connections refused by authentication.
     pub denied_logins: u64,
     /// Connections closed because the client published too fast.

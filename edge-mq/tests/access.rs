@@ -7,7 +7,7 @@ mod device;
 
 use device::{Options, Seen, VERSIONS, got};
 use edge_mq::access::{Passwords, Rule, Rules, hash_password};
-use edge_mq::{Broker, BrokerBuilder, Message, StartError};
+use edge_mq::{Broker, BrokerBuilder, Listener, Message, StartError};
 
 /// Of ann, in the group `crew`, and bob; their passwords are `one` and `two`.
 fn users(names: &[&str]) -> Passwords {
@@ -100,7 +100,7 @@ async fn each_does_what_its_rules_allow() {
 #[tokio::test]
 async fn broker_without_authentication_is_not_open_to_the_network() {
     let anywhere = ([0, 0, 0, 0], 0).into();
-    let error = Broker::builder().listen(anywhere).start().await.unwrap_err();
+    let error = Broker::builder().listen(Listener::tcp(anywhere)).start().await.unwrap_err();
     assert!(matches!(error, StartError::Open { addr } if addr == anywhere), "{error}");
     assert!(error.to_string().contains("0.0.0.0:0"), "{error}");
 }

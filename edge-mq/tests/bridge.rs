@@ -7,11 +7,12 @@
 #[path = "support/bridge.rs"]
 mod support;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use edge_mq::bridge::{Bridge, BridgeError, InvalidBridge, Rule};
 use edge_mq::packet::Version;
-use edge_mq::{Message, QoS};
+use edge_mq::{Listener, Message, QoS};
 use support::{Site, VERSIONS, bridge_to, got, message, until};
 
 #[tokio::test]
@@ -307,6 +308,6 @@ async fn addresses_are_tried_in_order_and_the_first_is_taken_again() {
     assert!(status.last_error.is_some());
     // Somebody answers there now.
     drop(socket);
-    there.broker.listen(nowhere.parse().unwrap()).await.unwrap();
+    there.broker.listen(Listener::tcp(nowhere.parse::<SocketAddr>().unwrap())).await.unwrap();
     until(&here, |status| status.connected && status.remote.as_ref() == Some(&nowhere)).await;
 }

@@ -8,13 +8,14 @@
 mod support;
 
 use std::io::{BufRead, BufReader, Lines, Write};
+use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use edge_db::{Db, Seq};
 use edge_mq::bridge::{Bridge, BridgeStatus, Rule};
 use edge_mq::packet::Version;
-use edge_mq::{Broker, LocalClient, QoS};
+use edge_mq::{Broker, Listener, LocalClient, QoS};
 use support::{FOR_EVER, Site, VERSIONS, message, nobody, until};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -75,7 +76,9 @@ async fn child_is_the_remote_broker_until_it_is_killed() {
     let Ok(listen) = std::env::var(LISTEN) else { return };
     let (db, broker) = site(&std::env::var(DIR).unwrap()).await;
     broker.journal("up/#".parse().unwrap(), "got").await.unwrap();
-    let addr = broker.listen(listen.parse().unwrap()).await.unwrap();
+    let listening =
+        broker.listen(Listener::tcp(listen.parse::<SocketAddr>().unwrap())).await.unwrap();
+    let addr = listening.local_addr().unwrap();
     say(&format!("listening {addr}"));
     let got = db.log("got").unwrap();
     let mut tail = got.tail(got.bounds().unwrap().end);

@@ -139,6 +139,7 @@ async fn broker_listens_once_it_is_told_and_on_several_addresses() {
     assert_eq!(broker.local_addr(), None);
     let first = broker.listen(([127, 0, 0, 1], 0).into()).await.unwrap();
     let second = broker.listen(([127, 0, 0, 1], 0).into()).await.unwrap();
+    let (first, second) = (first.local_addr().unwrap(), second.local_addr().unwrap());
     assert_eq!(broker.local_addr(), Some(first));
     let mut reader = Options::new(VERSIONS[0], "reader").connect(first).await;
     reader.subscribe("office/#", 0).await;
@@ -146,9 +147,9 @@ async fn broker_listens_once_it_is_told_and_on_several_addresses() {
     writer.publish("office/lab", 0, false, "21").await;
     assert_eq!(reader.message().await, got("office/lab", "21", 0, false));
 
-    let taken = broker.listen(first).await.unwrap_err().to_string();
+    let taken = broker.listen(first.into()).await.unwrap_err().to_string();
     assert_eq!(taken, format!("cannot listen on {first}"));
     broker.shutdown(Duration::from_secs(60)).await.unwrap();
-    let late = broker.listen(first).await.unwrap_err().to_string();
+    let late = broker.listen(first.into()).await.unwrap_err().to_string();
     assert_eq!(late, "broker is closed");
 }

@@ -4,12 +4,14 @@
 #[path = "support/raw.rs"]
 mod raw;
 
+use std::net::SocketAddr;
+
 use bytes::{Bytes, BytesMut};
 use edge_mq::access::{Auth, AuthFuture, Denied, Exchange, Login, Step, StepFuture, User};
 use edge_mq::packet::{
     Connect, Disconnect, Packet, PacketSize, Properties, Property, ReasonCode, Version,
 };
-use edge_mq::{Broker, Text};
+use edge_mq::{Broker, Listener, Text};
 use raw::Raw;
 
 /// The method `sum`: the client says who it is and has to add up two pairs of numbers.
@@ -112,7 +114,11 @@ async fn exchange(client: &mut Raw, packets: impl IntoIterator<Item = Packet>) -
 
 /// A client that got in as somebody.
 async fn known(broker: &Broker, name: &'static str) -> Raw {
-    let mut client = Raw::open(broker).await;
+    known_at(broker.local_addr().unwrap(), name).await
+}
+
+async fn known_at(addr: SocketAddr, name: &'static str) -> Raw {
+    let mut client = Raw::to(addr).await;
     let packets = [connect("sum", name), answer("3"), answer("7")];
     let Some(Packet::ConnAck(ack)) = exchange(&mut client, packets).await else { panic!("no ack") };
     assert_eq!(ack.code, ReasonCode::SUCCESS);
@@ -236,4 +242,36 @@ async fn who_names_no_method_takes_no_part_in_an_exchange() {
         other => panic!("{other:?}"),
     }
     assert_eq!(client.next().await, None);
+}
+
+/// Knows no method.
+#[derive(Debug)]
+struct Nobody;
+
+impl Auth for Nobody {
+    fn authenticate(&self, _: Login) -> AuthFuture<'_> {
+        Box::pin(async { Err(Denied::NotAuthorized) })
+    }
+
+    fn may_stay(&self, _: &User) -> bool {
+        false
+    }
+}
+
+#[tokio::test]
+async fn listener_with_an_auth_of_its_own_has_its_methods_then_and_later() {
+    let broker = Broker::builder().auth(Nobody).listen(([127, 0, 0, 1], 0).into());
+    let broker = broker.start().await.unwrap();
+    let own = broker.listen(Listener::tcp(([127, 0, 0, 1], 0)).auth(Sums)).await.unwrap();
+    let mut client = known_at(own.local_addr().unwrap(), "ann").await;
+    let again = [auth(ReasonCode::REAUTHENTICATE, "ann"), answer("3"), answer("7")];
+    let done = exchange(&mut client, again).await;
+    assert_eq!(done, Some(auth(ReasonCode::SUCCESS, "well")));
+    client.is_served().await;
+
+    let mut stranger = Raw::open(&broker).await;
+    match exchange(&mut stranger, [connect("sum", "ann")]).await {
+        Some(Packet::ConnAck(ack)) => assert_eq!(ack.code, ReasonCode::BAD_AUTHENTICATION_METHOD),
+        other => panic!("{other:?}"),
+    }
 }

@@ -3,13 +3,18 @@
 //! stays bounded for those who do not read, and those who do not speak are closed.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#[cfg(feature = "tls")]
+#[path = "support/authority.rs"]
+mod authority;
 #[path = "support/raw.rs"]
 mod raw;
 
 use std::time::Duration;
 
 use edge_mq::packet::Packet;
-use edge_mq::{Broker, Limits, Message, QoS, ReasonCode};
+use edge_mq::{Broker, Limits, Listener, Message, QoS, ReasonCode};
+#[cfg(feature = "tls")]
+use edge_mq::{Pem, Tls};
 use proptest::prelude::*;
 use raw::Raw;
 use tokio::time::timeout;
@@ -278,6 +283,73 @@ fn garbage() -> impl Strategy<Value = Vec<u8>> {
             bytes
         }),
     ]
+}
+
+/// Bytes with which something may begin, and others.
+fn beginnings() -> impl Strategy<Value = Vec<u8>> {
+    let known = [
+        &b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C\x01\x02\x03\x04\x05\x06\x07\x08\0\x01\0\x02"[..],
+        b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n\
+          Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n",
+        b"\x16\x03\x01\x02\0\x01\0\x01\xFC\x03\x03",
+        b"\x10\x0E\0\x04MQTT\x05\x02\0\0\0\0\x01g",
+        b"\x82\x8E\0\0\0\0\x10\x0C\0\x04MQTT\x05\x02\0\0\0\0\0",
+    ];
+    let known = prop::sample::select(known.map(<[u8]>::to_vec).to_vec());
+    let mutated = (known.clone(), any::<prop::sample::Index>(), any::<u8>());
+    prop_oneof![
+        known,
+        mutated.prop_map(|(mut bytes, at, byte)| {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            bytes
+        }),
+        prop::collection::vec(any::<u8>(), 0..100),
+    ]
+}
+
+/// Listeners of each kind.
+fn listeners() -> Vec<Listener> {
+    let here = || Listener::tcp(([127, 0, 0, 1], 0)).connect_within(Duration::from_secs(1));
+    vec![
+        here().proxy_protocol(),
+        #[cfg(feature = "ws")]
+        here().websocket(),
+        #[cfg(feature = "ws")]
+        here().websocket().proxy_protocol(),
+        #[cfg(feature = "tls")]
+        here().tls(&tls()),
+        #[cfg(feature = "tls")]
+        here().tls(&tls()).proxy_protocol(),
+    ]
+}
+
+#[cfg(feature = "tls")]
+fn tls() -> Tls {
+    let server = authority::Authority::new("ca").server();
+    Tls::builder(Pem::text(server.certificate), Pem::text(server.key)).build().unwrap()
+}
+
+#[test]
+fn garbage_at_any_kind_of_listener_costs_its_connection_alone() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let broker = runtime.block_on(start(|_| {}));
+    let open = |listener| runtime.block_on(broker.listen(listener)).unwrap().local_addr().unwrap();
+    let addrs: Vec<_> = listeners().into_iter().map(open).collect();
+    let witness = std::cell::RefCell::new(runtime.block_on(Raw::witness(&broker)));
+    let pieces = prop::collection::vec(beginnings(), 1..4);
+    proptest!(|(pieces in pieces, at: prop::sample::Index)| {
+        let mut witness = witness.borrow_mut();
+        runtime.block_on(async {
+            let mut hostile = Raw::to(addrs[at.index(addrs.len())]).await;
+            for piece in &pieces {
+                hostile.try_send(piece).await;
+            }
+            witness.is_served().await;
+        });
+    });
+    let left = runtime.block_on(broker.shutdown(Duration::from_secs(60))).unwrap();
+    assert_eq!(left.connections, 0);
 }
 
 async fn send_garbage(broker: &Broker, witness: &mut Raw, pieces: &[Vec<u8>], connected: bool) {

@@ -57,7 +57,7 @@ async fn start(limits: Limits) -> (Broker, Commits) {
         #[cfg(feature = "db")]
         db: None,
     };
-    let doors = Doors { listen: Some(([127, 0, 0, 1], 0).into()), ..Doors::default() };
+    let doors = Doors { listen: vec![([127, 0, 0, 1], 0).into()], ..Doors::default() };
     let broker = serve(doors, hub, limits, stores).await.unwrap();
     (broker, commits)
 }

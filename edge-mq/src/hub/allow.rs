@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Effects, Hub, Peer, Subscriber};
-use crate::access::{Acl, User};
+use crate::access::{Acl, GuardId, User};
 use crate::arena::{Arena, Key};
 use crate::packet::{Packet, ReasonCode};
 use crate::store::Write;
@@ -76,12 +76,17 @@ impl Hub {
         Ok(())
     }
 
-    /// Ends the connections of those who may not stay.
-    pub(crate) fn dismiss(&mut self, may_stay: impl Fn(&User) -> bool, fx: &mut Effects) {
+    /// Ends the connections of those who came in past this guard and may not stay.
+    pub(crate) fn dismiss(
+        &mut self,
+        guard: GuardId,
+        may_stay: impl Fn(&User) -> bool,
+        fx: &mut Effects,
+    ) {
         for subscriber in self.subscribers.values_mut() {
             let Subscriber::Session(session) = subscriber else { continue };
-            if !may_stay(&session.user)
-                && let Some(link) = &mut session.link
+            if let Some(link) = session.link.as_mut().filter(|link| link.guard == guard)
+                && !may_stay(&session.user)
             {
                 link.end = Some(ReasonCode::NOT_AUTHORIZED);
                 fx.wakes.push(link.call());

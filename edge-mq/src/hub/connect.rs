@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::commit::{Deed, Then};
 use super::route::From;
 use super::{Effects, Hub, Peer, Subscriber};
-use crate::access::{Client, User};
+use crate::access::{Client, GuardId, User};
 use crate::arena::Key;
 use crate::message::Message;
 use crate::packet::{
@@ -35,6 +35,16 @@ struct Claimed {
     must_wait: bool,
 }
 
+/// What the shell knows of somebody who came in.
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    pub(crate) user: User,
+    pub(crate) guard: GuardId,
+    /// The largest packet that is taken from the client.
+    pub(crate) packet_bytes: usize,
+    pub(crate) waker: Waker,
+}
+
 /// A connection that has a session now. Its CONNACK is the first packet of [`Hub::poll`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Accepted {
@@ -48,20 +58,23 @@ impl Hub {
     pub(crate) fn connect(
         &mut self,
         mut connect: Connect,
-        user: User,
-        waker: Waker,
+        entrance: Entrance,
         now: Instant,
         fx: &mut Effects,
     ) -> Result<Accepted, ReasonCode> {
+        let Entrance { user, guard, packet_bytes, waker } = entrance;
         self.admit(&connect, &user)?;
         let assigned = connect.client_id.as_str().is_empty().then(|| self.free_client_id());
         let client_id = assigned.clone().unwrap_or_else(|| connect.client_id.detached());
         let asked = asked_expiry(&connect, self.limits.session_expiry);
         let expiry = asked.min(self.limits.session_expiry);
         let properties = match connect.version {
-            Version::V5 => {
-                self.announce(&mut connect, assigned, (expiry != asked).then_some(expiry))
-            }
+            Version::V5 => self.announce(
+                &mut connect,
+                assigned,
+                packet_bytes,
+                (expiry != asked).then_some(expiry),
+            ),
             Version::V311 => Properties::new(),
         };
         let code = ReasonCode::SUCCESS;
@@ -82,7 +95,7 @@ impl Hub {
 
         self.next_link += 1;
         let id = LinkId(self.next_link);
-        let mut link = Link::new(id, &mut connect, waker, &self.limits, now);
+        let mut link = Link::new(id, guard, &mut connect, waker, &self.limits, now);
         link.control.push_back(Packet::ConnAck(answer));
         if must_wait {
             link.admission = Admission::Waiting;
@@ -230,6 +243,7 @@ impl Hub {
         &self,
         connect: &mut Connect,
         assigned: Option<Text>,
+        packet_bytes: usize,
         expiry: Option<Duration>,
     ) -> Properties {
         let limits = &self.limits;
@@ -239,7 +253,7 @@ impl Hub {
             connect.keep_alive = longest;
         }
         let receive_maximum = std::num::NonZeroU16::new(limits.receive_maximum);
-        let packet_bytes = u32::try_from(limits.packet_bytes).ok().and_then(PacketSize::new);
+        let packet_bytes = u32::try_from(packet_bytes).ok().and_then(PacketSize::new);
         let expiry = expiry.and_then(|expiry| u32::try_from(expiry.as_secs()).ok());
         let properties = [
             expiry.map(Property::SessionExpiry),

@@ -2,84 +2,45 @@
 
 use std::future::{pending, poll_fn};
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll, Wake};
+use std::time::Instant;
 
-use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Sleep, sleep_until, timeout};
 
-use super::input::{Input, Lost};
-use super::login::{Failed, Reauthentication, log_in};
+use super::Arrival;
+use super::farewell::{self, FAREWELL};
+use super::guest::{self, Guest};
+use super::input::Input;
+use super::login::Reauthentication;
+use super::stream::Stream;
 use super::writer::Writer;
-use crate::access::{Denied, Login, User};
-use crate::hub::{Peer, Polled};
-use crate::packet::{
-    ConnAck, DecodeError, Decoder, Disconnect, Packet, Properties, Property, ReasonCode, Version,
-};
+use crate::access::{Denied, User};
+use crate::hub::{Entrance, Peer, Polled};
+use crate::packet::{DecodeError, Disconnect, Packet, Properties, Property, ReasonCode, Version};
 use crate::session::{Closing, Outbound};
 use crate::shared::Shared;
 use crate::store::{Page, PageFuture, Refused};
 
-/// How long a client may take to fetch the last packets of a connection that we close.
-const FAREWELL: Duration = Duration::from_secs(1);
-
 /// Serves a client until one side ends it.
-pub(super) async fn run(
-    mut stream: TcpStream,
-    shared: Arc<Shared>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let mut input = Input::new(shared.limits.packet_bytes);
-    let connect = tokio::select! {
-        connect = timeout(shared.limits.connect_within, input.connect(&mut stream)) => connect,
-        // Who has not said anything yet is not waited for.
+pub(super) async fn run(arrival: Arrival, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
+    let guest = tokio::select! {
+        // In a box, which is gone once it is in: an idle connection keeps no room for its beginning.
+        guest = Box::pin(guest::enter(arrival, &shared)) => guest,
+        // Who is not in yet is not waited for.
         _ = stop.wait_for(|stop| *stop) => return,
     };
-    let mut connect = match connect {
-        Ok(Ok(connect)) => connect,
-        Ok(Err(Lost::Decode(error))) => {
-            shared.hub(|hub| hub.stats_mut().protocol_errors += 1);
-            return refuse(stream, &input.decoder, &error).await;
-        }
-        Ok(Err(Lost::Gone)) | Err(_) => return,
-    };
-    let version = connect.version;
-    let login = Login {
-        username: connect.username.clone(),
-        address: stream.peer_addr().ok(),
-        ..Login::new(connect.client_id.clone())
-    };
-    let again = Reauthentication::of(&connect, &login);
+    let Some(Guest { stream, input, connect, user, again, way, room }) = guest else { return };
     let most_bytes = connect.most_bytes();
-    let authentication = timeout(
-        shared.limits.connect_within,
-        log_in(&mut stream, &mut input, &shared, &mut connect, login),
-    );
-    let user = tokio::select! {
-        user = authentication => user.unwrap_or(Err(Denied::Unavailable.into())),
-        _ = stop.wait_for(|stop| *stop) => return,
-    };
-    let user = match user {
-        Ok(user) => user,
-        Err(Failed::Gone) => return,
-        Err(Failed::Refused(code)) => {
-            shared.hub(|hub| hub.stats_mut().denied_logins += 1);
-            return refuse_connect(stream, version, code, most_bytes).await;
-        }
-    };
-    let door = Arc::new(Door(Notify::new()));
-    let waker = Waker::from(Arc::clone(&door));
-    let accepted = shared.decide(|hub, now, fx| {
-        if !shared.may_stay(&user) {
-            return Err(ReasonCode::NOT_AUTHORIZED);
-        }
-        hub.connect(connect, user, waker, now, fx)
+    let (version, door) = (connect.version, Arc::new(Door(Notify::new())));
+    let (guard, packet_bytes) = (way.guard.id, way.packet_bytes);
+    let entrance = Entrance { user, guard, packet_bytes, waker: Arc::clone(&door).into() };
+    let accepted = shared.decide(|hub, now, fx| match way.guard.may_stay(&entrance.user) {
+        true => hub.connect(connect, entrance, now, fx),
+        false => Err(ReasonCode::NOT_AUTHORIZED),
     });
     match accepted.result {
         Ok(accepted) => {
@@ -106,10 +67,9 @@ pub(super) async fn run(
             };
             connection.serve(stream, &door, accepted.deadline).await;
         }
-        Err(code) => {
-            refuse_connect(stream, version, code, most_bytes).await;
-        }
+        Err(code) => Box::pin(farewell::refuse(stream, code, version, most_bytes)).await,
     }
+    drop(room);
 }
 
 /// Wakes the task from the hub.
@@ -162,15 +122,24 @@ impl From<Closing> for End {
 }
 
 impl From<io::Error> for End {
-    fn from(_: io::Error) -> End {
-        End::Gone
+    fn from(error: io::Error) -> End {
+        match error.kind() {
+            // A layer below MQTT got what it must not get.
+            io::ErrorKind::InvalidData => Closing::Violation(ReasonCode::PROTOCOL_ERROR).into(),
+            _ => End::Gone,
+        }
     }
 }
 
+/// What a socket did.
+enum Moved {
+    Written,
+    Read(usize),
+}
+
 impl Connection {
-    async fn serve(&mut self, mut stream: TcpStream, door: &Door, deadline: Option<Instant>) {
-        let (mut reader, mut writer) = stream.split();
-        let end = self.exchange(&mut reader, &mut writer, door, deadline).await;
+    async fn serve(&mut self, mut stream: Stream, door: &Door, deadline: Option<Instant>) {
+        let end = self.exchange(&mut stream, door, deadline).await;
         let is_gone = matches!(end, Err(End::Gone));
         let closing = match &end {
             Err(End::Closing(closing)) => closing.clone(),
@@ -194,19 +163,18 @@ impl Connection {
             }
         };
         // A client that has said goodbye is owed the answers to what it said in front of it.
+        // Whoever does not fetch it goes without.
         if is_ours || !self.writer.is_empty() && !is_gone {
-            let goodbye = timeout(FAREWELL, self.say_goodbye(stream));
-            // Whoever does not fetch it goes without.
-            drop(goodbye.await);
-        } else {
-            drop(stream);
+            // In a box, as no connection shall keep the room before its end.
+            drop(timeout(FAREWELL, Box::pin(self.say_goodbye(stream))).await);
+        } else if stream.has_goodbye() && !is_gone {
+            drop(timeout(FAREWELL, stream.shutdown()).await);
         }
     }
 
     async fn exchange(
         &mut self,
-        reader: &mut ReadHalf<'_>,
-        writer: &mut WriteHalf<'_>,
+        stream: &mut Stream,
         door: &Door,
         deadline: Option<Instant>,
     ) -> Result<(), End> {
@@ -221,20 +189,17 @@ impl Connection {
             if self.writer.is_empty() {
                 written = Instant::now();
             }
+            let may_read = self.may_read();
+            let (writer, input) = (&mut self.writer, &mut self.input);
             tokio::select! {
                 biased;
-                result = poll_fn(|cx| self.writer.poll_write(Pin::new(&mut *writer), cx)),
-                    if !self.writer.is_empty() =>
-                {
-                    result?;
-                    written = Instant::now();
-                }
-                bytes = reader.read_buf(self.input.room()), if self.may_read() => {
-                    if bytes? == 0 {
-                        return Ok(());
-                    }
-                    self.on_packets().await?;
-                }
+                moved = poll_fn(|cx| {
+                    poll_move(stream, writer, may_read.then_some(&mut *input), cx)
+                }) => match moved? {
+                    Moved::Written => written = Instant::now(),
+                    Moved::Read(0) => return Ok(()),
+                    Moved::Read(_) => self.on_packets().await?,
+                },
                 page = poll_fn(|cx| poll_page(&mut self.reading, cx)) => self.on_page(page)?,
                 () = door.0.notified() => self.on_wake()?,
                 step = step(&mut self.again) => self.on_step(step)?,
@@ -267,7 +232,7 @@ impl Connection {
         self.polled(decided.result?);
         for auth in auths {
             let again = self.again.as_mut().expect("else none are taken");
-            again.hear(&auth, &self.shared).map_err(Closing::Violation)?;
+            again.hear(&auth).map_err(Closing::Violation)?;
         }
         if let Some(error) = error {
             let code = error.reason();
@@ -297,12 +262,8 @@ impl Connection {
     /// The client authenticates again. Until that has failed it may do what it might before.
     fn on_step(&mut self, step: Result<(Packet, Option<User>), Denied>) -> Result<(), End> {
         let peer = self.peer;
-        let shared = Arc::clone(&self.shared);
         let result = step.map_err(Denied::later_reason).and_then(|(packet, user)| {
-            if user.as_ref().is_some_and(|user| !shared.may_stay(user)) {
-                return Err(ReasonCode::NOT_AUTHORIZED);
-            }
-            shared.hub(|hub| hub.reauthenticate(peer, packet, user))
+            self.shared.hub(|hub| hub.reauthenticate(peer, packet, user))
         });
         if let Err(code) = result {
             self.shared.hub(|hub| hub.stats_mut().denied_logins += 1);
@@ -405,11 +366,11 @@ impl Connection {
         }
     }
 
-    async fn say_goodbye(&mut self, mut stream: TcpStream) -> io::Result<()> {
+    async fn say_goodbye(&mut self, mut stream: Stream) -> io::Result<()> {
         while !self.writer.is_empty() {
             poll_fn(|cx| self.writer.poll_write(Pin::new(&mut stream), cx)).await?;
         }
-        close(stream).await
+        farewell::close(stream).await
     }
 }
 
@@ -424,42 +385,6 @@ fn poll_page(
     }
 }
 
-/// Closes a connection so that what was written arrives: to close with unread bytes would make
-/// the system throw away the other direction too.
-async fn close(mut stream: TcpStream) -> io::Result<()> {
-    stream.shutdown().await?;
-    let mut unread = [0; 4096];
-    while stream.read(&mut unread).await? > 0 {}
-    Ok(())
-}
-
-/// Sends one last packet.
-async fn farewell(mut stream: TcpStream, packet: Packet, version: Version) {
-    let mut bytes = BytesMut::new();
-    packet.encode(version, &mut bytes);
-    let goodbye = timeout(FAREWELL, async move {
-        stream.write_all(&bytes).await?;
-        close(stream).await
-    });
-    // Whoever does not fetch it goes without.
-    drop(goodbye.await);
-}
-
-/// Refuses a CONNECT, without a word if that would be more than the client takes.
-async fn refuse_connect(
-    stream: TcpStream,
-    version: Version,
-    code: ReasonCode,
-    most_bytes: Option<usize>,
-) {
-    let answer = ConnAck { session_present: false, code, properties: Properties::new() };
-    let packet = Packet::ConnAck(answer);
-    let len = packet.encoded_len(version);
-    if most_bytes.is_none_or(|most| len <= most) {
-        farewell(stream, packet, version).await;
-    }
-}
-
 /// What a client that authenticates again has come to; never, for any other.
 async fn step(again: &mut Option<Box<Reauthentication>>) -> Result<(Packet, Option<User>), Denied> {
     match again {
@@ -468,22 +393,18 @@ async fn step(again: &mut Option<Box<Reauthentication>>) -> Result<(Packet, Opti
     }
 }
 
-/// Answers what should have been a CONNECT.
-async fn refuse(stream: TcpStream, decoder: &Decoder, error: &DecodeError) {
-    let code = error.reason();
-    let connect_ack = |code| {
-        Packet::ConnAck(ConnAck { session_present: false, code, properties: Properties::new() })
-    };
-    match (error, decoder.version()) {
-        // Levels below 5 cannot read an answer of MQTT 5.0 (section 3.1.2.2).
-        (DecodeError::UnsupportedVersion(0..=4), _) => {
-            farewell(stream, connect_ack(code), Version::V311).await;
-        }
-        (DecodeError::UnsupportedVersion(_), _) => {
-            farewell(stream, connect_ack(code), Version::V5).await;
-        }
-        (_, Some(Version::V5)) => farewell(stream, connect_ack(code), Version::V5).await,
-        // The version is not known, or has no word for it.
-        _ => drop(stream),
+/// Writes, or else reads: first what is owed, then what is new. Never ready if neither is wanted.
+fn poll_move(
+    stream: &mut Stream,
+    writer: &mut Writer,
+    input: Option<&mut Input>,
+    context: &mut Context<'_>,
+) -> Poll<io::Result<Moved>> {
+    if !writer.is_empty()
+        && let Poll::Ready(written) = writer.poll_write(Pin::new(stream), context)
+    {
+        return Poll::Ready(written.map(|()| Moved::Written));
     }
+    let Some(input) = input else { return Poll::Pending };
+    pin!(stream.read_buf(input.room())).poll(context).map_ok(Moved::Read)
 }

@@ -1,8 +1,9 @@
 //! What comes out of one socket: bytes, and the packets in them.
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncReadExt;
 
+use super::stream::Stream;
 use crate::packet::{Connect, DecodeError, Decoder, Packet};
 
 /// What a read asks for at first. An idle connection keeps about this much memory.
@@ -10,6 +11,7 @@ const SMALL_READ_BYTES: usize = 2 * 1024;
 /// What a read asks for when the client has much to say. More brings no more speed: the kernel
 /// hands out about as much at once.
 const LARGE_READ_BYTES: usize = 64 * 1024;
+
 /// Why there is no packet.
 pub(super) enum Lost {
     Decode(DecodeError),
@@ -41,10 +43,7 @@ impl Input {
         &mut self.buffer
     }
 
-    pub(super) async fn connect(
-        &mut self,
-        stream: &mut (impl AsyncRead + Unpin),
-    ) -> Result<Connect, Lost> {
+    pub(super) async fn connect(&mut self, stream: &mut Stream) -> Result<Connect, Lost> {
         match self.packet(stream).await? {
             Packet::Connect(connect) => Ok(*connect),
             // The decoder takes no other packet first.
@@ -53,10 +52,7 @@ impl Input {
     }
 
     /// The next packet, alone.
-    pub(super) async fn packet(
-        &mut self,
-        stream: &mut (impl AsyncRead + Unpin),
-    ) -> Result<Packet, Lost> {
+    pub(super) async fn packet(&mut self, stream: &mut Stream) -> Result<Packet, Lost> {
         loop {
             if let Some(packet) = self.decoder.decode(&mut self.buffer).map_err(Lost::Decode)? {
                 return Ok(packet);

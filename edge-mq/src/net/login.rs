@@ -2,15 +2,17 @@
 //! that name a method (MQTT 5.0 section 4.12).
 
 use std::future::pending;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
+use super::Way;
 use super::input::{Input, Lost};
-use crate::access::{Denied, Exchange, Login, Step, StepFuture, User};
+use super::stream::Stream;
+use crate::access::{Denied, Exchange, Guard, Login, Step, StepFuture, User};
 use crate::packet::{Connect, Disconnect, Packet, Properties, Property, ReasonCode, Text, Version};
-use crate::shared::Shared;
 
 /// Why a client does not get in.
 pub(super) enum Failed {
@@ -29,17 +31,17 @@ impl From<Denied> for Failed {
 /// Finds out who sent this CONNECT. What its CONNACK has to say about that is in its properties
 /// then.
 pub(super) async fn log_in(
-    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    stream: &mut Stream,
     input: &mut Input,
-    shared: &Shared,
+    guard: &Guard,
     connect: &mut Connect,
     login: Login,
 ) -> Result<User, Failed> {
     let Some(method) = method_of(&connect.properties).cloned() else {
         let password = connect.password.take();
-        return Ok(shared.authenticate(Login { password, ..login }).await?);
+        return Ok(guard.authenticate(Login { password, ..login }).await?);
     };
-    let exchange = shared.exchange(method.as_str(), &login);
+    let exchange = guard.exchange(method.as_str(), &login);
     let mut exchange = exchange.ok_or(Failed::Refused(ReasonCode::BAD_AUTHENTICATION_METHOD))?;
     let mut heard = data_of(&connect.properties);
     loop {
@@ -61,22 +63,19 @@ pub(super) async fn log_in(
     }
 }
 
-async fn say(
-    stream: &mut (impl AsyncWrite + Unpin),
-    connect: &Connect,
-    packet: &Packet,
-) -> Result<(), Failed> {
+async fn say(stream: &mut Stream, connect: &Connect, packet: &Packet) -> Result<(), Failed> {
     let mut bytes = BytesMut::new();
     packet.encode(Version::V5, &mut bytes);
     if connect.most_bytes().is_some_and(|most| bytes.len() > most) {
         return Err(Failed::Refused(ReasonCode::PACKET_TOO_LARGE));
     }
-    stream.write_all(&bytes).await.map_err(|_| Failed::Gone)
+    stream.write_all(&bytes).await.map_err(|_| Failed::Gone)?;
+    stream.flush().await.map_err(|_| Failed::Gone)
 }
 
 /// The client's answer; until its CONNACK it may send nothing else (MQTT-3.1.2-30).
 async fn hear(
-    stream: &mut (impl AsyncRead + Unpin),
+    stream: &mut Stream,
     input: &mut Input,
     method: &Text,
 ) -> Result<Option<Bytes>, Failed> {
@@ -117,6 +116,8 @@ fn auth(code: ReasonCode, method: &Text, data: Option<Bytes>) -> Packet {
 pub(super) struct Reauthentication {
     method: Text,
     login: Login,
+    /// By which it came in: the one who let it in is asked again.
+    way: Arc<Way>,
     state: State,
 }
 
@@ -129,24 +130,29 @@ enum State {
 
 impl Reauthentication {
     /// `None` for a client that named no method.
-    pub(super) fn of(connect: &Connect, login: &Login) -> Option<Box<Reauthentication>> {
+    pub(super) fn of(
+        connect: &Connect,
+        login: &Login,
+        way: &Arc<Way>,
+    ) -> Option<Box<Reauthentication>> {
         let method = method_of(&connect.properties)?.detached();
         let login = Login {
             client_id: login.client_id.detached(),
             username: login.username.as_ref().map(Text::detached),
             ..login.clone()
         };
-        Some(Box::new(Reauthentication { method, login, state: State::Idle }))
+        let way = Arc::clone(way);
+        Some(Box::new(Reauthentication { method, login, way, state: State::Idle }))
     }
 
     /// The client sent AUTH.
-    pub(super) fn hear(&mut self, auth: &Disconnect, shared: &Shared) -> Result<(), ReasonCode> {
+    pub(super) fn hear(&mut self, auth: &Disconnect) -> Result<(), ReasonCode> {
         if method_of(&auth.properties) != Some(&self.method) {
             return Err(ReasonCode::PROTOCOL_ERROR);
         }
         let exchange = match std::mem::replace(&mut self.state, State::Idle) {
             State::Idle if auth.code == ReasonCode::REAUTHENTICATE => {
-                let exchange = shared.exchange(self.method.as_str(), &self.login);
+                let exchange = self.way.guard.exchange(self.method.as_str(), &self.login);
                 exchange.ok_or(ReasonCode::NOT_AUTHORIZED)?
             }
             State::Waiting(exchange) if auth.code == ReasonCode::CONTINUE_AUTHENTICATION => {
@@ -155,7 +161,7 @@ impl Reauthentication {
             _ => return Err(ReasonCode::PROTOCOL_ERROR),
         };
         let data = data_of(&auth.properties).map(|data| Bytes::copy_from_slice(&data));
-        let step = timeout(shared.limits.connect_within, exchange.step(data));
+        let step = timeout(self.way.connect_within, exchange.step(data));
         self.state =
             State::Stepping(Box::pin(async { step.await.unwrap_or(Err(Denied::Unavailable)) }));
         Ok(())
@@ -175,6 +181,9 @@ impl Reauthentication {
                 self.state = State::Waiting(next);
                 let packet = auth(ReasonCode::CONTINUE_AUTHENTICATION, &self.method, Some(data));
                 Ok((packet, None))
+            }
+            Step::Done { user, .. } if !self.way.guard.may_stay(&user) => {
+                Err(Denied::NotAuthorized)
             }
             Step::Done { user, data } => {
                 Ok((auth(ReasonCode::SUCCESS, &self.method, data), Some(user)))

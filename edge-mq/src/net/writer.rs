@@ -24,6 +24,8 @@ pub(super) struct Writer {
     chunks: VecDeque<Bytes>,
     tail: BytesMut,
     len: usize,
+    /// Whether a layer below may hold on to what it took.
+    is_flushing: bool,
 }
 
 impl Writer {
@@ -32,8 +34,9 @@ impl Writer {
         self.len
     }
 
+    /// Whether all has left.
     pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len == 0 && !self.is_flushing
     }
 
     pub(super) fn push(&mut self, outbound: &Outbound, version: Version) {
@@ -59,12 +62,17 @@ impl Writer {
         }
     }
 
-    /// Writes what the socket takes; ready once it took something.
+    /// Writes what the socket takes; ready once it took something, or all has left.
     pub(super) fn poll_write(
         &mut self,
-        socket: Pin<&mut impl AsyncWrite>,
+        mut socket: Pin<&mut impl AsyncWrite>,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.len == 0 {
+            ready!(socket.poll_flush(context))?;
+            self.is_flushing = false;
+            return Poll::Ready(Ok(()));
+        }
         let mut slices = [IoSlice::new(&[]); SLICES];
         let mut used = 0;
         let chunks = self.chunks.iter().map(|chunk| &chunk[..]).take(SLICES - 1);
@@ -74,13 +82,15 @@ impl Writer {
             *slice = IoSlice::new(bytes);
             used += 1;
         }
-        match ready!(socket.poll_write_vectored(context, &slices[..used]))? {
-            0 => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            written => {
-                self.advance(written);
-                Poll::Ready(Ok(()))
-            }
+        match ready!(socket.as_mut().poll_write_vectored(context, &slices[..used]))? {
+            0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            written => self.advance(written),
         }
+        if self.len == 0 {
+            // A plain socket has nothing to flush, so this is all for it.
+            self.is_flushing = socket.poll_flush(context)?.is_pending();
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn advance(&mut self, written: usize) {
@@ -94,5 +104,59 @@ impl Writer {
             self.chunks.pop_front();
         }
         self.tail.advance(left);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+    use crate::packet::Packet;
+
+    /// A layer that takes all at once, and lets go of it when it is flushed for the second time.
+    #[derive(Default)]
+    struct Layer {
+        held: Vec<u8>,
+        flushes: usize,
+        left: Vec<u8>,
+    }
+
+    impl AsyncWrite for Layer {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.held.extend_from_slice(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            self.flushes += 1;
+            if self.flushes < 2 {
+                return Poll::Pending;
+            }
+            let held = std::mem::take(&mut self.held);
+            self.left.extend(held);
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn what_a_layer_holds_on_to_is_flushed_before_all_has_left() {
+        let (mut writer, mut layer) = (Writer::default(), Layer::default());
+        let mut context = Context::from_waker(Waker::noop());
+        writer.push(&Outbound::Packet(Packet::PingResp), Version::V5);
+        assert!(writer.poll_write(Pin::new(&mut layer), &mut context).is_ready());
+        assert_eq!((writer.len(), writer.is_empty()), (0, false));
+        assert!(layer.left.is_empty());
+        assert!(writer.poll_write(Pin::new(&mut layer), &mut context).is_ready());
+        assert!(writer.is_empty());
+        assert_eq!(layer.left, [0xD0, 0]);
     }
 }

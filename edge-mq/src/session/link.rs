@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Closing, Receipt};
 use crate::TopicName;
+use crate::access::GuardId;
 use crate::limits::Limits;
 use crate::message::Message;
 use crate::packet::{
@@ -21,6 +22,8 @@ pub(crate) struct LinkId(pub(crate) u64);
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) id: LinkId,
+    /// Who let it in.
+    pub(crate) guard: GuardId,
     pub(crate) version: Version,
     /// How many messages may be in flight to the client.
     pub(crate) window: usize,
@@ -99,6 +102,7 @@ impl LinkWill {
 impl Link {
     pub(crate) fn new(
         id: LinkId,
+        guard: GuardId,
         connect: &mut Connect,
         waker: Waker,
         limits: &Limits,
@@ -119,6 +123,7 @@ impl Link {
         let keep_alive = u64::from(connect.keep_alive);
         Link {
             id,
+            guard,
             version: connect.version,
             window: receive_maximum.unwrap_or(u16::MAX).min(limits.inflight_messages).into(),
             max_packet_bytes: connect.most_bytes(),

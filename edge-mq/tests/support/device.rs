@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use rumqttc::v5;
+use rumqttc::{TlsConfiguration, Transport, v5};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -20,6 +20,40 @@ pub(crate) enum Version {
 }
 
 pub(crate) const VERSIONS: [Version; 2] = [Version::V311, Version::V5];
+
+/// Where a device finds the broker, and through what.
+#[derive(Clone)]
+pub(crate) struct Route {
+    /// A host, a URL or a path.
+    to: String,
+    port: u16,
+    transport: Transport,
+}
+
+impl From<SocketAddr> for Route {
+    fn from(addr: SocketAddr) -> Route {
+        Route { to: addr.ip().to_string(), port: addr.port(), transport: Transport::Tcp }
+    }
+}
+
+impl Route {
+    pub(crate) fn tls(addr: SocketAddr, tls: TlsConfiguration) -> Route {
+        Route { transport: Transport::Tls(tls), ..addr.into() }
+    }
+
+    pub(crate) fn websocket(addr: SocketAddr) -> Route {
+        Route { to: format!("ws://{addr}/mqtt"), transport: Transport::Ws, ..addr.into() }
+    }
+
+    pub(crate) fn websocket_tls(addr: SocketAddr, tls: TlsConfiguration) -> Route {
+        Route { to: format!("wss://{addr}/mqtt"), transport: Transport::Wss(tls), ..addr.into() }
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn unix(path: &std::path::Path) -> Route {
+        Route { to: path.to_str().unwrap().to_owned(), port: 0, transport: Transport::Unix }
+    }
+}
 
 /// How a device connects.
 #[derive(Debug, Clone)]
@@ -66,6 +100,7 @@ enum Client {
 
 /// A connected client. Dropping it cuts its socket.
 pub(crate) struct Device {
+    name: String,
     client: Client,
     seen: mpsc::Receiver<Seen>,
     task: JoinHandle<()>,
@@ -89,22 +124,23 @@ impl Options {
         Options { user: Some((name, password)), ..self }
     }
 
-    fn start(&self, broker: SocketAddr) -> Device {
+    fn start(&self, route: Route) -> Device {
         let (sender, seen) = mpsc::channel(100_000);
         let (client, task) = match self.version {
-            Version::V311 => self.start_v311(broker, sender),
-            Version::V5 => self.start_v5(broker, sender),
+            Version::V311 => self.start_v311(route, sender),
+            Version::V5 => self.start_v5(route, sender),
         };
-        Device { client, seen, task, session_present: false }
+        let name = self.name.clone();
+        Device { name, client, seen, task, session_present: false }
     }
 
     /// Whether the broker does not let it in.
-    pub(crate) async fn is_refused(&self, broker: SocketAddr) -> bool {
-        self.start(broker).next().await == Seen::Closed
+    pub(crate) async fn is_refused(&self, route: impl Into<Route>) -> bool {
+        self.start(route.into()).next().await == Seen::Closed
     }
 
-    pub(crate) async fn connect(&self, broker: SocketAddr) -> Device {
-        let mut device = self.start(broker);
+    pub(crate) async fn connect(&self, route: impl Into<Route>) -> Device {
+        let mut device = self.start(route.into());
         match device.next().await {
             Seen::Connected { session_present } => device.session_present = session_present,
             other => panic!("{other:?} before CONNACK"),
@@ -112,13 +148,9 @@ impl Options {
         device
     }
 
-    fn start_v311(
-        &self,
-        broker: SocketAddr,
-        sender: mpsc::Sender<Seen>,
-    ) -> (Client, JoinHandle<()>) {
-        let mut options =
-            rumqttc::MqttOptions::new(&self.name, broker.ip().to_string(), broker.port());
+    fn start_v311(&self, route: Route, sender: mpsc::Sender<Seen>) -> (Client, JoinHandle<()>) {
+        let mut options = rumqttc::MqttOptions::new(&self.name, route.to, route.port);
+        options.set_transport(route.transport);
         options.set_clean_session(self.clean);
         if let Some((name, password)) = self.user {
             options.set_credentials(name, password);
@@ -144,8 +176,9 @@ impl Options {
         (Client::V311(client), task)
     }
 
-    fn start_v5(&self, broker: SocketAddr, sender: mpsc::Sender<Seen>) -> (Client, JoinHandle<()>) {
-        let mut options = v5::MqttOptions::new(&self.name, broker.ip().to_string(), broker.port());
+    fn start_v5(&self, route: Route, sender: mpsc::Sender<Seen>) -> (Client, JoinHandle<()>) {
+        let mut options = v5::MqttOptions::new(&self.name, route.to, route.port);
+        options.set_transport(route.transport);
         options.set_clean_start(self.clean);
         options.set_session_expiry_interval((!self.clean).then_some(3600));
         if let Some((name, password)) = self.user {
@@ -238,6 +271,29 @@ impl Device {
             }
         }
         assert_eq!(self.next().await, Seen::Subscribed);
+    }
+
+    /// Sends itself a message of each QoS.
+    pub(crate) async fn is_served(&mut self) {
+        let own = format!("self/{}", self.name);
+        self.subscribe(&own, 2).await;
+        for qos in 0..3 {
+            self.publish(&own, qos, false, "hi").await;
+            let (mut is_there, mut is_acknowledged) = (false, qos == 0);
+            while !(is_there && is_acknowledged) {
+                match self.next().await {
+                    Seen::Got(message) => {
+                        assert_eq!(message, got(&own, "hi", qos, false));
+                        is_there = true;
+                    }
+                    Seen::Acknowledged(outcome) => {
+                        assert_eq!(outcome, Ok(()));
+                        is_acknowledged = true;
+                    }
+                    other => panic!("{other:?} in place of a message of its own"),
+                }
+            }
+        }
     }
 
     /// Says DISCONNECT, and waits until the broker has closed the connection.

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -22,7 +23,14 @@ pub(crate) struct Raw {
 
 impl Raw {
     pub(crate) async fn open(broker: &Broker) -> Raw {
-        let stream = TcpStream::connect(broker.local_addr().unwrap()).await.unwrap();
+        Raw::to(broker.local_addr().unwrap()).await
+    }
+
+    pub(crate) async fn to(addr: SocketAddr) -> Raw {
+        Raw::on(TcpStream::connect(addr).await.unwrap())
+    }
+
+    pub(crate) fn on(stream: TcpStream) -> Raw {
         stream.set_nodelay(true).unwrap();
         let decoder = Decoder::new(Version::V5, 10 * 1024 * 1024);
         Raw { stream, decoder, buffer: BytesMut::new() }

@@ -69,7 +69,7 @@ fn edge_mq(address: SocketAddr, dir: &Path, setup: Setup) -> Result<()> {
             broker.journal(JOURNALED.parse()?, LOG).await?;
         }
         // Rules first: nothing is acknowledged without being stored.
-        broker.listen(address).await?;
+        broker.listen(address.into()).await?;
         std::future::pending::<()>().await;
         drop(broker);
         Ok(())

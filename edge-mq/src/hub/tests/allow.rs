@@ -1,7 +1,7 @@
 //! What access control refuses, and how a client is told.
 
 use super::harness::*;
-use crate::access::{Rule, Rules, User};
+use crate::access::{GuardId, Rule, Rules, User};
 use crate::hub::{Effects, Hub};
 use crate::packet::*;
 use crate::session::Closing;
@@ -154,9 +154,12 @@ fn users_who_may_not_stay_are_sent_away() {
     let bob = world.connect(named(v5("b"), "bob"));
     let mut fx = Effects::default();
     let ann_only = |user: &User| user.name().is_some_and(|name| name.as_str() == "ann");
-    world.hub.dismiss(ann_only, &mut fx);
+    world.hub.dismiss(GuardId::BROKER, ann_only, &mut fx);
     assert_eq!(fx.wakes.len(), 1);
     assert_eq!(world.hub.ended(ann.0), Ok(()));
     let end = Err(Closing::Ended(ReasonCode::NOT_AUTHORIZED));
     assert_eq!(world.hub.ended(bob.0), end);
+    // Who came in past another guard is no matter of this one.
+    world.hub.dismiss(GuardId(1), |_| false, &mut fx);
+    assert_eq!(world.hub.ended(ann.0), Ok(()));
 }

@@ -10,8 +10,8 @@ use crate::session::{Closing, Outbound};
 
 /// What CONNACK says about the broker.
 fn announced(world: &mut World, connect: Connect) -> (Client, Properties) {
-    let (waker, mut fx) = (std::task::Waker::noop().clone(), Effects::default());
-    let accepted = world.hub.connect(connect, User::anonymous(), waker, world.now, &mut fx);
+    let (entrance, mut fx) = (world.entrance(User::anonymous()), Effects::default());
+    let accepted = world.hub.connect(connect, entrance, world.now, &mut fx);
     let peer = accepted.unwrap().peer;
     let mut out = Vec::new();
     world.hub.poll(peer, world.now, 0, &mut out).unwrap();

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::disk::Disk;
 use super::start;
 use crate::Message;
-use crate::access::User;
+use crate::access::{GuardId, User};
 use crate::hub::connect::Accepted;
 use crate::hub::*;
 use crate::packet::*;
@@ -102,8 +102,8 @@ impl World {
 
     pub(super) fn try_connect(&mut self, connect: Connect) -> Result<(Client, String), ReasonCode> {
         let user = connect.username.clone().map_or_else(User::anonymous, User::named);
-        let waker = Waker::noop().clone();
-        let accepted = self.act(|hub, now, fx| hub.connect(connect, user, waker, now, fx));
+        let entrance = self.entrance(user);
+        let accepted = self.act(|hub, now, fx| hub.connect(connect, entrance, now, fx));
         let Accepted { peer, .. } = accepted?;
         let mut out = Vec::new();
         if self.is_eager {
@@ -115,6 +115,16 @@ impl World {
             self.hub.load(peer, self.disk.read(&request));
         }
         Ok((Client(peer), out.iter().map(show).collect::<Vec<_>>().join("; ")))
+    }
+
+    /// Of somebody who comes in by a listener without limits of its own.
+    pub(super) fn entrance(&self, user: User) -> Entrance {
+        Entrance {
+            user,
+            guard: GuardId::BROKER,
+            packet_bytes: self.hub.limits.packet_bytes,
+            waker: Waker::noop().clone(),
+        }
     }
 
     pub(super) fn connect(&mut self, connect: Connect) -> Client {

@@ -2,6 +2,7 @@
 
 use super::harness::*;
 use crate::access::User;
+use crate::hub::Entrance;
 use crate::packet::*;
 use crate::session::Closing;
 
@@ -152,18 +153,16 @@ fn older_connection_is_woken_even_if_it_was_before() {
     let count = Arc::new(Count(AtomicUsize::new(0)));
     let mut fx = crate::hub::Effects::default();
     let waker = Arc::clone(&count).into();
-    let old =
-        world.hub.connect(v5("a"), User::anonymous(), waker, world.now, &mut fx).unwrap().peer;
+    let entrance = Entrance { waker, ..world.entrance(User::anonymous()) };
+    let old = world.hub.connect(v5("a"), entrance, world.now, &mut fx).unwrap().peer;
     world.send(Client(old), [subscribe(1, "x", 0)]);
     for _ in 0..3 {
         world.hub.publish_local(message("x", "1"), None, &Arc::default(), world.now, &mut fx);
     }
     // It was told once, and has not asked yet.
     assert_eq!(fx.wakes.len(), 1);
-    world
-        .hub
-        .connect(v5("a"), User::anonymous(), std::task::Waker::noop().clone(), world.now, &mut fx)
-        .unwrap();
+    let entrance = world.entrance(User::anonymous());
+    world.hub.connect(v5("a"), entrance, world.now, &mut fx).unwrap();
     fx.wakes.drain(..).for_each(std::task::Waker::wake);
     assert_eq!(count.0.load(Ordering::Relaxed), 2);
 }
@@ -189,9 +188,8 @@ fn connack_tells_what_the_broker_takes() {
         limits.session_expiry = std::time::Duration::from_secs(10);
     });
     let mut fx = crate::hub::Effects::default();
-    let waker = std::task::Waker::noop().clone();
-    let peer =
-        world.hub.connect(v5(""), User::anonymous(), waker, world.now, &mut fx).unwrap().peer;
+    let entrance = world.entrance(User::anonymous());
+    let peer = world.hub.connect(v5(""), entrance, world.now, &mut fx).unwrap().peer;
     let mut out = Vec::new();
     world.hub.poll(peer, world.now, 0, &mut out).unwrap();
     let [crate::session::Outbound::Packet(Packet::ConnAck(ack))] = &out[..] else {

@@ -1,0 +1,76 @@
+//! From an accepted socket to bytes of MQTT: what the listener asks for in front of them.
+
+use std::io;
+use std::net::SocketAddr;
+
+use super::proxy::{self, Source};
+use super::stream::{Socket, Stream};
+#[cfg(feature = "ws")]
+use super::websocket;
+#[cfg(feature = "tls")]
+use crate::access::Certificate;
+use crate::listener::Layers;
+
+/// A connection on which MQTT may begin.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) stream: Stream,
+    pub(super) address: Option<SocketAddr>,
+    #[cfg(feature = "tls")]
+    pub(super) certificate: Option<Certificate>,
+}
+
+impl Opened {
+    fn plain(socket: Socket, address: Option<SocketAddr>) -> Opened {
+        Opened {
+            stream: Stream::Socket(socket),
+            address,
+            #[cfg(feature = "tls")]
+            certificate: None,
+        }
+    }
+}
+
+/// Takes away all layers; whoever wants a limit of time sets it.
+pub(super) async fn open(
+    socket: Socket,
+    address: Option<SocketAddr>,
+    layers: &Layers,
+) -> io::Result<Opened> {
+    match layers.is_none() {
+        true => Ok(Opened::plain(socket, address)),
+        // In a box, as a plain connection shall not keep room for it.
+        false => Box::pin(open_layers(socket, address, layers)).await,
+    }
+}
+
+async fn open_layers(
+    mut socket: Socket,
+    mut address: Option<SocketAddr>,
+    layers: &Layers,
+) -> io::Result<Opened> {
+    if layers.has_proxy {
+        address = match proxy::read(&mut socket).await? {
+            Source::Proxy => address,
+            Source::Client(client) => Some(client),
+            // Not that of the proxy: it is trusted with more than its clients are.
+            Source::Unknown => None,
+        };
+    }
+    #[cfg(feature = "tls")]
+    let opened = match &layers.tls {
+        Some(tls) => {
+            let (stream, certificate) = tls.accept(socket).await?;
+            Opened { stream: Stream::Tls(Box::new(stream)), address, certificate }
+        }
+        None => Opened::plain(socket, address),
+    };
+    #[cfg(not(feature = "tls"))]
+    let opened = Opened::plain(socket, address);
+    #[cfg(feature = "ws")]
+    if let Some(origins) = &layers.websocket {
+        let stream = websocket::upgrade(opened.stream, origins).await?;
+        return Ok(Opened { stream: Stream::WebSocket(Box::new(stream)), ..opened });
+    }
+    Ok(opened)
+}
