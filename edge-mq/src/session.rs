@@ -407,7 +407,13 @@ impl Session {
         if link.admission == Admission::Waiting {
             return false;
         }
-        out.extend(link.control.drain(..).map(Outbound::Packet));
+        // Taken whole where it is small, so that an idle connection keeps no room for it.
+        match link.control.capacity() {
+            0..=8 => {
+                out.extend(std::mem::take(&mut link.control).into_iter().map(Outbound::Packet))
+            }
+            _ => out.extend(link.control.drain(..).map(Outbound::Packet)),
+        }
         if link.admission == Admission::Refused {
             return false;
         }

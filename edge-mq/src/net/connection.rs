@@ -364,6 +364,10 @@ impl Connection {
         for outbound in self.outbound.drain(..) {
             self.writer.push(&outbound, self.version);
         }
+        if self.outbound.capacity() <= 8 {
+            // As an idle connection has it.
+            self.outbound = Vec::new();
+        }
     }
 
     async fn say_goodbye(&mut self, mut stream: Stream) -> io::Result<()> {
@@ -406,5 +410,11 @@ fn poll_move(
         return Poll::Ready(written.map(|()| Moved::Written));
     }
     let Some(input) = input else { return Poll::Pending };
+    if stream.poll_readable(context)?.is_pending() {
+        // An idle connection keeps little.
+        input.rest();
+        writer.rest();
+        return Poll::Pending;
+    }
     pin!(stream.read_buf(input.room())).poll(context).map_ok(Moved::Read)
 }

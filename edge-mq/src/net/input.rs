@@ -6,7 +6,7 @@ use tokio::io::AsyncReadExt;
 use super::stream::Stream;
 use crate::packet::{Connect, DecodeError, Decoder, Packet};
 
-/// What a read asks for at first. An idle connection keeps about this much memory.
+/// What a read asks for at first.
 const SMALL_READ_BYTES: usize = 2 * 1024;
 /// What a read asks for when the client has much to say. More brings no more speed: the kernel
 /// hands out about as much at once.
@@ -61,6 +61,14 @@ impl Input {
                 Ok(0) | Err(_) => return Err(Lost::Gone),
                 Ok(_) => {}
             }
+        }
+    }
+
+    /// Nothing comes: keeps no memory for what may.
+    pub(super) fn rest(&mut self) {
+        if self.buffer.is_empty() {
+            self.buffer = BytesMut::new();
+            self.packets = Vec::new();
         }
     }
 

@@ -35,13 +35,6 @@ pub(super) enum Stream {
     WebSocket(Box<WebSocket>),
 }
 
-impl Stream {
-    /// Whether there is a goodbye below that of MQTT.
-    pub(super) fn has_goodbye(&self) -> bool {
-        !matches!(self, Stream::Socket(_))
-    }
-}
-
 /// Calls a method of whatever stream this is.
 macro_rules! of_socket {
     ($socket:expr, $stream:ident => $call:expr) => {
@@ -63,6 +56,24 @@ macro_rules! of_stream {
             Stream::WebSocket($stream) => $call,
         }
     };
+}
+
+impl Stream {
+    /// Whether there may be something to read; above a plain socket only reading tells.
+    pub(super) fn poll_readable(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Stream::Socket(socket) => {
+                of_socket!(socket, stream => stream.poll_read_ready(context))
+            }
+            #[cfg(any(feature = "tls", feature = "ws"))]
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Whether there is a goodbye below that of MQTT.
+    pub(super) fn has_goodbye(&self) -> bool {
+        !matches!(self, Stream::Socket(_))
+    }
 }
 
 macro_rules! delegate {

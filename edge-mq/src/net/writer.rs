@@ -35,6 +35,13 @@ impl Writer {
     }
 
     /// Whether all has left.
+    /// Nothing is to be written: keeps no memory for what may.
+    pub(super) fn rest(&mut self) {
+        if self.is_empty() {
+            (self.chunks, self.tail) = (VecDeque::new(), BytesMut::new());
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0 && !self.is_flushing
     }
