@@ -1,8 +1,9 @@
 //! Messages on their way to one client: the queue, and the window of those it has not
 //! acknowledged.
 
+mod stored;
+
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,7 +16,6 @@ use crate::message::Routed;
 use crate::packet::{Ack, Delivery, Packet, PacketId, Property, QoS, ReasonCode, SubscriptionId};
 use crate::packet::{PublishHead, Version};
 use crate::stats::Stats;
-use crate::store::{Page, PageRequest, Progress, SessionNumber, StoredSession};
 
 /// One message for one client.
 #[derive(Debug, Clone)]
@@ -74,13 +74,6 @@ impl Inflight {
     }
 }
 
-/// More messages than a chunk has on disk, which ends behind 64 KiB.
-const CHUNK_MESSAGES: u64 = 8 * 1024;
-
-/// Below so much in memory, more is read from disk.
-const READ_AHEAD_MESSAGES: usize = 256;
-const READ_AHEAD_BYTES: usize = 256 * 1024;
-
 /// Packet identifiers: 1 to 65,535.
 const IDS: u64 = u16::MAX as u64;
 
@@ -101,33 +94,6 @@ impl Outgoing {
             sent_messages: 0,
             kept: None,
         }
-    }
-
-    /// One that is on disk, and is empty.
-    pub(crate) fn kept_as(number: SessionNumber) -> Outgoing {
-        Outgoing { kept: Some(Kept::new(number)), ..Outgoing::new() }
-    }
-
-    /// One as it was left on disk. After a connection whose end nobody saw, what was sent is not
-    /// known exactly.
-    pub(crate) fn restored(stored: &StoredSession, lost: bool) -> Outgoing {
-        let nothing = Progress::none(stored.row.number);
-        let progress = stored.progress.as_ref().unwrap_or(&nothing);
-        let inflight = progress.unfinished.iter().map(|&(serial, is_released)| {
-            let stage = if is_released { Stage::Release } else { Stage::OnDisk(0) };
-            Inflight { serial, stage }
-        });
-        let kept = Kept::restored(progress, stored.end, stored.came_bytes, lost);
-        let (inflight, next_serial) = (inflight.collect(), progress.sent);
-        Outgoing { inflight, next_serial, kept: Some(kept), ..Outgoing::new() }
-    }
-
-    pub(crate) fn kept(&self) -> Option<&Kept> {
-        self.kept.as_ref()
-    }
-
-    pub(crate) fn kept_mut(&mut self) -> Option<&mut Kept> {
-        self.kept.as_mut()
     }
 
     /// Messages in memory that the client has not got, or not acknowledged.
@@ -193,106 +159,6 @@ impl Outgoing {
             return count_drop(queued.qos, stats);
         }
         self.take(queued, stats);
-    }
-
-    /// A message is on disk. It is kept in memory, too, if it is to be sent next and there is room;
-    /// otherwise it is read when its turn comes.
-    pub(crate) fn arrive(
-        &mut self,
-        queued: Queued,
-        is_connected: bool,
-        limits: &Limits,
-        stats: &mut Stats,
-    ) {
-        let (Some(kept), Some(serial)) = (&mut self.kept, queued.serial) else { return };
-        let bytes = queued.routed.message.cost_bytes();
-        let fits = stats.queued_bytes + bytes <= limits.queue_bytes_total
-            && self.bytes + bytes <= limits.queue_bytes
-            && self.queue.len() < limits.queue_messages;
-        if kept.arrived(serial) && is_connected && fits {
-            kept.took(serial);
-            self.take(queued, stats);
-        }
-    }
-
-    /// What is to be read from disk next: before the queue in memory runs empty.
-    pub(crate) fn request(&mut self) -> Option<PageRequest> {
-        let is_low = self.queue.len() < READ_AHEAD_MESSAGES && self.bytes < READ_AHEAD_BYTES;
-        let lacks_one = self.inflight.get(self.sent).is_some_and(Inflight::is_on_disk);
-        self.kept.as_mut().filter(|_| is_low || lacks_one)?.request()
-    }
-
-    /// Takes what was read from disk.
-    pub(crate) fn load(&mut self, page: Page, stats: &mut Stats) {
-        let Some(kept) = &mut self.kept else { return };
-        if !kept.read(page.from, page.next) {
-            return;
-        }
-        stats.dropped_expired += page.too_old;
-        for queued in page.messages {
-            let Some(serial) = queued.serial else { continue };
-            if serial >= self.next_serial {
-                self.take(queued, stats);
-            } else if let Ok(at) = self.inflight.binary_search_by_key(&serial, |sent| sent.serial)
-                && self.inflight[at].is_on_disk()
-            {
-                let bytes = queued.routed.message.cost_bytes();
-                self.bytes += bytes;
-                stats.queued_bytes += bytes;
-                self.inflight[at].stage = Stage::Publish(queued);
-            }
-        }
-        if let Some(bytes_after) = page.bytes_after {
-            // What is in memory waits, and what is behind it.
-            self.kept.as_mut().expect("looked at above").recount(bytes_after, self.bytes);
-        }
-    }
-
-    /// Gives up so many of those that were not sent, the oldest. Returns which of them may be removed
-    /// from disk: a chunk may also hold some that were sent.
-    pub(crate) fn drop_oldest(&mut self, count: u64, stats: &mut Stats) -> Option<Range<u64>> {
-        let kept = self.kept.as_mut()?;
-        let from = self.next_serial.max(self.inflight.back().map_or(0, |sent| sent.serial + 1));
-        let to = kept.drop_to(from + count);
-        stats.dropped_full += to - from;
-        self.next_serial = to;
-        let is_given_up = |queued: &Queued| queued.serial.is_some_and(|serial| serial < to);
-        let (gone, stay): (VecDeque<_>, _) =
-            std::mem::take(&mut self.queue).into_iter().partition(is_given_up);
-        self.queue = stay;
-        gone.iter().for_each(|queued| self.freed(queued, stats));
-        Some(from + CHUNK_MESSAGES..to)
-    }
-
-    /// The client is gone: of what is on disk, nothing stays in memory.
-    pub(crate) fn park(&mut self, stats: &mut Stats) {
-        if self.kept.is_none() {
-            return;
-        }
-        for queued in std::mem::take(&mut self.queue) {
-            self.freed(&queued, stats);
-            // The others are on disk.
-            stats.dropped_qos0 += u64::from(queued.serial.is_none());
-        }
-        for at in 0..self.inflight.len() {
-            if let Stage::Publish(queued) = &self.inflight[at].stage {
-                let bytes = queued.routed.message.cost_bytes();
-                self.bytes -= bytes;
-                stats.queued_bytes -= bytes;
-                self.inflight[at].stage = Stage::OnDisk(bytes);
-            }
-        }
-        let unsent = self.inflight.iter().find(|sent| sent.is_on_disk());
-        let unread = unsent.map_or(self.next_serial, |sent| sent.serial);
-        self.kept.as_mut().expect("looked at above").park(unread);
-    }
-
-    /// How far the client has come, for the store.
-    pub(crate) fn tell(&mut self) -> Option<Progress> {
-        let floor = self.inflight.front().map_or(self.next_serial, |sent| sent.serial);
-        let unfinished = self.inflight.iter();
-        let unfinished = unfinished.map(|s| (s.serial, matches!(s.stage, Stage::Release)));
-        Some(self.kept.as_mut()?.tell(floor, self.next_serial, unfinished.collect()))
     }
 
     fn take(&mut self, queued: Queued, stats: &mut Stats) {
