@@ -30,6 +30,10 @@ use crate::{InvalidFilter, TopicFilter};
 /// Where the rules are kept: (filter, name of the Log) to nothing.
 type JournalRules = Table<(String, String), ()>;
 
+/// The largest message that is stored. edge-db takes twice as much in one batch, and a PUBLISH of MQTT
+/// could not say more than eight times as much.
+const MESSAGE_BYTES: usize = 32 * 1024 * 1024;
+
 /// How long what nobody waits for may take to be on disk.
 const LAZY: Duration = Duration::from_secs(1);
 
@@ -223,6 +227,10 @@ impl DbStore {
 
 impl Store for DbStore {
     fn commit(&self, group: &[Deed]) -> Result<(), Refused> {
+        let messages = group.iter().flat_map(|deed| &deed.writes).filter_map(Write::message);
+        if let Some(message) = messages.into_iter().find(|m| m.encoded_bytes() > MESSAGE_BYTES) {
+            return Err(too_large(message.encoded_bytes()));
+        }
         self.batch(group).commit().map(|_| ()).map_err(refused)
     }
 
@@ -289,6 +297,13 @@ fn refused(error: WriteError) -> Refused {
         _ => (ReasonCode::UNSPECIFIED_ERROR, false),
     };
     Refused { code, cause: Arc::new(error), is_selective }
+}
+
+/// A message is not for this store, however often it comes.
+fn too_large(bytes: usize) -> Refused {
+    let (code, limit_bytes) = (ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR, MESSAGE_BYTES);
+    let cause = WriteError::TooLarge { what: "message", bytes, limit_bytes };
+    Refused { code, cause: Arc::new(cause), is_selective: true }
 }
 
 /// Whether there is no space on the disk.

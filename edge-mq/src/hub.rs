@@ -95,7 +95,7 @@ pub(crate) struct Effects {
 }
 
 /// Who a connection is to the hub.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Peer {
     pub(crate) session: Key,
     pub(crate) link: LinkId,
@@ -217,7 +217,7 @@ impl Hub {
         };
         session.link_mut(peer.link).ok_or(LOST)?.set_awake(false);
         let more = session.poll(now, budget, out, &mut self.stats);
-        let read = session.outgoing.request();
+        let read = session.outgoing.request(&self.limits, &self.stats);
         if session.outgoing.kept().is_some_and(|kept| kept.is_untold()) {
             self.untold.insert(peer.session);
         }

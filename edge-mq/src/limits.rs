@@ -56,7 +56,9 @@ pub struct Limits {
     pub queue_messages: usize,
     /// Bytes that wait in the queue of one session.
     pub queue_bytes: usize,
-    /// Bytes that wait in all queues together. Beyond, the new message is dropped and counted.
+    /// Bytes that wait in all queues together. Beyond, the new message is dropped and counted. With
+    /// a database it stays on disk instead; a connected session that has nothing in memory may read
+    /// 256 KiB all the same, so that it goes on.
     pub queue_bytes_total: usize,
     /// What happens to QoS 1 and 2 messages when the queue of a session is full. A QoS 0 message
     /// is dropped then, and always when the session is offline. All are counted.

@@ -79,7 +79,8 @@ impl Shared {
             result
         };
         if fx.commit {
-            self.committer.get().expect("only a store has deeds to commit").unpark();
+            // Before it is known here, the thread itself finds what was noted when it looks next.
+            self.committer.get().inspect(|thread| thread.unpark());
         }
         fx.wakes.into_iter().for_each(std::task::Waker::wake);
         fx.replies.into_iter().for_each(|(Reply(reply), outcome)| reply(outcome));

@@ -31,7 +31,8 @@ pub struct Stats {
     pub expired_sessions: u64,
     /// Messages that a commit made durable, once for each journal rule.
     pub journaled: u64,
-    /// Messages that should have been journaled and were not: the Log is full, or the store failed.
+    /// Messages that should have been stored, in a Log, a queue or as retained, and were not: the Log or
+    /// the disk is full, or the store failed. They reached nobody.
     pub journal_refused: u64,
     /// QoS 0 messages that a full queue, or an offline session, did not take.
     pub dropped_qos0: u64,

@@ -114,6 +114,8 @@ pub(crate) struct Page {
 /// Everything that a store has but the messages in queues.
 #[derive(Debug, Default)]
 pub(crate) struct Stored {
+    /// Behind all numbers that anything was ever stored under and is still there.
+    pub(crate) next_session: u64,
     pub(crate) sessions: Vec<StoredSession>,
     pub(crate) retained: Vec<Arc<Routed>>,
 }
@@ -181,3 +183,14 @@ pub(crate) enum Write {
 
 /// Names a Log that journal rules write to; the store gives it out.
 pub(crate) type LogSlot = u32;
+
+impl Write {
+    /// The message in it, if it has one.
+    pub(crate) fn message(&self) -> Option<&Message> {
+        match self {
+            Write::Append { routed, .. } | Write::Retain(routed) => Some(&routed.message),
+            Write::Queue { queued, .. } => Some(&queued.routed.message),
+            _ => None,
+        }
+    }
+}

@@ -156,6 +156,13 @@ pub(super) fn end(session: SessionNumber, keyspace: &Keyspace) -> Result<(u64, u
     Ok((last_serial(&key)? + 1, head.bytes_after))
 }
 
+/// The highest number of a session that has a queue.
+pub(super) fn last_number(keyspace: &Keyspace) -> Result<Option<u64>, StoredError> {
+    let Some((key, _)) = keyspace.iter()?.next_back().transpose()? else { return Ok(None) };
+    let number = key.first_chunk().map(|number| u64::from_be_bytes(*number));
+    number.map(Some).ok_or(StoredError::Malformed("a key has no session"))
+}
+
 /// Reads a part of a queue.
 pub(super) fn read(
     request: &PageRequest,

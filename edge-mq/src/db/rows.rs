@@ -179,7 +179,8 @@ impl Rows {
     /// Everything but the messages in queues.
     pub(super) fn load(&self) -> Result<Stored, StoredError> {
         let clock = Clock::now();
-        let mut stored = Stored::default();
+        let next_session = self.last_number()?.map_or(0, |number| number + 1);
+        let mut stored = Stored { next_session, ..Stored::default() };
         for row in self.sessions.iter()? {
             let (number, value) = row?;
             stored.sessions.push(self.session(SessionNumber(number), value, clock)?);
@@ -192,6 +193,17 @@ impl Rows {
             stored.retained.push(Routed { message, deadline }.into());
         }
         Ok(stored)
+    }
+
+    /// The highest number that anything is stored under. Not only sessions count: one that the full
+    /// disk refused may have left a part of its queue, which nobody else must get.
+    fn last_number(&self) -> Result<Option<u64>, StoredError> {
+        let session = self.sessions.last()?.map(|(number, _)| number);
+        let subscription = self.subscriptions.last()?.map(|((number, _), _)| number);
+        let progress = self.progress.last()?.map(|(number, _)| number);
+        let received = self.received.last()?.map(|((number, _), ())| number);
+        let queue = queue::last_number(&self.queue)?;
+        Ok([session, subscription, progress, received, queue].into_iter().flatten().max())
     }
 
     fn session(

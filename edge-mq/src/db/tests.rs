@@ -163,6 +163,30 @@ fn session_that_ends_leaves_nothing_behind() {
 }
 
 #[test]
+fn number_under_which_something_is_left_is_not_given_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let store = open(&db);
+    assert_eq!(store.rows.load().unwrap().next_session, 0);
+    // A message for a session whose row was refused.
+    commit(&store, vec![queue(queued(0, "not yours"), 0)]);
+    let stored = store.rows.load().unwrap();
+    assert_eq!((stored.sessions.len(), stored.next_session), (0, SESSION.0 + 1));
+}
+
+#[test]
+fn message_that_is_too_large_for_the_store_is_refused_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let store = open(&db);
+    let large = message("x", &"x".repeat(MESSAGE_BYTES)).retain(true);
+    let deed = Deed::lazy(vec![Write::Retain(Routed::new(large, Clock::now().instant()))]);
+    let refused = store.commit(&[deed]).unwrap_err();
+    assert_eq!(refused.code, ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR);
+    assert!(refused.is_selective);
+}
+
+#[test]
 fn retained_messages_come_back_with_what_is_left_of_their_time() {
     let dir = tempfile::tempdir().unwrap();
     let db = Db::open(dir.path()).unwrap();

@@ -4,6 +4,7 @@
 //! There is one such order for the whole broker. So the disk, the queues of sessions and the retained
 //! messages agree on what came first, whoever sent it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,7 +27,7 @@ pub(crate) struct Deed {
     then: Then,
     /// The connection that brought it.
     origin: Option<Peer>,
-    /// About what it holds in memory.
+    /// About what it writes.
     bytes: usize,
 }
 
@@ -69,7 +70,7 @@ pub(super) struct Pending {
     count: usize,
     bytes: usize,
     /// Connections that are not read from until there is less of it.
-    held_back: Vec<Peer>,
+    held_back: BTreeSet<Peer>,
 }
 
 impl Deed {
@@ -87,7 +88,9 @@ impl Deed {
 
     /// A message: routed and acknowledged once it is stored.
     pub(super) fn message(writes: Vec<Write>, delivery: Delivery, origin: Option<Peer>) -> Deed {
-        let bytes = delivery.routed.message.cost_bytes() + writes.len() * size_of::<Write>();
+        // Each queue gets a copy of its own on disk.
+        let copy_bytes = delivery.routed.message.cost_bytes() + size_of::<Write>();
+        let bytes = copy_bytes * writes.len();
         let is_lazy = delivery.receipt.is_none() && delivery.reply.is_none();
         Deed { writes, is_lazy, then: Then::Route(delivery), origin, bytes }
     }
@@ -325,8 +328,8 @@ impl Hub {
         let of_all = is_behind && link.uncommitted > 0;
         link.is_held_back = link.uncommitted >= limit.into() || of_all;
         let may_read = !link.is_held_back;
-        if of_all && !self.pending.held_back.contains(&peer) {
-            self.pending.held_back.push(peer);
+        if of_all {
+            self.pending.held_back.insert(peer);
         }
         may_read
     }

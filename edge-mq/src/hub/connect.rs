@@ -195,13 +195,12 @@ impl Hub {
     /// Takes in what a store has. Connections that were there have been lost by now.
     pub(crate) fn restore(&mut self, stored: Stored, now: Instant, fx: &mut Effects) {
         self.is_kept = true;
+        self.next_session = stored.next_session;
         for routed in stored.retained {
             self.retain(&routed, now, fx);
         }
         for stored in stored.sessions {
             let session = Session::restored(&stored);
-            let number = stored.row.number.0;
-            self.next_session = self.next_session.max(number + 1);
             let client_id = session.client_id.clone();
             let key = self.subscribers.insert(Subscriber::Session(Box::new(session)));
             self.clients.insert(client_id, key);
@@ -210,7 +209,8 @@ impl Hub {
             }
             self.restore_parting(key, stored.row, now);
         }
-        // What is due by now waits for the first tick, so that all sessions get the wills of others.
+        // All sessions are there, so that they get the wills of others.
+        self.tick(now, fx);
     }
 
     fn restore_parting(&mut self, key: Key, row: SessionRow, now: Instant) {

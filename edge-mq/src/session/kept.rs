@@ -104,16 +104,16 @@ impl Kept {
         self.unread < self.end
     }
 
-    /// Those before this one are given up, as far as they are on disk. Returns where that ends.
-    pub(super) fn drop_to(&mut self, serial: u64) -> u64 {
-        let to = serial.min(self.end);
+    /// So many from this one on are given up, as far as they are on disk. Returns where that ends.
+    pub(super) fn give_up(&mut self, from: u64, count: u64) -> u64 {
+        let to = (from + count).min(self.end);
         if to > self.unread {
             self.unread = to;
             self.is_reading = false;
         }
         // How large they were is known when the queue is read again; until then they count as the
         // others do on average.
-        let (gone, waiting) = (to.saturating_sub(self.floor), self.waiting().max(1));
+        let (gone, waiting) = (to.saturating_sub(from), self.waiting().max(1));
         let bytes = u128::from(self.waiting_bytes()) * u128::from(gone) / u128::from(waiting);
         self.done(usize::try_from(bytes).unwrap_or(usize::MAX));
         to

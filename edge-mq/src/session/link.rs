@@ -15,7 +15,7 @@ use crate::packet::{
 };
 
 /// Names one connection; never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct LinkId(pub(crate) u64);
 
 /// The connection of a session.

@@ -106,7 +106,9 @@ impl Disk {
                 came_bytes: last.map_or(0, |(_, (_, after))| *after),
             }
         });
-        Stored { sessions: sessions.collect(), retained: self.retained.values().cloned().collect() }
+        let next_session = self.sessions.last_key_value().map_or(0, |(number, _)| number.0 + 1);
+        let retained = self.retained.values().cloned().collect();
+        Stored { next_session, sessions: sessions.collect(), retained }
     }
 
     pub(super) fn read(&self, request: &PageRequest) -> Page {

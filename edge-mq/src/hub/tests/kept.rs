@@ -400,6 +400,41 @@ fn willing(connect: Connect, delay: u32) -> Connect {
 }
 
 #[test]
+fn connection_that_the_power_cut_leaves_no_session_that_was_to_end_with_it() {
+    let mut world = World::keeping();
+    world.connect(clean(willing(v311("a"), 0)));
+    world.commit_all();
+    world.crash();
+    assert_eq!(world.hub.stats().sessions, 0);
+    assert_eq!(world.try_connect(v311("a")).unwrap().1, "CONNACK 0");
+}
+
+#[test]
+fn parts_of_queues_stay_on_disk_while_all_have_enough_in_memory() {
+    let one = message("x", "1").cost_bytes();
+    let mut world = World::keeping_with(|limits| {
+        (limits.queue_bytes_total, limits.inflight_messages) = (one * 2, 1);
+    });
+    for name in ["a", "b"] {
+        absent(&mut world, v5(name), 1, 1..=6);
+    }
+    // Each has one part, of two messages, whatever the others have.
+    let clients = ["a", "b"].map(|name| world.connect(v5(name)));
+    for client in clients {
+        assert_eq!(world.poll(client), ["x=1 q1 #1"]);
+    }
+    assert_eq!(world.hub.stats().queued_bytes, one * 4);
+    // All comes, one part after the other.
+    // One was there before the messages for the other.
+    for (client, count) in clients.into_iter().zip([12, 6]) {
+        for id in 1..count {
+            assert_eq!(world.send(client, [pub_ack(id)]).len(), 1, "behind {id}");
+        }
+        assert!(world.send(client, [pub_ack(count)]).is_empty());
+    }
+}
+
+#[test]
 fn session_ends_for_good_when_its_time_has_passed() {
     let mut world = World::keeping();
     absent(&mut world, v5("a"), 1, 1..=3);

@@ -64,9 +64,12 @@ impl Outgoing {
         }
     }
 
-    /// What is to be read from disk next: before the queue in memory runs empty.
-    pub(crate) fn request(&mut self) -> Option<PageRequest> {
+    /// What is to be read from disk next: before the queue in memory runs empty, or once it is, where
+    /// all queues together have as much in memory as they may.
+    pub(crate) fn request(&mut self, limits: &Limits, stats: &Stats) -> Option<PageRequest> {
         let is_low = self.queue.len() < READ_AHEAD_MESSAGES && self.bytes < READ_AHEAD_BYTES;
+        let has_room = self.bytes == 0 || stats.queued_bytes < limits.queue_bytes_total;
+        let is_low = is_low && has_room;
         let lacks_one = self.inflight.get(self.sent).is_some_and(Inflight::is_on_disk);
         self.kept.as_mut().filter(|_| is_low || lacks_one)?.request()
     }
@@ -102,8 +105,8 @@ impl Outgoing {
     pub(crate) fn drop_oldest(&mut self, count: u64, stats: &mut Stats) -> Option<Range<u64>> {
         let kept = self.kept.as_mut()?;
         let from = self.next_serial.max(self.inflight.back().map_or(0, |sent| sent.serial + 1));
-        let to = kept.drop_to(from + count);
-        stats.dropped_full += to - from;
+        let to = kept.give_up(from, count);
+        stats.dropped_full += to.saturating_sub(from);
         self.next_serial = to;
         let is_given_up = |queued: &Queued| queued.serial.is_some_and(|serial| serial < to);
         let (gone, stay): (VecDeque<_>, _) =
