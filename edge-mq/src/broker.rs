@@ -1,6 +1,10 @@
-//! The broker as its user sees it: builder, handle, end.
+//! The broker as its user sees it: the handle, and its end. How it begins is in `broker/builder.rs`.
 
-#![allow(clippy::disallowed_methods, reason = "a shell: it brings the hub the time")]
+#[cfg(feature = "bridge")]
+mod bridges;
+mod builder;
+#[cfg(feature = "db")]
+mod journal;
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,31 +12,24 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-#[cfg(feature = "bridge")]
-mod bridges;
-
-#[cfg(feature = "db")]
-use crate::TopicFilter;
 use crate::access::{Acl, Auth, GuardId};
-use crate::committer;
 #[cfg(feature = "db")]
-use crate::db::{DbStore, JournalError, JournalRule};
+use crate::db::{DbStore, JournalError};
 use crate::hub::{ClientInfo, Effects, Hub};
-use crate::limits::Limits;
 use crate::listener::{Listener, Place};
 use crate::listening::Listening;
 use crate::local::LocalClient;
-use crate::net::{self, Bound, Change, Way};
+use crate::net::{Bound, Change, Way};
 use crate::packet::ReasonCode;
 use crate::shared::Shared;
 use crate::stats::Stats;
-use crate::store::Store;
+pub use builder::BrokerBuilder;
 
 /// A running MQTT broker. Clones are handles of the same one.
 ///
@@ -73,23 +70,6 @@ struct Inner {
     db: Option<Arc<DbStore>>,
     #[cfg(feature = "bridge")]
     bridges: crate::bridge::Bridges,
-}
-
-/// As mosquitto has it.
-const SYS_INTERVAL: Duration = Duration::from_secs(10);
-
-/// Settings of a [`Broker`].
-#[derive(Debug, Default)]
-#[must_use = "a builder does nothing until it is started"]
-pub struct BrokerBuilder {
-    listen: Vec<Listener>,
-    auth: Option<Arc<dyn Auth>>,
-    acl: Option<Arc<dyn Acl>>,
-    is_open: bool,
-    limits: Limits,
-    sys_interval: Option<Duration>,
-    #[cfg(feature = "db")]
-    db: Option<edge_db::Db>,
 }
 
 /// Why no broker was started.
@@ -290,205 +270,6 @@ impl Broker {
         let uncommitted = *inner.shared.uncommitted().borrow();
         Ok(Left { connections, uncommitted, undelivered })
     }
-}
-
-#[cfg(feature = "db")]
-impl Broker {
-    /// Stores every message that the filter matches in this Log, from now on and after each
-    /// restart; the Log is created if it is not there. A message that several rules match is
-    /// stored once in each of their Logs.
-    ///
-    /// # Errors
-    /// When the rule is not in force.
-    ///
-    /// # Cancel safety
-    /// When dropped, the rule may or may not be in force. Setting it again is harmless.
-    pub async fn journal(
-        &self,
-        filter: TopicFilter,
-        log: impl Into<String>,
-    ) -> Result<(), JournalError> {
-        let journal = Arc::clone(self.inner.db.as_ref().ok_or(JournalError::NoDb)?);
-        let slot = journal.add(filter.clone(), log.into()).await?;
-        self.inner.shared.hub(|hub| hub.add_rule(&filter, slot));
-        Ok(())
-    }
-
-    /// Takes back a rule. The Log stays. Returns whether there was such a rule.
-    ///
-    /// # Errors
-    /// When the rule is still in force.
-    ///
-    /// # Cancel safety
-    /// When dropped, the rule may or may not be in force. Taking it back again is harmless.
-    pub async fn unjournal(
-        &self,
-        filter: TopicFilter,
-        log: impl Into<String>,
-    ) -> Result<bool, JournalError> {
-        let journal = Arc::clone(self.inner.db.as_ref().ok_or(JournalError::NoDb)?);
-        let Some(slot) = journal.remove(filter.clone(), log.into()).await? else {
-            return Ok(false);
-        };
-        self.inner.shared.hub(|hub| hub.remove_rule(&filter, slot));
-        Ok(true)
-    }
-
-    /// The rules in force, by filter and Log.
-    pub fn journal_rules(&self) -> Vec<JournalRule> {
-        self.inner.db.as_ref().map_or_else(Vec::new, |journal| journal.rules())
-    }
-}
-
-impl BrokerBuilder {
-    /// Opens a listener, or one more, as soon as it starts; [`Broker::listen`] does it later. Port 0
-    /// takes a free one, see [`Broker::local_addr`]. Without [`BrokerBuilder::auth`], or one of the
-    /// listener's own, only an address of the loopback interface is taken, or a Unix socket.
-    pub fn listen(mut self, listener: Listener) -> BrokerBuilder {
-        self.listen.push(listener);
-        self
-    }
-
-    /// Who may connect. Without this everybody may who reaches the broker, which then listens on
-    /// the loopback interface only; and nobody has a name.
-    pub fn auth(mut self, auth: impl Auth) -> BrokerBuilder {
-        self.auth = Some(Arc::new(auth));
-        self
-    }
-
-    /// Who may publish, subscribe and receive what. Without this everybody may do everything.
-    pub fn acl(mut self, acl: impl Acl) -> BrokerBuilder {
-        self.acl = Some(Arc::new(acl));
-        self
-    }
-
-    /// Lets it listen on any address without [`BrokerBuilder::auth`].
-    pub fn open_to_all(mut self) -> BrokerBuilder {
-        self.is_open = true;
-        self
-    }
-
-    /// Replaces all limits.
-    pub fn limits(mut self, limits: Limits) -> BrokerBuilder {
-        self.limits = limits;
-        self
-    }
-
-    /// How often `$SYS/broker/..` says what has changed about the broker; every 10 s without this,
-    /// and never if it is zero. The names are mosquitto's; [`Broker::stats`] has more.
-    pub fn sys_interval(mut self, interval: Duration) -> BrokerBuilder {
-        self.sys_interval = Some(interval);
-        self
-    }
-
-    /// The largest packet a client may send; see [`Limits::packet_bytes`].
-    pub fn max_packet_bytes(mut self, bytes: usize) -> BrokerBuilder {
-        self.limits.packet_bytes = bytes;
-        self
-    }
-
-    /// Where sessions that outlive their connection are stored with their queues, retained messages,
-    /// wills, journal rules, and the Logs that these name. One broker at a time.
-    #[cfg(feature = "db")]
-    pub fn db(mut self, db: &edge_db::Db) -> BrokerBuilder {
-        self.db = Some(db.clone());
-        self
-    }
-
-    /// Starts the broker on the current tokio runtime. When this returns, the journal rules are
-    /// in force and the port is bound.
-    ///
-    /// # Errors
-    /// When nothing was started.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
-    ///
-    /// # Cancel safety
-    /// When dropped, nothing is started.
-    pub async fn start(self) -> Result<Broker, StartError> {
-        let limits = self.limits.workable();
-        let mut hub = Hub::new(limits.clone());
-        hub.set_acl(self.acl, &mut Effects::default());
-        let sys_interval = self.sys_interval.unwrap_or(SYS_INTERVAL);
-        if !sys_interval.is_zero() {
-            hub.set_sys(sys_interval, Instant::now());
-        }
-        #[cfg(feature = "db")]
-        let store = Stores::open(self.db, &mut hub).await?;
-        #[cfg(not(feature = "db"))]
-        let store = Stores::default();
-        let doors = Doors { listen: self.listen, auth: self.auth, is_open: self.is_open };
-        serve(doors, hub, limits, store).await
-    }
-}
-
-/// Who comes in, and where.
-#[derive(Debug, Default)]
-struct Doors {
-    listen: Vec<Listener>,
-    auth: Option<Arc<dyn Auth>>,
-    is_open: bool,
-}
-
-/// Where things are kept.
-#[derive(Debug, Default)]
-struct Stores {
-    store: Option<Arc<dyn Store>>,
-    /// The same, as the one that knows its rules.
-    #[cfg(feature = "db")]
-    db: Option<Arc<DbStore>>,
-}
-
-#[cfg(feature = "db")]
-impl Stores {
-    async fn open(db: Option<edge_db::Db>, hub: &mut Hub) -> Result<Stores, JournalError> {
-        let Some(db) = db else { return Ok(Stores::default()) };
-        let db = Arc::new(DbStore::open(db, hub).await?);
-        Ok(Stores { store: Some(Arc::clone(&db) as Arc<dyn Store>), db: Some(db) })
-    }
-}
-
-async fn serve(
-    doors: Doors,
-    hub: Hub,
-    limits: Limits,
-    stores: Stores,
-) -> Result<Broker, StartError> {
-    let Doors { listen, auth, is_open } = doors;
-    let shared = Arc::new(Shared::new(hub, limits));
-    if let Some(store) = stores.store {
-        let thread = committer::start(Arc::clone(&shared), Arc::clone(&store));
-        shared.set_store(store, thread.map_err(StartError::Thread)?);
-    }
-    auth.into_iter().for_each(|auth| shared.guard.set(auth));
-    let (stop, stopped) = watch::channel(false);
-    let (done, served) = watch::channel(false);
-    let (changes, to_come) = mpsc::channel(1);
-    let serve = net::serve(to_come, Arc::clone(&shared), stopped);
-    let task = tokio::spawn(async move {
-        serve.await;
-        done.send_replace(true);
-    });
-    let inner = Inner {
-        #[cfg(feature = "bridge")]
-        bridges: crate::bridge::Bridges::new(Arc::clone(&shared), stores.db.clone()),
-        shared,
-        changes,
-        local_addr: OnceLock::new(),
-        listeners: AtomicU64::new(0),
-        is_open,
-        stop,
-        served,
-        task: task.abort_handle(),
-        #[cfg(feature = "db")]
-        db: stores.db,
-    };
-    let broker = Broker { inner: Arc::new(inner) };
-    for listener in listen {
-        broker.listen(listener).await?;
-    }
-    Ok(broker)
 }
 
 impl Drop for Inner {

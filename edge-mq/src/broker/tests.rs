@@ -9,10 +9,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
+use super::builder::{Doors, Stores, serve};
 use super::*;
 use crate::hub::Deed;
+use crate::limits::Limits;
 use crate::packet::{Decoder, Packet, QoS, ReasonCode, Version};
-use crate::store::{PageFuture, PageRequest, Refused};
+use crate::store::{PageFuture, PageRequest, Refused, Store};
 use crate::{Message, PublishError};
 
 /// How a commit ends.
