@@ -14,10 +14,12 @@ mod share;
 mod subscribe;
 mod tap;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
+
+use foldhash::HashMap;
 
 pub(crate) use commit::{Deed, Reply};
 use commit::{Pending, Then};
@@ -124,7 +126,7 @@ impl Hub {
         Hub {
             acl: None,
             subscribers: Arena::new(),
-            clients: HashMap::new(),
+            clients: HashMap::default(),
             router: FilterTree::default(),
             shares: FilterTree::default(),
             rules: FilterTree::default(),

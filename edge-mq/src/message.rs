@@ -178,12 +178,19 @@ impl Message {
 }
 
 /// A message that was taken in, shared by all who receive it.
+///
+/// Usually one thread allocates it and another frees it. glibc does that without a lock up to a chunk
+/// of 128 bytes, with its own word and the two counters of `Arc`; one word more cost a third of the
+/// throughput of 50 publishers to one subscriber.
 #[derive(Debug)]
 pub(crate) struct Routed {
     pub(crate) message: Message,
     /// Since when it is not worth delivering.
     pub(crate) deadline: Option<Instant>,
 }
+
+#[cfg(all(target_os = "linux", target_env = "gnu", target_pointer_width = "64"))]
+const _: () = assert!(size_of::<Routed>() + 3 * size_of::<usize>() <= 128);
 
 impl Routed {
     pub(crate) fn new(mut message: Message, now: Instant) -> Arc<Routed> {

@@ -1,6 +1,6 @@
 //! Who gets a message: a tree of topic filters, one node for each level.
 
-use std::collections::HashMap;
+use foldhash::HashMap;
 
 use crate::{TopicFilter, TopicName};
 
@@ -32,7 +32,7 @@ impl<T> Default for FilterTree<T> {
 
 impl<T> Default for Node<T> {
     fn default() -> Node<T> {
-        Node { levels: HashMap::new(), plus: None, values: Vec::new(), hash_values: Vec::new() }
+        Node { levels: HashMap::default(), plus: None, values: Vec::new(), hash_values: Vec::new() }
     }
 }
 

@@ -9,9 +9,11 @@ mod link;
 mod outgoing;
 mod rate;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use foldhash::HashMap;
 
 pub(crate) use link::{Admission, GivenAlias, Link, LinkId};
 pub(crate) use outgoing::{Outgoing, Queued};
@@ -161,7 +163,7 @@ impl Session {
             parting: None,
             rates: [None; 2],
             received_messages: 0,
-            received: HashMap::new(),
+            received: HashMap::default(),
             promised: Promised::default(),
         }
     }

@@ -62,6 +62,19 @@ impl Shared {
         with(&mut self.hub.lock())
     }
 
+    /// While another thread is in the hub, this one reads, decodes and writes for others rather than
+    /// wait for it; but nobody comes last forever.
+    pub(crate) async fn give_way(&self) {
+        /// About what the others of one thread have to do in the time of a full read in the hub.
+        const TURNS: usize = 16;
+        for _ in 0..TURNS {
+            if !self.hub.is_locked() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Lets the hub decide, and tells whom that concerns once the lock is free again. Whether some
     /// reader's queue fills comes with the result.
     pub(crate) fn decide<T>(

@@ -220,6 +220,7 @@ impl Connection {
     /// Handles all packets that are complete, under one lock.
     async fn on_packets(&mut self) -> Result<(), End> {
         let error = self.input.decode_all().err();
+        self.shared.give_way().await;
         let auths = self.take_auths();
         let (peer, budget) = (self.peer, self.budget());
         let (packets, outbound) = (&mut self.input.packets, &mut self.outbound);

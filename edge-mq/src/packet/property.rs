@@ -3,6 +3,7 @@
 use std::num::{NonZeroU16, NonZeroU32};
 
 use bytes::{BufMut, Bytes, BytesMut};
+use thin_vec::ThinVec;
 
 use super::encode::{put_binary, put_varint, varint_len};
 use super::reader::Reader;
@@ -10,7 +11,7 @@ use super::{DecodeError, QoS, Text};
 
 /// The properties of one packet, in the order in which they came.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Properties(Vec<Property>);
+pub struct Properties(ThinVec<Property>);
 
 /// Where properties stand. Each is one bit of a property's row in the table below.
 #[derive(Clone, Copy)]
@@ -170,7 +171,7 @@ impl PacketSize {
 impl Properties {
     /// No properties.
     pub const fn new() -> Properties {
-        Properties(Vec::new())
+        Properties(ThinVec::new())
     }
 
     /// Adds a property behind the others. What may stand where, and how often, is checked by the
@@ -213,7 +214,7 @@ impl Properties {
     pub(super) fn decode(reader: &mut Reader, place: Place) -> Result<Properties, DecodeError> {
         let len = reader.varint()? as usize;
         let mut reader = Reader::new(reader.take(len)?);
-        let mut properties = Vec::new();
+        let mut properties = ThinVec::new();
         let mut seen = 0u64;
         while !reader.is_empty() {
             let property = Property::decode(reader.varint()?, place, &mut reader)?;

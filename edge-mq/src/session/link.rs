@@ -1,8 +1,10 @@
 //! What a session knows about the connection that carries it. Gone with the connection.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::task::Waker;
 use std::time::{Duration, Instant};
+
+use foldhash::HashMap;
 
 use super::{Closing, Receipt};
 use crate::TopicName;
@@ -142,7 +144,7 @@ impl Link {
             since: now,
             aliases: Vec::new(),
             most_aliases: limits.topic_aliases.into(),
-            given: HashMap::new(),
+            given: HashMap::default(),
             most_given: most_aliases.unwrap_or_default().min(limits.topic_aliases),
             acks: VecDeque::new(),
             unacknowledged: 0,

@@ -360,8 +360,22 @@ impl Outgoing {
         serial
     }
 
+    /// Where the message that the client knows under this identifier is.
     fn position(&self, id: PacketId) -> Option<usize> {
-        self.inflight.iter().position(|inflight| packet_id(inflight.serial) == id)
+        let (oldest, newest) = (self.inflight.front()?.serial, self.inflight.back()?.serial);
+        let behind = (u64::from(id.get()) - 1 + IDS - oldest % IDS) % IDS;
+        // One, but for serials that were skipped because their identifiers were in use.
+        let mut serials = (oldest + behind..=newest).step_by(usize::from(u16::MAX));
+        serials.find_map(|serial| self.position_of(serial))
+    }
+
+    fn position_of(&self, serial: u64) -> Option<usize> {
+        // There, if all up to it are still in flight, which is nearly always so.
+        let guess = usize::try_from(serial - self.inflight.front()?.serial).ok()?;
+        match self.inflight.get(guess) {
+            Some(inflight) if inflight.serial == serial => Some(guess),
+            _ => self.inflight.binary_search_by_key(&serial, |inflight| inflight.serial).ok(),
+        }
     }
 
     fn remove(&mut self, id: PacketId, is: impl Fn(&Inflight) -> bool, stats: &mut Stats) {
