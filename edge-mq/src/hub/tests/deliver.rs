@@ -140,6 +140,11 @@ fn packet_identifier_in_use_is_not_given_out_twice() {
     // The identifiers begin anew; the first one still waits.
     publish_all(&mut world, 1, [65_535]);
     assert_eq!(world.poll(reader), ["x=65535 q1 #2"]);
+    // Each is found under its own.
+    world.send(reader, [pub_ack(2)]);
+    assert_eq!(world.hub.undelivered(), 1);
+    world.send(reader, [pub_ack(1)]);
+    assert_eq!(world.hub.undelivered(), 0);
 }
 
 #[test]
