@@ -34,6 +34,7 @@ pub use mosquitto::InvalidLine;
 #[cfg(feature = "passwords")]
 pub use passwords::{PasswordError, Passwords, hash_password};
 pub use rules::{InvalidRule, Rule, Rules};
+use thin_vec::ThinVec;
 
 use crate::packet::{ReasonCode, Text};
 use crate::{TopicFilter, TopicName};
@@ -89,7 +90,7 @@ impl fmt::Debug for Login {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct User {
     name: Option<Text>,
-    groups: Vec<Text>,
+    groups: ThinVec<Text>,
 }
 
 impl User {
@@ -100,7 +101,7 @@ impl User {
 
     /// Somebody with a name.
     pub fn named(name: Text) -> User {
-        User { name: Some(name), groups: Vec::new() }
+        User { name: Some(name), groups: ThinVec::new() }
     }
 
     /// The same, in one more group.

@@ -80,7 +80,7 @@ pub(crate) struct Hub {
 #[derive(Debug)]
 enum Subscriber {
     Session(Box<Session>),
-    Tap(Tap),
+    Tap(Box<Tap>),
 }
 
 /// What the caller does once it has given the lock back.

@@ -18,6 +18,7 @@ use foldhash::HashMap;
 pub(crate) use link::{Admission, GivenAlias, Link, LinkId};
 pub(crate) use outgoing::{Outgoing, Queued};
 use rate::Bucket;
+use thin_vec::ThinVec;
 
 use crate::TopicFilter;
 use crate::access::{Client, User};
@@ -47,10 +48,10 @@ pub(crate) struct Session {
     /// How long it outlives its connection.
     pub(crate) expiry: Duration,
     /// What is due while nobody is connected.
-    pub(crate) parting: Option<Parting>,
+    pub(crate) parting: Option<Box<Parting>>,
     /// Messages and bytes that it may still publish, where that is limited. Kept over connections,
     /// so that coming back is no way around it.
-    rates: [Option<Bucket>; 2],
+    rates: Option<Box<[Option<Bucket>; 2]>>,
     /// Messages that came from the client.
     pub(crate) received_messages: u64,
     /// QoS 2 messages of the client that it has not released.
@@ -63,9 +64,9 @@ pub(crate) struct Session {
 #[derive(Debug, Default)]
 pub(crate) struct Promised {
     /// PUBREL, for PUBREC.
-    pub(crate) release: Vec<PacketId>,
+    pub(crate) release: ThinVec<PacketId>,
     /// PUBCOMP, for PUBREL.
-    pub(crate) complete: Vec<PacketId>,
+    pub(crate) complete: ThinVec<PacketId>,
 }
 
 impl Promised {
@@ -161,7 +162,7 @@ impl Session {
             link: None,
             expiry,
             parting: None,
-            rates: [None; 2],
+            rates: None,
             received_messages: 0,
             received: HashMap::default(),
             promised: Promised::default(),
@@ -190,8 +191,8 @@ impl Session {
         };
         let presence = match (&self.link, &self.parting) {
             (Some(link), _) => Presence::Connected { will: will(link) },
-            (None, Some(Parting { will, ends_at })) => {
-                Presence::Gone { ends_at: *ends_at, will: will.clone() }
+            (None, Some(parting)) => {
+                Presence::Gone { ends_at: parting.ends_at, will: parting.will.clone() }
             }
             // Between the two, for as long as nobody looks.
             (None, None) => return None,
@@ -294,8 +295,11 @@ impl Session {
     /// Whether the client may publish a message of so many bytes now.
     pub(crate) fn is_within_rates(&mut self, bytes: usize, limits: &Limits, now: Instant) -> bool {
         let rates = [(limits.publish_rate, 1), (limits.publish_bytes_rate, bytes)];
+        if rates.iter().all(|(rate, _)| rate.is_none()) {
+            return true;
+        }
         let mut is_within = true;
-        for (bucket, (rate, amount)) in self.rates.iter_mut().zip(rates) {
+        for (bucket, (rate, amount)) in self.rates.get_or_insert_default().iter_mut().zip(rates) {
             let Some(rate) = rate else { continue };
             let bucket = bucket.get_or_insert_with(|| Bucket::new(rate, now));
             is_within &= bucket.take(amount, rate, now);

@@ -278,7 +278,7 @@ impl Hub {
         {
             let (session_present, properties) = (false, Properties::new());
             let answer = Packet::ConnAck(ConnAck { session_present, code, properties });
-            link.control = [answer].into();
+            link.control = [answer].into_iter().collect();
             link.end = Some(code);
         }
         fx.wakes.extend(session.link.as_mut().map(|link| link.call()));

@@ -96,7 +96,7 @@ impl Hub {
         self.next_link += 1;
         let id = LinkId(self.next_link);
         let mut link = Link::new(id, guard, &mut connect, waker, &self.limits, now);
-        link.control.push_back(Packet::ConnAck(answer));
+        link.control.push(Packet::ConnAck(answer));
         if must_wait {
             link.admission = Admission::Waiting;
         }
@@ -222,7 +222,7 @@ impl Hub {
             }
         };
         self.deadlines.insert((parting.next(), key));
-        self.session(key).expect("restored just now").parting = Some(parting);
+        self.session(key).expect("restored just now").parting = Some(Box::new(parting));
     }
 
     fn free_client_id(&self) -> Text {
@@ -293,7 +293,7 @@ impl Hub {
             let delay = will.delay.min(expiry);
             (now + delay, will.message)
         });
-        session.parting = Some(Parting { will, ends_at });
+        session.parting = Some(Box::new(Parting { will, ends_at }));
         if ends_at > now {
             self.hand_on_unsent(key, now, fx);
             self.park(key, fx);

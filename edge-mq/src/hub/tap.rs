@@ -65,7 +65,7 @@ impl Hub {
         self.retained.each_match(&filter, now, |routed| {
             tap.push(Arc::clone(routed), true, &mut self.stats);
         });
-        let key = self.subscribers.insert(Subscriber::Tap(tap));
+        let key = self.subscribers.insert(Subscriber::Tap(Box::new(tap)));
         let options = SubscribeOptions { qos: QoS::ExactlyOnce, ..SubscribeOptions::default() };
         let subscription = Subscription { subscriber: key, options, id: None };
         self.router.insert(&filter, subscription, |_| false);

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Wake};
 use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::Arrival;
@@ -20,20 +20,39 @@ use super::stream::Stream;
 use super::writer::Writer;
 use crate::access::{Denied, User};
 use crate::hub::{Entrance, Peer, Polled};
+use crate::limits::Limits;
 use crate::packet::{DecodeError, Disconnect, Packet, Properties, Property, ReasonCode, Version};
 use crate::session::{Closing, Outbound};
 use crate::shared::Shared;
 use crate::store::{Page, PageFuture, Refused};
 
 /// Serves a client until one side ends it.
-pub(super) async fn run(arrival: Arrival, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
+pub(super) fn run(
+    arrival: Arrival,
+    shared: Arc<Shared>,
+    stop: watch::Receiver<bool>,
+) -> impl Future<Output = ()> {
+    // In a box, which is gone once it is in: an idle connection keeps no room for its beginning.
+    let entering = Box::pin(enter(arrival, shared, stop));
+    async move {
+        let Some((mut connection, _room)) = entering.await else { return };
+        let end = connection.exchange().await;
+        connection.close(end).await;
+    }
+}
+
+/// Who is let in gets a connection, and the place that it takes of its listener's.
+async fn enter(
+    arrival: Arrival,
+    shared: Arc<Shared>,
+    mut stop: watch::Receiver<bool>,
+) -> Option<(Connection, OwnedSemaphorePermit)> {
     let guest = tokio::select! {
-        // In a box, which is gone once it is in: an idle connection keeps no room for its beginning.
-        guest = Box::pin(guest::enter(arrival, &shared)) => guest,
+        guest = guest::enter(arrival, &shared) => guest?,
         // Who is not in yet is not waited for.
-        _ = stop.wait_for(|stop| *stop) => return,
+        _ = stop.wait_for(|stop| *stop) => return None,
     };
-    let Some(Guest { stream, input, connect, user, again, way, room }) = guest else { return };
+    let Guest { stream, input, connect, user, again, way, room } = guest;
     let most_bytes = connect.most_bytes();
     let (version, door) = (connect.version, Arc::new(Door(Notify::new())));
     let (guard, packet_bytes) = (way.guard.id, way.packet_bytes);
@@ -45,31 +64,41 @@ pub(super) async fn run(arrival: Arrival, shared: Arc<Shared>, mut stop: watch::
     match accepted.result {
         Ok(accepted) => {
             let peer = accepted.peer;
-            let writer = Writer::default();
-            let outbound = Vec::new();
-            // The CONNACK waits, and perhaps what an earlier connection left.
-            let (more, may_read, reading) = (true, true, None);
-            let (is_answered, fault) = (false, None);
-            let mut connection = Connection {
+            let look = next_look(&shared.limits, accepted.deadline);
+            let connection = Connection {
                 shared,
                 version,
                 peer,
+                stream,
+                door,
                 input,
-                writer,
-                outbound,
-                more,
-                may_read,
-                reading,
+                writer: Writer::default(),
+                outbound: Vec::new(),
+                // The CONNACK waits, and perhaps what an earlier connection left.
+                more: true,
+                may_read: true,
+                reading: None,
                 again,
-                is_answered,
+                is_answered: false,
                 most_bytes,
-                fault,
+                fault: None,
+                written: Instant::now(),
+                timer: Box::pin(sleep_until(look)),
             };
-            connection.serve(stream, &door, accepted.deadline).await;
+            Some((connection, room))
         }
-        Err(code) => Box::pin(farewell::refuse(stream, code, version, most_bytes)).await,
+        Err(code) => {
+            farewell::refuse(stream, code, version, most_bytes).await;
+            None
+        }
     }
-    drop(room);
+}
+
+/// When to look at keep alive and slow reading again. The timer is set anew only when it fires, not
+/// with every packet.
+fn next_look(limits: &Limits, keep_alive: Option<Instant>) -> tokio::time::Instant {
+    let slow = Instant::now() + limits.write_within;
+    keep_alive.map_or(slow, |keep_alive| keep_alive.min(slow)).into()
 }
 
 /// Wakes the task from the hub.
@@ -89,6 +118,8 @@ struct Connection {
     shared: Arc<Shared>,
     version: Version,
     peer: Peer,
+    stream: Stream,
+    door: Arc<Door>,
     input: Input,
     writer: Writer,
     outbound: Vec<Outbound>,
@@ -106,6 +137,9 @@ struct Connection {
     most_bytes: Option<usize>,
     /// What is wrong with what it sent.
     fault: Option<DecodeError>,
+    /// When the client last took something, or nothing was to be written.
+    written: Instant,
+    timer: Pin<Box<Sleep>>,
 }
 
 /// Why the loop of a connection ended.
@@ -131,6 +165,9 @@ impl From<io::Error> for End {
     }
 }
 
+/// How a client fared that authenticates again: what it is told, and who it is once that is known.
+type Stepped = Result<(Packet, Option<User>), Denied>;
+
 /// What a socket did.
 enum Moved {
     Written,
@@ -138,8 +175,38 @@ enum Moved {
 }
 
 impl Connection {
-    async fn serve(&mut self, mut stream: Stream, door: &Door, deadline: Option<Instant>) {
-        let end = self.exchange(&mut stream, door, deadline).await;
+    /// Reads and writes until one side ends it.
+    async fn exchange(&mut self) -> Result<(), End> {
+        // CONNECT may have come together with packets behind it.
+        self.on_packets().await?;
+        loop {
+            if self.more && self.writer.is_empty() {
+                self.collect()?;
+            }
+            if self.writer.is_empty() {
+                self.written = Instant::now();
+            }
+            let may_read = self.may_read();
+            let (stream, writer, input) = (&mut self.stream, &mut self.writer, &mut self.input);
+            tokio::select! {
+                biased;
+                moved = poll_fn(|cx| {
+                    poll_move(stream, writer, may_read.then_some(&mut *input), cx)
+                }) => match moved? {
+                    Moved::Written => self.written = Instant::now(),
+                    Moved::Read(0) => return Ok(()),
+                    Moved::Read(_) => self.on_packets().await?,
+                },
+                page = poll_fn(|cx| poll_page(&mut self.reading, cx)) => self.on_page(page)?,
+                () = self.door.0.notified() => self.on_wake()?,
+                step = step(&mut self.again) => self.on_step(*step)?,
+                () = &mut self.timer => self.on_timer()?,
+            }
+        }
+    }
+
+    /// Says what is to be said, and has the hub know.
+    async fn close(&mut self, end: Result<(), End>) {
         let is_gone = matches!(end, Err(End::Gone));
         let closing = match &end {
             Err(End::Closing(closing)) => closing.clone(),
@@ -147,7 +214,7 @@ impl Connection {
             Ok(()) | Err(End::Gone) => Closing::Goodbye { with_will: true },
         };
         if closing == Closing::Ended(ReasonCode::SERVER_SHUTTING_DOWN) {
-            self.settle_commits(door).await;
+            self.settle_commits().await;
         }
         let peer = self.peer;
         self.shared.decide(|hub, now, fx| hub.leave(peer, &closing, now, fx));
@@ -166,45 +233,9 @@ impl Connection {
         // Whoever does not fetch it goes without.
         if is_ours || !self.writer.is_empty() && !is_gone {
             // In a box, as no connection shall keep the room before its end.
-            drop(timeout(FAREWELL, Box::pin(self.say_goodbye(stream))).await);
-        } else if stream.has_goodbye() && !is_gone {
-            drop(timeout(FAREWELL, stream.shutdown()).await);
-        }
-    }
-
-    async fn exchange(
-        &mut self,
-        stream: &mut Stream,
-        door: &Door,
-        deadline: Option<Instant>,
-    ) -> Result<(), End> {
-        // CONNECT may have come together with packets behind it.
-        self.on_packets().await?;
-        let mut written = Instant::now();
-        let mut timer = Box::pin(sleep_until(self.next_check(deadline)));
-        loop {
-            if self.more && self.writer.is_empty() {
-                self.collect()?;
-            }
-            if self.writer.is_empty() {
-                written = Instant::now();
-            }
-            let may_read = self.may_read();
-            let (writer, input) = (&mut self.writer, &mut self.input);
-            tokio::select! {
-                biased;
-                moved = poll_fn(|cx| {
-                    poll_move(stream, writer, may_read.then_some(&mut *input), cx)
-                }) => match moved? {
-                    Moved::Written => written = Instant::now(),
-                    Moved::Read(0) => return Ok(()),
-                    Moved::Read(_) => self.on_packets().await?,
-                },
-                page = poll_fn(|cx| poll_page(&mut self.reading, cx)) => self.on_page(page)?,
-                () = door.0.notified() => self.on_wake()?,
-                step = step(&mut self.again) => self.on_step(step)?,
-                () = &mut timer => self.on_timer(written, timer.as_mut())?,
-            }
+            drop(timeout(FAREWELL, Box::pin(self.say_goodbye())).await);
+        } else if self.stream.has_goodbye() && !is_gone {
+            drop(timeout(FAREWELL, self.stream.shutdown()).await);
         }
     }
 
@@ -261,7 +292,7 @@ impl Connection {
     }
 
     /// The client authenticates again. Until that has failed it may do what it might before.
-    fn on_step(&mut self, step: Result<(Packet, Option<User>), Denied>) -> Result<(), End> {
+    fn on_step(&mut self, step: Stepped) -> Result<(), End> {
         let peer = self.peer;
         let result = step.map_err(Denied::later_reason).and_then(|(packet, user)| {
             self.shared.hub(|hub| hub.reauthenticate(peer, packet, user))
@@ -324,18 +355,18 @@ impl Connection {
     }
 
     /// The broker stops: what was taken is still acknowledged, once its commit has ended.
-    async fn settle_commits(&mut self, door: &Door) {
+    async fn settle_commits(&mut self) {
         let peer = self.peer;
         while self.shared.hub(|hub| hub.is_committing(peer)) {
-            door.0.notified().await;
+            self.door.0.notified().await;
         }
         // The broker is closed, which is no news.
         drop(self.collect());
     }
 
-    fn on_timer(&mut self, written: Instant, timer: Pin<&mut Sleep>) -> Result<(), End> {
+    fn on_timer(&mut self) -> Result<(), End> {
         let now = Instant::now();
-        if !self.writer.is_empty() && now - written >= self.shared.limits.write_within {
+        if !self.writer.is_empty() && now - self.written >= self.shared.limits.write_within {
             return Err(End::Gone);
         }
         let peer = self.peer;
@@ -344,15 +375,9 @@ impl Connection {
             // Who is not listened to cannot be blamed for silence.
             false => None,
         };
-        timer.reset(self.next_check(deadline));
+        let look = next_look(&self.shared.limits, deadline);
+        self.timer.as_mut().reset(look);
         Ok(())
-    }
-
-    /// When to look at keep alive and slow reading again. The timer is set anew only when it
-    /// fires, not with every packet.
-    fn next_check(&self, keep_alive: Option<Instant>) -> tokio::time::Instant {
-        let slow = Instant::now() + self.shared.limits.write_within;
-        keep_alive.map_or(slow, |keep_alive| keep_alive.min(slow)).into()
     }
 
     fn budget(&self) -> usize {
@@ -371,11 +396,11 @@ impl Connection {
         }
     }
 
-    async fn say_goodbye(&mut self, mut stream: Stream) -> io::Result<()> {
+    async fn say_goodbye(&mut self) -> io::Result<()> {
         while !self.writer.is_empty() {
-            poll_fn(|cx| self.writer.poll_write(Pin::new(&mut stream), cx)).await?;
+            poll_fn(|cx| self.writer.poll_write(Pin::new(&mut self.stream), cx)).await?;
         }
-        farewell::close(stream).await
+        farewell::close(&mut self.stream).await
     }
 }
 
@@ -391,9 +416,10 @@ fn poll_page(
 }
 
 /// What a client that authenticates again has come to; never, for any other.
-async fn step(again: &mut Option<Box<Reauthentication>>) -> Result<(Packet, Option<User>), Denied> {
+async fn step(again: &mut Option<Box<Reauthentication>>) -> Box<Stepped> {
     match again {
-        Some(again) => again.step().await,
+        // In a box, as nearly no connection ever keeps room for it.
+        Some(again) => Box::new(again.step().await),
         None => pending().await,
     }
 }

@@ -30,7 +30,7 @@ pub(super) async fn refuse(
     let goodbye = timeout(FAREWELL, async move {
         stream.write_all(&bytes).await?;
         stream.flush().await?;
-        close(stream).await
+        close(&mut stream).await
     });
     // Whoever does not fetch it goes without.
     drop(goodbye.await);
@@ -38,7 +38,7 @@ pub(super) async fn refuse(
 
 /// Closes a connection so that what was written arrives: to close with unread bytes would make
 /// the system throw away the other direction too.
-pub(super) async fn close(mut stream: Stream) -> io::Result<()> {
+pub(super) async fn close(stream: &mut Stream) -> io::Result<()> {
     stream.shutdown().await?;
     let mut unread = [0; 4096];
     while stream.read(&mut unread).await? > 0 {}

@@ -5,6 +5,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use foldhash::HashMap;
+use thin_vec::ThinVec;
 
 use super::{Closing, Receipt};
 use crate::TopicName;
@@ -31,12 +32,12 @@ pub(crate) struct Link {
     pub(crate) window: usize,
     /// The largest packet that the client takes.
     pub(crate) max_packet_bytes: Option<usize>,
-    pub(crate) will: Option<LinkWill>,
+    pub(crate) will: Option<Box<LinkWill>>,
     /// Whether the client wants reasons for people (section 3.1.2.11.7).
     wants_reasons: bool,
     /// Packets that go out before any message. Bounded, as each answers a packet of the client,
     /// and those are not read while answers wait to be written.
-    pub(crate) control: VecDeque<Packet>,
+    pub(crate) control: ThinVec<Packet>,
     pub(crate) admission: Admission,
     /// Why the broker wants to close the connection.
     pub(crate) end: Option<ReasonCode>,
@@ -50,11 +51,11 @@ pub(crate) struct Link {
     keep_alive: Option<Duration>,
     last_packet: Instant,
     since: Instant,
-    /// Topic aliases of the client's, up to the highest that it used, and how many it may.
-    aliases: Vec<Option<TopicName>>,
-    most_aliases: usize,
-    /// Topic aliases of ours, and how many the client and we take.
-    given: HashMap<TopicName, TopicAlias>,
+    /// `None` as long as nobody uses one.
+    aliases: Option<Box<Aliases>>,
+    /// How many the client may use.
+    most_taken: usize,
+    /// How many of ours the client and we take.
     most_given: u16,
     /// Acknowledgements in the order in which they have to go out (section 4.6), each with its
     /// code once that is known.
@@ -80,6 +81,15 @@ pub(crate) struct GivenAlias {
     pub(crate) alias: TopicAlias,
     /// Whether the client got it with the topic before, so that it may stand alone.
     pub(crate) is_known: bool,
+}
+
+/// Topic aliases of one connection.
+#[derive(Debug, Default)]
+struct Aliases {
+    /// The client's, up to the highest that it used.
+    taken: Vec<Option<TopicName>>,
+    /// Ours.
+    given: HashMap<TopicName, TopicAlias>,
 }
 
 /// What to publish when the connection is lost.
@@ -130,8 +140,8 @@ impl Link {
             window: receive_maximum.unwrap_or(u16::MAX).min(limits.inflight_messages).into(),
             max_packet_bytes: connect.most_bytes(),
             wants_reasons: connect.version == Version::V5 && no_reasons.is_none(),
-            will: connect.will.take().map(LinkWill::new),
-            control: VecDeque::new(),
+            will: connect.will.take().map(|will| Box::new(LinkWill::new(will))),
+            control: ThinVec::new(),
             admission: Admission::Granted,
             end: None,
             uncommitted: 0,
@@ -142,9 +152,8 @@ impl Link {
             keep_alive: (keep_alive > 0).then(|| Duration::from_millis(keep_alive * 1500)),
             last_packet: now,
             since: now,
-            aliases: Vec::new(),
-            most_aliases: limits.topic_aliases.into(),
-            given: HashMap::default(),
+            aliases: None,
+            most_taken: limits.topic_aliases.into(),
             most_given: most_aliases.unwrap_or_default().min(limits.topic_aliases),
             acks: VecDeque::new(),
             unacknowledged: 0,
@@ -174,7 +183,7 @@ impl Link {
     /// would wait for it in vain, so the connection ends (MQTT-3.1.2-24).
     pub(crate) fn answer(&mut self, packet: Packet) {
         if self.takes(&packet) {
-            self.control.push_back(packet);
+            self.control.push(packet);
         } else {
             self.end = Some(ReasonCode::PACKET_TOO_LARGE);
         }
@@ -239,13 +248,14 @@ impl Link {
             return topic.ok_or(Closing::Violation(ReasonCode::PROTOCOL_ERROR));
         };
         let place = usize::from(alias) - 1;
-        if place >= self.most_aliases {
+        if place >= self.most_taken {
             return Err(invalid);
         }
-        if place >= self.aliases.len() {
-            self.aliases.resize(place + 1, None);
+        let taken = &mut self.aliases.get_or_insert_default().taken;
+        if place >= taken.len() {
+            taken.resize(place + 1, None);
         }
-        let known = &mut self.aliases[place];
+        let known = &mut taken[place];
         match topic {
             Some(topic) => {
                 *known = Some(topic.detached());
@@ -262,10 +272,11 @@ impl Link {
         if self.most_given == 0 || topic.as_str().len() < SHORTEST_TOPIC {
             return None;
         }
-        if let Some(alias) = self.given.get(topic) {
+        let given = self.aliases.as_ref().map(|aliases| &aliases.given);
+        if let Some(alias) = given.and_then(|given| given.get(topic)) {
             return Some(GivenAlias { alias: *alias, is_known: true });
         }
-        let next = u16::try_from(self.given.len() + 1).ok();
+        let next = u16::try_from(given.map_or(0, HashMap::len) + 1).ok();
         let alias = next.filter(|next| *next <= self.most_given).and_then(TopicAlias::new)?;
         Some(GivenAlias { alias, is_known: false })
     }
@@ -273,7 +284,8 @@ impl Link {
     /// A message with this alias goes out.
     pub(crate) fn give_alias(&mut self, topic: &TopicName, given: Option<GivenAlias>) {
         if let Some(GivenAlias { alias, is_known: false }) = given {
-            self.given.insert(topic.detached(), alias);
+            let aliases = self.aliases.get_or_insert_default();
+            aliases.given.insert(topic.detached(), alias);
         }
     }
 

@@ -48,7 +48,7 @@ pub(crate) struct Outgoing {
     /// Messages that were sent, again or not.
     sent_messages: u64,
     /// What of it is on disk; `None` if the session ends with the process.
-    kept: Option<Kept>,
+    kept: Option<Box<Kept>>,
 }
 
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl Outgoing {
 
     /// Whether there is something that was not sent.
     pub(crate) fn is_waiting(&self) -> bool {
-        !self.queue.is_empty() || self.kept.as_ref().is_some_and(Kept::has_unread)
+        !self.queue.is_empty() || self.kept.as_deref().is_some_and(Kept::has_unread)
     }
 
     /// The shared subscriptions of which something was not sent.

@@ -19,7 +19,7 @@ const READ_AHEAD_BYTES: usize = 256 * 1024;
 impl Outgoing {
     /// One that is on disk, and is empty.
     pub(crate) fn kept_as(number: SessionNumber) -> Outgoing {
-        Outgoing { kept: Some(Kept::new(number)), ..Outgoing::new() }
+        Outgoing { kept: Some(Box::new(Kept::new(number))), ..Outgoing::new() }
     }
 
     /// One as it was left on disk. After a connection whose end nobody saw, what was sent is not
@@ -33,15 +33,15 @@ impl Outgoing {
         });
         let kept = Kept::restored(progress, stored.end, stored.came_bytes, lost);
         let (inflight, next_serial) = (inflight.collect(), progress.sent);
-        Outgoing { inflight, next_serial, kept: Some(kept), ..Outgoing::new() }
+        Outgoing { inflight, next_serial, kept: Some(Box::new(kept)), ..Outgoing::new() }
     }
 
     pub(crate) fn kept(&self) -> Option<&Kept> {
-        self.kept.as_ref()
+        self.kept.as_deref()
     }
 
     pub(crate) fn kept_mut(&mut self) -> Option<&mut Kept> {
-        self.kept.as_mut()
+        self.kept.as_deref_mut()
     }
 
     /// A message is on disk. It is kept in memory, too, if it is to be sent next and there is room;
