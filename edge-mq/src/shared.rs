@@ -21,6 +21,8 @@ pub(crate) struct Decided<T> {
     pub(crate) result: T,
     /// Whether some reader's queue fills: give the readers a turn before you bring more.
     pub(crate) congested: bool,
+    /// Whether there is something for other connections.
+    pub(crate) woke: bool,
 }
 
 #[derive(Debug)]
@@ -95,9 +97,10 @@ impl Shared {
             // Before it is known here, the thread itself finds what was noted when it looks next.
             self.committer.get().inspect(|thread| thread.unpark());
         }
+        let woke = !fx.wakes.is_empty();
         fx.wakes.into_iter().for_each(std::task::Waker::wake);
         fx.replies.into_iter().for_each(|(Reply(reply), outcome)| reply(outcome));
-        Decided { result, congested: fx.congested }
+        Decided { result, congested: fx.congested, woke }
     }
 
     /// From here on this thread commits to this store. A broker has one for its whole life.

