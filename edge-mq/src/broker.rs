@@ -19,12 +19,13 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::access::{Acl, Auth, GuardId};
+use crate::counter::TopicCounter;
 #[cfg(feature = "db")]
 use crate::db::{DbStore, JournalError};
 use crate::hub::{ClientInfo, Effects, Hub};
 use crate::listener::{Listener, Place};
 use crate::listening::Listening;
-use crate::local::LocalClient;
+use crate::local::{LocalClient, SubscribeError, own_filter};
 use crate::net::{Bound, Change, Way};
 use crate::packet::ReasonCode;
 use crate::shared::Shared;
@@ -221,6 +222,28 @@ impl Broker {
     /// One client; `None` if it has no session.
     pub fn client(&self, client_id: &str) -> Option<ClientInfo> {
         self.inner.shared.decide(|hub, now, _| hub.client(client_id, now)).result
+    }
+
+    /// Counts the messages that match a filter by their topics, up to `limit` topics (100 bytes or so
+    /// each), from now on until the counter is dropped. Costs a look-up for each message that
+    /// matches.
+    ///
+    /// # Errors
+    /// When nothing is counted.
+    pub fn count_topics(
+        &self,
+        filter: impl AsRef<str>,
+        limit: usize,
+    ) -> Result<TopicCounter, SubscribeError> {
+        let filter = own_filter(filter.as_ref())?;
+        let shared = Arc::clone(&self.inner.shared);
+        let key = shared.hub(|hub| match hub.is_closed() {
+            true => Err(SubscribeError::Closed),
+            false => hub
+                .count(filter, limit)
+                .ok_or(SubscribeError::Full { limit: hub.limits().sessions }),
+        })?;
+        Ok(TopicCounter { shared, key })
     }
 
     /// Sends a client away; one of MQTT 5.0 is told the reason. Its session goes on, and so it may come

@@ -7,6 +7,8 @@
 mod allow;
 mod commit;
 mod connect;
+mod count;
+mod hook;
 mod inspect;
 mod leave_out;
 mod route;
@@ -24,6 +26,7 @@ use foldhash::HashMap;
 pub(crate) use commit::{Deed, Reply};
 use commit::{Pending, Then};
 pub(crate) use connect::Entrance;
+use count::Counter;
 pub use inspect::{ClientInfo, ConnectionInfo};
 use leave_out::LeftOut;
 use route::{From, Match};
@@ -33,6 +36,7 @@ pub(crate) use tap::{Tap, TapRefused};
 
 use crate::access::Acl;
 use crate::arena::{Arena, Key};
+use crate::hooks::Hooks;
 use crate::limits::Limits;
 use crate::packet::{Packet, ReasonCode, Text};
 use crate::retain::Retained;
@@ -48,6 +52,7 @@ pub(crate) struct Hub {
     limits: Limits,
     /// Without one, everybody may do everything.
     acl: Option<Arc<dyn Acl>>,
+    hooks: Option<Arc<dyn Hooks>>,
     subscribers: Arena<Subscriber>,
     clients: HashMap<Text, Key>,
     router: FilterTree<Subscription>,
@@ -81,6 +86,7 @@ pub(crate) struct Hub {
 enum Subscriber {
     Session(Box<Session>),
     Tap(Box<Tap>),
+    Counter(Box<Counter>),
 }
 
 /// What the caller does once it has given the lock back.
@@ -125,6 +131,7 @@ impl Hub {
     pub(crate) fn new(limits: Limits) -> Hub {
         Hub {
             acl: None,
+            hooks: None,
             subscribers: Arena::new(),
             clients: HashMap::default(),
             router: FilterTree::default(),
@@ -188,15 +195,12 @@ impl Hub {
                     self.stats.rate_exceeded += 1;
                     return Err(Closing::Ended(ReasonCode::MESSAGE_RATE_TOO_HIGH));
                 }
-                if !limits.allow_topic(message.topic().as_str()) {
-                    self.stats.refused_topics += 1;
-                    let code = ReasonCode::TOPIC_NAME_INVALID;
-                    self.settle(Some(peer.session), receipt, code, fx);
-                } else if self.may_publish(peer.session, message.topic()) {
-                    self.publish(message, From::Client(peer), receipt, now, fx);
-                } else {
-                    self.stats.denied += 1;
-                    self.settle(Some(peer.session), receipt, ReasonCode::NOT_AUTHORIZED, fx);
+                match self.screen(peer.session, message) {
+                    Ok(Some(message)) => {
+                        self.publish(message, From::Client(peer), receipt, now, fx);
+                    }
+                    Ok(None) => self.settle(Some(peer.session), receipt, ReasonCode::SUCCESS, fx),
+                    Err(code) => self.settle(Some(peer.session), receipt, code, fx),
                 }
             }
             Step::Subscribe(subscribe) => self.subscribe(peer, subscribe, now, fx),
@@ -318,7 +322,7 @@ impl Hub {
                         stored_bytes += kept.waiting_bytes();
                     }
                 }
-                Subscriber::Tap(_) => subscriptions += 1,
+                Subscriber::Tap(_) | Subscriber::Counter(_) => subscriptions += 1,
             }
         }
         let retained = self.retained.len();
@@ -349,6 +353,7 @@ impl Hub {
             fx.wakes.extend(match subscriber {
                 Subscriber::Session(session) => session.link.as_mut().map(|link| link.call()),
                 Subscriber::Tap(tap) => tap.wake(),
+                Subscriber::Counter(_) => None,
             });
         }
     }
@@ -365,7 +370,7 @@ impl Hub {
     fn session(&mut self, key: Key) -> Option<&mut Session> {
         match self.subscribers.get_mut(key)? {
             Subscriber::Session(session) => Some(session),
-            Subscriber::Tap(_) => None,
+            Subscriber::Tap(_) | Subscriber::Counter(_) => None,
         }
     }
 }

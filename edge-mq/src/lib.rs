@@ -15,8 +15,10 @@ mod arena;
 pub mod bridge;
 mod broker;
 mod committer;
+mod counter;
 #[cfg(feature = "db")]
 mod db;
+pub mod hooks;
 mod hub;
 mod limits;
 mod listener;
@@ -37,6 +39,7 @@ mod tls;
 mod topic;
 
 pub use broker::{Broker, BrokerBuilder, Left, ShutdownError, StartError};
+pub use counter::{TopicCount, TopicCounter};
 #[cfg(feature = "db")]
 pub use db::{JournalError, JournalRule, StoredError};
 pub use hub::{ClientInfo, ConnectionInfo};

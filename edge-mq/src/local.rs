@@ -148,10 +148,7 @@ impl LocalClient {
         filter: impl AsRef<str>,
         limit: usize,
     ) -> Result<LocalSubscription, SubscribeError> {
-        let filter: TopicFilter = filter.as_ref().parse()?;
-        if filter.is_shared() {
-            return Err(SubscribeError::Shared);
-        }
+        let filter = own_filter(filter.as_ref())?;
         let key = self.shared.decide(|hub, now, _| hub.tap(filter, limit, now)).result;
         let key = key.map_err(|refused| match refused {
             TapRefused::Closed => SubscribeError::Closed,
@@ -193,6 +190,12 @@ impl LocalSubscription {
     pub fn dropped(&self) -> u64 {
         self.shared.hub(|hub| hub.tap_dropped(self.key))
     }
+}
+
+/// A filter that is not shared: the application shares nothing with clients.
+pub(crate) fn own_filter(filter: &str) -> Result<TopicFilter, SubscribeError> {
+    let filter: TopicFilter = filter.parse()?;
+    if filter.is_shared() { Err(SubscribeError::Shared) } else { Ok(filter) }
 }
 
 impl Drop for LocalSubscription {

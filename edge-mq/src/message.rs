@@ -120,6 +120,11 @@ impl Message {
         })
     }
 
+    /// The same message, to another topic.
+    pub fn with_topic(self, topic: TopicName) -> Message {
+        Message { topic, ..self }
+    }
+
     /// The message of a PUBLISH, whose topic alias has been resolved.
     pub(crate) fn from_publish(publish: Publish, topic: TopicName) -> Message {
         let mut properties = publish.properties;

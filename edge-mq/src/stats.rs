@@ -55,8 +55,10 @@ pub struct Stats {
     pub rate_exceeded: u64,
     /// Messages and subscriptions with a topic or filter longer than is taken.
     pub refused_topics: u64,
-    /// Messages and subscriptions of clients that access control refused.
+    /// Messages and subscriptions of clients that access control, or a hook, refused.
     pub denied: u64,
+    /// Messages of clients that a hook kept back.
+    pub withheld: u64,
     /// Connections closed because of what the client sent.
     pub protocol_errors: u64,
     /// Connections closed because nothing came within one and a half times the keep alive.

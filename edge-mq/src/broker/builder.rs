@@ -13,6 +13,7 @@ use crate::access::{Acl, Auth};
 use crate::committer;
 #[cfg(feature = "db")]
 use crate::db::{DbStore, JournalError};
+use crate::hooks::Hooks;
 use crate::hub::{Effects, Hub};
 use crate::limits::Limits;
 use crate::listener::Listener;
@@ -30,6 +31,7 @@ pub struct BrokerBuilder {
     listen: Vec<Listener>,
     auth: Option<Arc<dyn Auth>>,
     acl: Option<Arc<dyn Acl>>,
+    hooks: Option<Arc<dyn Hooks>>,
     is_open: bool,
     limits: Limits,
     sys_interval: Option<Duration>,
@@ -56,6 +58,12 @@ impl BrokerBuilder {
     /// Who may publish, subscribe and receive what. Without this everybody may do everything.
     pub fn acl(mut self, acl: impl Acl) -> BrokerBuilder {
         self.acl = Some(Arc::new(acl));
+        self
+    }
+
+    /// What sees the packets of clients on their way, and may change them.
+    pub fn hooks(mut self, hooks: impl Hooks) -> BrokerBuilder {
+        self.hooks = Some(Arc::new(hooks));
         self
     }
 
@@ -107,6 +115,7 @@ impl BrokerBuilder {
         let limits = self.limits.workable();
         let mut hub = Hub::new(limits.clone());
         hub.set_acl(self.acl, &mut Effects::default());
+        hub.set_hooks(self.hooks);
         let sys_interval = self.sys_interval.unwrap_or(SYS_INTERVAL);
         if !sys_interval.is_zero() {
             hub.set_sys(sys_interval, Instant::now());

@@ -268,3 +268,19 @@ async fn dropping_the_last_handle_cuts_connections_and_ends_local_subscriptions(
     assert!(local.recv().await.is_none());
     assert!(client.rest().await.0.is_empty());
 }
+
+#[tokio::test]
+async fn busiest_topics_come_first() {
+    let broker = Broker::builder().start().await.unwrap();
+    let counter = broker.count_topics("x/#", 2).unwrap();
+    for topic in ["x/a", "x/b", "x/b", "x/c", "y"] {
+        broker.local().publish(Message::new(topic.parse().unwrap(), "1")).await.unwrap();
+    }
+    let counts =
+        counter.counts().into_iter().map(|count| (count.topic.to_string(), count.messages));
+    assert_eq!(counts.collect::<Vec<_>>(), [("x/b".to_owned(), 2), ("x/a".to_owned(), 1)]);
+    assert_eq!(counter.others(), (1, 1));
+    assert!(matches!(broker.count_topics("$share/g/x", 2), Err(SubscribeError::Shared)));
+    broker.shutdown(Duration::from_secs(5)).await.unwrap();
+    assert!(matches!(broker.count_topics("x", 2), Err(SubscribeError::Closed)));
+}

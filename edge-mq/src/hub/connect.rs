@@ -110,7 +110,8 @@ impl Hub {
         let progress = session.outgoing.tell();
         let progress = progress.map(|progress| Write::Progress { owner: key, progress });
         let row = session.row().map(Write::Session);
-        let writes: Vec<Write> = row.into_iter().chain(progress).collect();
+        let mut writes: Vec<Write> = row.into_iter().chain(progress).collect();
+        self.welcome(key, now, &mut writes, fx);
         if must_wait {
             self.note(Deed::new(writes, Then::Accept, peer), fx);
         } else {
@@ -287,6 +288,8 @@ impl Hub {
         let Some(session) = self.session(key) else { return };
         let Some(mut link) = session.link.take() else { return };
         fx.wakes.push(link.call());
+        self.see_off(key);
+        let Some(session) = self.session(key) else { return };
         let expiry = session.expiry.min(longest);
         let ends_at = now + expiry;
         let will = link.will.take().filter(|_| with_will).map(|will| {
@@ -370,11 +373,9 @@ impl Hub {
         fx: &mut Effects,
     ) {
         // It was allowed when the client connected; that may be long ago.
-        if self.may_publish(key, message.topic()) {
-            self.publish(message, From::Will(key, writes), None, now, fx);
-        } else {
-            self.stats.denied += 1;
-            self.note_lazily(writes, fx);
+        match self.screen(key, message) {
+            Ok(Some(message)) => self.publish(message, From::Will(key, writes), None, now, fx),
+            Ok(None) | Err(_) => self.note_lazily(writes, fx),
         }
     }
 

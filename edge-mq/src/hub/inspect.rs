@@ -66,7 +66,7 @@ impl Hub {
         let key = self.clients.get(client_id)?;
         match self.subscribers.get(*key)? {
             Subscriber::Session(session) => Some(self.info(session, now)),
-            Subscriber::Tap(_) => None,
+            Subscriber::Tap(_) | Subscriber::Counter(_) => None,
         }
     }
 

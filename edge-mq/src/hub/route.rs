@@ -299,6 +299,7 @@ impl Hub {
                 tap.push(Arc::clone(&routing.routed), false, &mut self.stats);
                 fx.wakes.extend(tap.wake());
             }
+            Some(Subscriber::Counter(counter)) => counter.count(&routing.routed.message),
             // It is gone since the message came; others of its group are there.
             None => {
                 let name = found[0].group.as_ref();

@@ -36,8 +36,16 @@ impl Hub {
         });
         let (mut codes, mut writes, mut undo) = (Vec::new(), Vec::new(), Vec::new());
         for (filter, options) in &subscribe.filters {
-            let wanted = StoredSubscription { filter: filter.detached(), options: *options, id };
-            let is_new = self.is_new(peer.session, filter);
+            let filter = match self.hooked_filter(peer.session, filter) {
+                Ok(filter) => filter.detached(),
+                Err(code) => {
+                    self.stats.denied += 1;
+                    codes.push(code);
+                    continue;
+                }
+            };
+            let wanted = StoredSubscription { filter, options: *options, id };
+            let is_new = self.is_new(peer.session, &wanted.filter);
             let code = self.subscribe_one(peer.session, &wanted, now, &mut writes, fx);
             codes.push(code);
             if is_new && !code.is_error() {
@@ -84,7 +92,7 @@ impl Hub {
         self.session(key).is_some_and(|session| !session.subscriptions.contains_key(filter))
     }
 
-    fn subscribe_one(
+    pub(super) fn subscribe_one(
         &mut self,
         key: Key,
         wanted: &StoredSubscription,
@@ -182,6 +190,8 @@ impl Hub {
         let key = peer.session;
         let (mut codes, mut writes) = (Vec::new(), Vec::new());
         for filter in &unsubscribe.filters {
+            // What it may not subscribe to, it may still have.
+            let filter = &self.hooked_filter(key, filter).unwrap_or_else(|_| filter.clone());
             let Some(session) = self.session(key) else { return };
             let existed = session.subscriptions.remove(filter).is_some();
             if let Some(number) = session.number.filter(|_| existed && session.is_kept()) {
