@@ -11,6 +11,7 @@ use crate::message::Message;
 use crate::packet::{Property, ReasonCode};
 use crate::shared::Shared;
 use crate::store::LogSlot;
+use crate::topic::Share;
 use crate::{InvalidFilter, TopicFilter};
 
 /// Publishes and subscribes inside the process; from [`Broker::local`](crate::Broker::local).
@@ -86,7 +87,7 @@ pub enum SubscribeError {
     #[error("cannot subscribe")]
     Filter(#[from] InvalidFilter),
     /// Sharing is between clients.
-    #[error("the application takes no part in shared subscriptions: subscribe to the filter alone")]
+    #[error("the application shares no subscription with clients: subscribe to the filter alone")]
     Shared,
 }
 
@@ -195,7 +196,7 @@ impl LocalSubscription {
 /// A filter that is not shared: the application shares nothing with clients.
 pub(crate) fn own_filter(filter: &str) -> Result<TopicFilter, SubscribeError> {
     let filter: TopicFilter = filter.parse()?;
-    if filter.is_shared() { Err(SubscribeError::Shared) } else { Ok(filter) }
+    if filter.share() == Share::Nothing { Ok(filter) } else { Err(SubscribeError::Shared) }
 }
 
 impl Drop for LocalSubscription {

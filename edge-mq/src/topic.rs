@@ -35,6 +35,9 @@ pub struct TopicFilter(Text);
 /// How a filter that asks for a shared subscription begins.
 const SHARE: &str = "$share/";
 
+/// How a filter begins that one client at a time may subscribe to, as EMQX has it.
+const EXCLUSIVE: &str = "$exclusive/";
+
 /// What a filter shares with others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Share {
@@ -42,8 +45,20 @@ pub(crate) enum Share {
     Nothing,
     /// The messages of this filter.
     Of(TopicFilter),
+    /// This filter is for one client alone; others may have it without saying so.
+    Exclusive(TopicFilter),
     /// It has no share name, or no filter behind that.
     Invalid,
+}
+
+impl Share {
+    /// The filter behind the prefix, if there is one.
+    pub(crate) fn filter(&self) -> Option<&TopicFilter> {
+        match self {
+            Share::Of(filter) | Share::Exclusive(filter) => Some(filter),
+            Share::Nothing | Share::Invalid => None,
+        }
+    }
 }
 
 /// Why a string is no [`TopicName`].
@@ -175,8 +190,12 @@ impl TopicFilter {
         self.as_str().starts_with(SHARE)
     }
 
-    /// What it shares: `$share/` is followed by a name without wildcards, `/`, and a filter.
+    /// What it shares: `$share/` is followed by a name without wildcards, `/`, and a filter,
+    /// `$exclusive/` by a filter.
     pub(crate) fn share(&self) -> Share {
+        if let Some(filter) = self.as_str().strip_prefix(EXCLUSIVE) {
+            return filter.parse().map_or(Share::Invalid, Share::Exclusive);
+        }
         let Some(rest) = self.as_str().strip_prefix(SHARE) else { return Share::Nothing };
         match rest.split_once('/') {
             Some((name, filter)) if !name.is_empty() && !name.contains(['+', '#']) => {

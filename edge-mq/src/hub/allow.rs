@@ -7,7 +7,6 @@ use crate::access::{Acl, GuardId, User};
 use crate::arena::{Arena, Key};
 use crate::packet::{Packet, ReasonCode};
 use crate::store::Write;
-use crate::topic::Share;
 use crate::{TopicFilter, TopicName};
 
 impl Hub {
@@ -31,10 +30,8 @@ impl Hub {
         else {
             return true;
         };
-        match filter.share() {
-            Share::Of(filter) => acl.may_subscribe(session.client(), &filter),
-            Share::Nothing | Share::Invalid => acl.may_subscribe(session.client(), filter),
-        }
+        let share = filter.share();
+        acl.may_subscribe(session.client(), share.filter().unwrap_or(filter))
     }
 
     /// From here on this one decides. Subscriptions that it does not allow end; everybody stays

@@ -6,7 +6,6 @@ use super::{Hub, Subscriber, Subscription};
 use crate::arena::Key;
 use crate::counter::TopicCount;
 use crate::message::Message;
-use crate::packet::{QoS, SubscribeOptions};
 use crate::{TopicFilter, TopicName};
 
 /// What came on the topics of one filter.
@@ -50,9 +49,7 @@ impl Hub {
         let (counts, others) = (HashMap::default(), Count::default());
         let counter = Counter { filter: filter.clone(), limit, counts, others };
         let key = self.subscribers.insert(Subscriber::Counter(Box::new(counter)));
-        let options = SubscribeOptions { qos: QoS::ExactlyOnce, ..SubscribeOptions::default() };
-        let subscription = Subscription { subscriber: key, options, id: None };
-        self.router.insert(&filter, subscription, |_| false);
+        self.router.insert(&filter, Subscription::whole(key), |_| false);
         Some(key)
     }
 

@@ -40,7 +40,7 @@ pub(crate) struct Match {
 
 impl Match {
     pub(super) fn of(subscription: &Subscription, group: Option<Arc<TopicFilter>>) -> Match {
-        let Subscription { subscriber, options, id } = *subscription;
+        let Subscription { subscriber, options, id, .. } = *subscription;
         let SubscribeOptions { qos, retain_as_published, .. } = options;
         Match { subscriber, qos, retain_as_published, id, group }
     }

@@ -20,6 +20,16 @@ pub(crate) struct Subscription {
     pub(crate) subscriber: Key,
     pub(super) options: SubscribeOptions,
     pub(super) id: Option<SubscriptionId>,
+    /// Whether nobody else may have its filter as such.
+    pub(super) is_exclusive: bool,
+}
+
+impl Subscription {
+    /// Of the application itself, which wants all there is.
+    pub(super) fn whole(subscriber: Key) -> Subscription {
+        let options = SubscribeOptions { qos: QoS::ExactlyOnce, ..SubscribeOptions::default() };
+        Subscription { subscriber, options, id: None, is_exclusive: false }
+    }
 }
 
 impl Hub {
@@ -53,7 +63,10 @@ impl Hub {
             }
         }
         let refused = codes.iter().position(|code| code.is_error());
-        let reason = refused.map(|at| format!("filter {}: {}", at + 1, self.why_not(codes[at])));
+        let reason = refused.map(|at| {
+            let (filter, _) = &subscribe.filters[at];
+            format!("filter {}: {}", at + 1, self.why_not(filter, codes[at]))
+        });
         let (id, properties) = (subscribe.id, Properties::new());
         let mut answer = SubAck { id, codes, properties };
         if let (Some(reason), Some(link)) = (reason, self.link(peer)) {
@@ -63,12 +76,15 @@ impl Hub {
     }
 
     /// Why there is no subscription, for people.
-    fn why_not(&self, code: ReasonCode) -> String {
+    fn why_not(&self, filter: &TopicFilter, code: ReasonCode) -> String {
         match code {
             ReasonCode::TOPIC_FILTER_INVALID => {
                 "it has no share name, or no filter behind it".into()
             }
             ReasonCode::NOT_AUTHORIZED => "you may not subscribe to it".into(),
+            ReasonCode::QUOTA_EXCEEDED if matches!(filter.share(), Share::Exclusive(_)) => {
+                "another client has it for itself, or you have too many".into()
+            }
             _ => format!("a session has at most {} subscriptions", self.limits.subscriptions),
         }
     }
@@ -119,6 +135,15 @@ impl Hub {
         if is_new && session.subscriptions.len() >= limit {
             return ReasonCode::QUOTA_EXCEEDED;
         }
+        if let Share::Exclusive(filter) = &share
+            && self
+                .router
+                .get(filter, |found| found.is_exclusive && found.subscriber != key)
+                .is_some()
+        {
+            return ReasonCode::QUOTA_EXCEEDED;
+        }
+        let Some(session) = self.session(key) else { return ReasonCode::UNSPECIFIED_ERROR };
         if session.is_kept() {
             let number = session.number.expect("what is kept has a number");
             writes.push(Write::Subscribe(number, wanted.clone()));
@@ -143,12 +168,15 @@ impl Hub {
     pub(super) fn add_subscription(&mut self, key: Key, wanted: &StoredSubscription) {
         let StoredSubscription { filter, options, id } = wanted;
         self.session(key).map(|session| session.subscriptions.insert(filter.clone(), options.qos));
-        let subscription = Subscription { subscriber: key, options: *options, id: *id };
-        if let Share::Of(shared) = filter.share() {
-            self.join(filter, &shared, subscription);
-        } else {
-            self.router.insert(filter, subscription, |old| old.subscriber == key);
+        let share = filter.share();
+        let is_exclusive = matches!(share, Share::Exclusive(_));
+        let subscription =
+            Subscription { subscriber: key, options: *options, id: *id, is_exclusive };
+        if let Share::Of(shared) = &share {
+            return self.join(filter, shared, subscription);
         }
+        let is_old = |old: &Subscription| old.subscriber == key && old.is_exclusive == is_exclusive;
+        self.router.insert(share.filter().unwrap_or(filter), subscription, is_old);
     }
 
     fn send_retained(
@@ -162,7 +190,8 @@ impl Hub {
         let Some(Subscriber::Session(session)) = self.subscribers.get_mut(key) else { return };
         let acl = self.acl.as_ref();
         let mut to_be_stored = Vec::new();
-        self.retained.each_match(&wanted.filter, now, |routed| {
+        let share = wanted.filter.share();
+        self.retained.each_match(share.filter().unwrap_or(&wanted.filter), now, |routed| {
             let topic = routed.message.topic();
             if acl.is_some_and(|acl| !acl.may_receive(session.client(), topic)) {
                 return;
@@ -210,10 +239,13 @@ impl Hub {
 
     /// Lets no more messages of a filter reach a subscriber.
     pub(super) fn forget_subscription(&mut self, filter: &TopicFilter, subscriber: Key) {
-        if filter.is_shared() {
-            self.leave_share(filter, subscriber);
-        } else {
-            self.router.remove(filter, |found| found.subscriber == subscriber);
+        let share = filter.share();
+        let is_exclusive = matches!(share, Share::Exclusive(_));
+        match &share {
+            Share::Of(_) => self.leave_share(filter, subscriber),
+            share => drop(self.router.remove(share.filter().unwrap_or(filter), |found| {
+                found.subscriber == subscriber && found.is_exclusive == is_exclusive
+            })),
         }
     }
 }

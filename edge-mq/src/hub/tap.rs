@@ -9,7 +9,6 @@ use super::{Hub, Subscriber, Subscription};
 use crate::TopicFilter;
 use crate::arena::Key;
 use crate::message::{Message, Routed};
-use crate::packet::{QoS, SubscribeOptions};
 use crate::stats::Stats;
 
 /// Messages for one in-process reader.
@@ -66,9 +65,7 @@ impl Hub {
             tap.push(Arc::clone(routed), true, &mut self.stats);
         });
         let key = self.subscribers.insert(Subscriber::Tap(Box::new(tap)));
-        let options = SubscribeOptions { qos: QoS::ExactlyOnce, ..SubscribeOptions::default() };
-        let subscription = Subscription { subscriber: key, options, id: None };
-        self.router.insert(&filter, subscription, |_| false);
+        self.router.insert(&filter, Subscription::whole(key), |_| false);
         Ok(key)
     }
 

@@ -1,6 +1,7 @@
 //! SUBSCRIBE and UNSUBSCRIBE, and who gets a message how often.
 
 use super::harness::*;
+use crate::packet::Packet;
 
 #[test]
 fn overlapping_subscriptions_give_one_copy_with_the_highest_qos_and_all_identifiers() {
@@ -106,5 +107,48 @@ fn messages_of_one_publisher_reach_each_reader_in_order() {
         let got = world.poll(reader);
         let got: Vec<_> = got.iter().map(|shown| shown.split(' ').next().unwrap()).collect();
         assert_eq!(got, expected);
+    }
+}
+
+/// Sends a packet; gives all that comes back once it is stored, sorted: messages may come before SUBACK.
+fn ask(world: &mut World, client: Client, packet: Packet) -> Vec<String> {
+    let mut answers = world.send(client, [packet]);
+    world.commit_all();
+    answers.extend(world.poll(client));
+    answers.sort();
+    answers
+}
+
+#[test]
+fn exclusive_subscription_is_for_one_client_until_its_session_ends() {
+    const ALONE: &str = "$exclusive/x/+";
+    for world in [World::new(), World::keeping()] {
+        let mut world = world;
+        world.publish(message("x/1", "kept").retain(true));
+        world.commit_all();
+        let first = world.connect(v5("a"));
+        let answers = ask(&mut world, first, subscribe(1, ALONE, 1));
+        assert_eq!(answers, ["SUBACK 1 01", "x/1=kept retained"]);
+        let second = world.connect(v5("b"));
+        let answers = ask(&mut world, second, subscribe(1, ALONE, 1));
+        assert_eq!(answers, ["SUBACK 1 97"]);
+        // The filter without the word is for everybody, and another filter is another.
+        assert_eq!(ask(&mut world, second, subscribe(2, "x/+", 0))[0], "SUBACK 2 00");
+        assert_eq!(ask(&mut world, second, subscribe(3, "$exclusive/x/#", 0))[0], "SUBACK 3 00");
+        assert_eq!(ask(&mut world, second, subscribe(4, "$exclusive/", 0)), ["SUBACK 4 8f"]);
+        // One message comes once, however it was asked for, and one subscription ends alone.
+        assert_eq!(ask(&mut world, first, subscribe(5, ALONE, 0))[0], "SUBACK 5 00");
+        assert_eq!(ask(&mut world, first, subscribe(6, "x/+", 0))[0], "SUBACK 6 00");
+        world.publish(message("x/1", "1"));
+        assert_eq!(world.poll(first), ["x/1=1"]);
+        ask(&mut world, first, unsubscribe(7, &["x/+"]));
+        world.publish(message("x/1", "2"));
+        assert_eq!(world.poll(first), ["x/1=2"]);
+        // It lasts as long as the session.
+        world.cut(first);
+        assert!(ask(&mut world, second, subscribe(8, ALONE, 1))[0].starts_with("SUBACK 8 97"));
+        world.connect(clean(v5("a")));
+        world.commit_all();
+        assert_eq!(ask(&mut world, second, subscribe(9, ALONE, 1))[0], "SUBACK 9 01");
     }
 }
