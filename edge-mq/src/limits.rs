@@ -11,7 +11,7 @@ use std::time::Duration;
 /// ```
 ///
 /// The defaults fit a gateway with 256 MB of memory and some hundred devices.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
     /// Open connections, those included that have not sent CONNECT. One more is closed at once

@@ -221,6 +221,15 @@ impl Bridge {
         self
     }
 
+    /// Whether it can be as it is set; [`Broker::add_bridge`](crate::Broker::add_bridge) does this,
+    /// too.
+    ///
+    /// # Errors
+    /// What is wrong, the first of it.
+    pub fn check(&self) -> Result<(), InvalidBridge> {
+        self.clone().plan().map(drop)
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -348,7 +357,9 @@ mod tests {
             (Bridge::new("cloud").send(Rule::new(all())), InvalidBridge::NoRemote),
             (Bridge::new("cloud").remote("localhost:1883"), InvalidBridge::NoRule),
         ];
+        assert_eq!(bridge().check(), Ok(()));
         for (settings, expected) in refused {
+            assert_eq!(settings.check(), Err(expected.clone()));
             assert_eq!(settings.plan().unwrap_err(), expected);
         }
         for address in ["localhost", ":1883", "localhost:", "localhost:70000", "::1:1883"] {
