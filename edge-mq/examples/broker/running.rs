@@ -1,0 +1,219 @@
+//! The broker as it runs: how it starts, changes and stops.
+
+use std::error::Error;
+
+use edge_mq::access::{Acl, Client};
+use edge_mq::{Broker, Left, Listening, Tls, TopicFilter, TopicName};
+
+use super::mistakes::with_causes;
+#[cfg(feature = "bridge")]
+use super::settings::NamedBridge;
+use super::settings::{Door, JournalRule, Listen, Settings};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// A broker with the settings that it runs by.
+pub(crate) struct Running {
+    broker: Broker,
+    open: Vec<Open>,
+    settings: Settings,
+}
+
+/// A listener that is open.
+struct Open {
+    door: Door,
+    listening: Listening,
+    tls: Option<Tls>,
+}
+
+impl Running {
+    /// Everything is in force before the first client comes.
+    pub(crate) async fn start(settings: Settings) -> Result<Running> {
+        let mut builder =
+            Broker::builder().limits(settings.limits.clone()).sys_interval(settings.sys_interval);
+        if let Some(rules) = &settings.rules {
+            builder = builder.acl(rules.clone());
+        }
+        if let Some(data) = &settings.data {
+            builder = builder.db(&edge_db::Db::open(data)?);
+        }
+        let broker = builder.start().await?;
+        let mut running = Running { broker, open: Vec::new(), settings };
+        for line in running.journal().await? {
+            println!("{line}");
+        }
+        #[cfg(feature = "bridge")]
+        for bridge in &running.settings.bridges {
+            running.broker.add_bridge(bridge.bridge.clone()).await?;
+            println!("bridge `{}`", bridge.name);
+        }
+        for listen in std::mem::take(&mut running.settings.listeners) {
+            running.open(listen).await?;
+        }
+        Ok(running)
+    }
+
+    pub(crate) fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    async fn open(&mut self, listen: Listen) -> Result<()> {
+        let Listen { door, tls, entry, .. } = listen;
+        let tls = tls.map(|tls| tls.build()).transpose()?;
+        let listening = self.broker.listen(door.listener(tls.as_ref()).auth(entry)).await?;
+        println!("listening on {listening}{}", door.layers());
+        self.open.push(Open { door, listening, tls });
+        Ok(())
+    }
+
+    /// Puts into force what can change while it runs, and says what did and what cannot.
+    pub(crate) async fn reload(&mut self, mut settings: Settings) -> Vec<String> {
+        let mut said = Vec::new();
+        let mut restart: Vec<String> = self.unchangeable(&settings);
+        match settings.rules.clone() {
+            Some(rules) => self.broker.set_acl(rules),
+            None => self.broker.set_acl(Everything),
+        }
+        let mut listeners = std::mem::take(&mut settings.listeners);
+        for open in &self.open {
+            let is_it = |listen: &Listen| listen.door.place == open.door.place;
+            match listeners.iter().position(is_it).map(|place| listeners.swap_remove(place)) {
+                Some(listen) => said.extend(open.change(listen, &mut restart)),
+                None => restart.push(format!("the listener at {} that is gone", open.door.place)),
+            }
+        }
+        for listen in &listeners {
+            restart.push(format!("the new listener at {}", listen.door.place));
+        }
+        #[cfg(feature = "bridge")]
+        said.extend(self.bridges(&mut settings.bridges).await);
+        // What only a restart changes is compared with what the broker has.
+        let Settings { data, limits, sys_interval, .. } = &self.settings;
+        settings.data.clone_from(data);
+        settings.limits.clone_from(limits);
+        settings.sys_interval = *sys_interval;
+        self.settings = settings;
+        match self.journal().await {
+            Ok(lines) => said.extend(lines),
+            Err(error) => said.push(with_causes(&*error)),
+        }
+        if !restart.is_empty() {
+            said.push(format!("a restart is needed for {}", restart.join(", ")));
+        }
+        said
+    }
+
+    /// Settings that differ from those in force, and that nothing can change now.
+    fn unchangeable(&self, settings: &Settings) -> Vec<String> {
+        let old = &self.settings;
+        let changed = [
+            ("`data`", old.data != settings.data),
+            ("`sys_interval`", old.sys_interval != settings.sys_interval),
+            ("[limits]", old.limits != settings.limits),
+        ];
+        let changed = changed.into_iter().filter(|(_, is_changed)| *is_changed);
+        changed.map(|(what, _)| what.to_owned()).collect()
+    }
+
+    /// Journal rules are those of the settings. Without a file, those that the database has stay.
+    async fn journal(&self) -> Result<Vec<String>> {
+        let mut said = Vec::new();
+        let in_force = self.broker.journal_rules().into_iter();
+        let in_force: Vec<JournalRule> =
+            in_force.map(|rule| JournalRule { filter: rule.filter, log: rule.log }).collect();
+        for rule in self.settings.journal.iter().filter(|rule| !in_force.contains(rule)) {
+            self.broker.journal(rule.filter.clone(), rule.log.clone()).await?;
+            said.push(format!("journal: {rule}"));
+        }
+        if self.settings.file.is_some() {
+            for rule in in_force.iter().filter(|rule| !self.settings.journal.contains(rule)) {
+                self.broker.unjournal(rule.filter.clone(), rule.log.clone()).await?;
+                said.push(format!("journal: no more {rule}"));
+            }
+        }
+        Ok(said)
+    }
+
+    /// Stops it, and says what stayed behind.
+    pub(crate) async fn stop(&self) -> Result<String> {
+        let left = self.broker.shutdown(self.settings.shutdown_within).await?;
+        if left == Left::default() {
+            return Ok("stopped, nothing stayed behind".to_owned());
+        }
+        Ok(format!(
+            "stopped; left behind: {} clients cut off, {} messages not committed, and so not \
+             acknowledged, {} messages in memory that their clients did not get",
+            left.connections, left.uncommitted, left.undelivered
+        ))
+    }
+}
+
+#[cfg(feature = "bridge")]
+impl Running {
+    /// Bridges become those of the settings; what did not change is left alone.
+    async fn bridges(&self, wanted: &mut [NamedBridge]) -> Vec<String> {
+        let there = match self.broker.bridges().await {
+            Ok(there) => there,
+            Err(error) => return vec![with_causes(&error)],
+        };
+        let mut said = Vec::new();
+        for gone in there.iter().filter(|there| wanted.iter().all(|new| new.name != there.name)) {
+            said.push(match self.broker.remove_bridge(&gone.name).await {
+                Ok(0) => format!("bridge `{}` removed", gone.name),
+                Ok(lost) => format!("bridge `{}` removed, and {lost} messages for it", gone.name),
+                Err(error) => with_causes(&error),
+            });
+        }
+        for new in wanted {
+            let is_there = there.iter().any(|there| there.name == new.name);
+            let is_as_before = |old: &NamedBridge| old.name == new.name && old.said == new.said;
+            if is_there && self.settings.bridges.iter().any(is_as_before) {
+                continue;
+            }
+            let (done, what) = match is_there {
+                true => (self.broker.replace_bridge(new.bridge.clone()).await, "changed"),
+                false => (self.broker.add_bridge(new.bridge.clone()).await, "added"),
+            };
+            if let Err(error) = done {
+                said.push(with_causes(&error));
+                // The next reload tries again.
+                new.said.clear();
+            } else {
+                said.push(format!("bridge `{}` {what}", new.name));
+            }
+        }
+        said
+    }
+}
+
+impl Open {
+    /// Users and certificates become those of the settings.
+    fn change(&self, listen: Listen, restart: &mut Vec<String>) -> Option<String> {
+        if listen.door != self.door {
+            restart.push(format!("what else changed at {}", self.door.place));
+        }
+        self.listening.set_auth(listen.entry);
+        let (old, new) = (self.tls.as_ref()?, listen.tls?);
+        // They were read a moment ago, so this only fails if somebody is writing them.
+        let error = old.replace(new).err()?;
+        Some(format!("the old certificates stay at {}: {}", self.door.place, with_causes(&error)))
+    }
+}
+
+/// As without rules.
+#[derive(Debug)]
+struct Everything;
+
+impl Acl for Everything {
+    fn may_publish(&self, _: Client<'_>, _: &TopicName) -> bool {
+        true
+    }
+
+    fn may_subscribe(&self, _: Client<'_>, _: &TopicFilter) -> bool {
+        true
+    }
+
+    fn may_receive(&self, _: Client<'_>, _: &TopicName) -> bool {
+        true
+    }
+}
