@@ -3,12 +3,13 @@
 mod crowd;
 mod durable;
 mod floors;
-mod flow;
+/// The one that users have, too.
+#[allow(dead_code, unused_imports, reason = "the example uses the rest")]
+#[path = "../../../edge-mq/examples/bench/generator/generator.rs"]
+mod generator;
 mod load;
 mod matching;
 mod measure;
-mod pace;
-mod packet;
 mod peer;
 mod process;
 mod report;

@@ -9,7 +9,8 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::packet;
+use super::generator::packet::CONNACK;
+use super::traffic::codec;
 use crate::Result;
 
 /// Connections that wait for their CONNACK at once: enough to keep any broker busy, and far below
@@ -102,14 +103,14 @@ impl Member {
         if event.is_writable() && !self.has_asked {
             self.has_asked = true;
             // An empty socket takes all of so little.
-            self.socket.write_all(&packet::connect(&format!("idle-{number}"), false))?;
+            self.socket.write_all(&codec().connect(&format!("idle-{number}"), false, None))?;
         }
         if !event.is_readable() {
             return Ok(false);
         }
-        let mut answer = [0; packet::CONNACK.len()];
+        let mut answer = [0; CONNACK.len()];
         match self.socket.read(&mut answer) {
-            Ok(_) if answer == packet::CONNACK => Ok(true),
+            Ok(_) if answer == CONNACK => Ok(true),
             Ok(0) => Err("the broker closed the connection".into()),
             Ok(bytes) => Err(format!("{:x?} instead of CONNACK", &answer[..bytes]).into()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
@@ -154,7 +155,7 @@ mod tests {
 
     #[test]
     fn only_connack_is_accepted() {
-        answer_one(&packet::CONNACK).unwrap();
+        answer_one(&CONNACK).unwrap();
         assert!(answer_one(&[0x20, 2, 0, 3]).is_err());
         assert!(answer_one(&[]).is_err());
     }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use edge_db::{Db, Log, LogOptions, Seq};
 
-use super::packet;
+use super::generator::packet::{Codec, Message};
+use super::traffic::codec;
 use crate::Result;
 
 /// The topics whose messages are stored before they are acknowledged: those of all loads.
@@ -28,6 +29,7 @@ pub(super) fn open_log(dir: &Path) -> Result<(Db, Log)> {
 /// each must be there once, in order, and what was not acknowledged may be there behind them.
 pub(super) fn check_log(dir: &Path, acknowledged: &[u64]) -> Result<()> {
     let (_db, log) = open_log(dir)?;
+    let codec = codec();
     let mut next = vec![0; acknowledged.len()];
     let mut position = Seq::new(0);
     loop {
@@ -37,7 +39,7 @@ pub(super) fn check_log(dir: &Path, acknowledged: &[u64]) -> Result<()> {
         }
         position = records.next();
         for record in records.iter() {
-            check_record(record.value(), &mut next)?;
+            check_record(&codec, record.value(), &mut next)?;
         }
     }
     for (publisher, (acknowledged, next)) in acknowledged.iter().zip(&next).enumerate() {
@@ -51,8 +53,9 @@ pub(super) fn check_log(dir: &Path, acknowledged: &[u64]) -> Result<()> {
     Ok(())
 }
 
-fn check_record(payload: &[u8], next: &mut [u64]) -> Result<()> {
-    let (publisher, number) = packet::message(payload).ok_or("a foreign message in the Log")?;
+fn check_record(codec: &Codec, payload: &[u8], next: &mut [u64]) -> Result<()> {
+    let message = codec.message(payload).ok_or("a foreign message in the Log")?;
+    let Message { publisher, number, .. } = message;
     let next = next.get_mut(publisher).ok_or("a message of a foreign publisher in the Log")?;
     if number != *next {
         return Err(format!("publisher {publisher}: {number} in the Log instead of {next}").into());
@@ -74,7 +77,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (db, log) = open_log(dir.path()).unwrap();
         for (publisher, number) in stored {
-            log.append(Entry::new(packet::payload(*publisher, *number).to_vec())).unwrap();
+            let message = Message { publisher: *publisher, number: *number, time: 0 };
+            log.append(Entry::new(codec().payload(message))).unwrap();
         }
         db.shutdown(Duration::from_secs(60)).unwrap();
         check_log(dir.path(), acknowledged).err().map_or_else(String::new, |why| why.to_string())

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use edge_mq::{Broker, Limits, LocalSubscription, Message};
 
-use super::load::own_cpu_time;
+use super::generator::own_cpu_time;
 use super::work::Work;
 use crate::Result;
 

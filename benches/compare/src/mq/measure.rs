@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 use super::Sheet;
 use super::crowd::Crowd;
 use super::durable::check_log;
-use super::load::{Sample, Timing, own_cpu_time, run};
+use super::generator::{Histogram, Timing, Traffic, own_cpu_time};
+use super::load::{Sample, run};
 use super::matching::{CURVE, cost};
 use super::peer::{Peer, Setup, Store};
 use super::process::Broker;
-use super::traffic::Traffic;
+use super::traffic::{fan_in, fan_out, pairs, unheard};
 use super::work::Work;
 use crate::figures::Case;
 use crate::metric::Metric;
 use crate::options::Options;
-use crate::rounds::percentile;
 use crate::runs::Often;
 use crate::{Result, db, device};
 
@@ -47,25 +47,25 @@ const fn each_round(
 /// In the order of a round: what is compared with each other lies close together.
 pub(super) const RUNS: [Run; 15] = [
     each_round(&[Work::FanInQos0], BROKERS, |options, sheet| {
-        flood(options, sheet, Work::FanInQos0, Traffic::fan_in(0))
+        flood(options, sheet, Work::FanInQos0, fan_in(0))
     }),
     each_round(&[Work::FanInQos1], BROKERS, |options, sheet| {
-        flood(options, sheet, Work::FanInQos1, Traffic::fan_in(1))
+        flood(options, sheet, Work::FanInQos1, fan_in(1))
     }),
     each_round(&[Work::FanInLone], BROKERS, |options, sheet| {
-        flood(options, sheet, Work::FanInLone, Traffic::fan_in(1).with_window(1))
+        flood(options, sheet, Work::FanInLone, Traffic { window: 1, ..fan_in(1) })
     }),
     each_round(&[Work::FanOutQos0], BROKERS, |options, sheet| {
-        flood(options, sheet, Work::FanOutQos0, Traffic::fan_out(0))
+        flood(options, sheet, Work::FanOutQos0, fan_out(0))
     }),
     each_round(&[Work::FanOutQos1], BROKERS, |options, sheet| {
-        flood(options, sheet, Work::FanOutQos1, Traffic::fan_out(1))
+        flood(options, sheet, Work::FanOutQos1, fan_out(1))
     }),
     each_round(&[Work::PairsQos1], BROKERS, |options, sheet| {
-        flood(options, sheet, Work::PairsQos1, Traffic::pairs(1))
+        flood(options, sheet, Work::PairsQos1, pairs(1))
     }),
     each_round(&[Work::PairsQos2], BROKERS, |options, sheet| {
-        flood(options, sheet, Work::PairsQos2, Traffic::pairs(2))
+        flood(options, sheet, Work::PairsQos2, pairs(2))
     }),
     each_round(&[Work::Paced], BROKERS, paced),
     each_round(&[Work::Durable50], &[Peer::EdgeMq, Peer::Mosquitto], durable_50),
@@ -116,9 +116,11 @@ fn flood_with(
 fn paced(options: &Options, sheet: &mut Sheet) -> Result<()> {
     let mut broker = Broker::start(sheet.engine, Setup::default(), &options.dir)?;
     let timing = Timing::Scheduled(PACE);
-    let sample = run(Traffic::pairs(1), timing, &mut broker, options.time)?;
+    // The schedule alone holds publishers back.
+    let traffic = Traffic { window: PACE.into(), ..pairs(1) };
+    let sample = run(traffic, timing, &mut broker, options.time)?;
     sheet.record(Work::Paced, Metric::LateP99Us, micros(&sample.lateness, 0.99));
-    if percentile(&sample.lateness, 0.99) > LATE {
+    if sample.lateness.percentile(0.99) > LATE {
         eprint!(" NOT COUNTED, as the machine has other work;");
         return sample.check();
     }
@@ -127,26 +129,26 @@ fn paced(options: &Options, sheet: &mut Sheet) -> Result<()> {
 
 /// mosquitto keeps in memory what edge-mq has on disk.
 fn durable_50(options: &Options, sheet: &mut Sheet) -> Result<()> {
-    let traffic = Traffic::fan_in(1).with_window(CLIENT_WINDOW);
+    let traffic = Traffic { window: CLIENT_WINDOW, ..fan_in(1) };
     durable(options, sheet, Work::Durable50, traffic, Store::Journal)
 }
 
 /// The same with the queue of a subscriber whose session outlives its connection.
 fn session_50(options: &Options, sheet: &mut Sheet) -> Result<()> {
-    let traffic = Traffic::fan_in(1).with_window(CLIENT_WINDOW).to_kept_sessions();
+    let traffic = Traffic { window: CLIENT_WINDOW, is_kept: true, ..fan_in(1) };
     durable(options, sheet, Work::Session50, traffic, Store::Sessions)
 }
 
 fn durable_1(options: &Options, sheet: &mut Sheet) -> Result<()> {
     if sheet.engine != Peer::Disk {
-        return durable(options, sheet, Work::Durable1, Traffic::unheard(1), Store::Journal);
+        return durable(options, sheet, Work::Durable1, unheard(1), Store::Journal);
     }
     device::sync(&options.dir)?;
     let dir = tempfile::tempdir_in(&options.dir)?;
     let times = db::sync_times(dir.path(), options.time)?;
     let total: Duration = times.iter().sum();
     sheet.record(Work::Durable1, Metric::PerSecond, times.len() as f64 / total.as_secs_f64());
-    record_times(sheet, Work::Durable1, &times);
+    record_times(sheet, Work::Durable1, &times.into_iter().collect());
     Ok(())
 }
 
@@ -174,7 +176,7 @@ fn durable(
 fn workers(options: &Options, sheet: &mut Sheet) -> Result<()> {
     let workers = if sheet.engine == Peer::EdgeMq { 2 } else { 1 };
     let setup = Setup { workers: Some(workers), ..Setup::default() };
-    flood_with(options, sheet, Work::Workers, Traffic::pairs(2), setup)
+    flood_with(options, sheet, Work::Workers, pairs(2), setup)
 }
 
 fn idle(options: &Options, sheet: &mut Sheet) -> Result<()> {
@@ -217,13 +219,13 @@ fn record(sheet: &mut Sheet, work: Work, sample: &Sample, broker: &Broker) -> Re
     sample.check()
 }
 
-fn record_times(sheet: &mut Sheet, work: Work, times: &[Duration]) {
+fn record_times(sheet: &mut Sheet, work: Work, times: &Histogram) {
     sheet.record(work, Metric::P50Us, micros(times, 0.5));
     sheet.record(work, Metric::P99Us, micros(times, 0.99));
 }
 
-fn micros(sorted: &[Duration], share: f64) -> f64 {
-    percentile(sorted, share).as_secs_f64() * 1e6
+fn micros(times: &Histogram, share: f64) -> f64 {
+    times.percentile(share).as_secs_f64() * 1e6
 }
 
 #[cfg(test)]

@@ -6,12 +6,20 @@ use std::time::Duration;
 
 use mio::net::TcpStream;
 
-use crate::Result;
-use crate::mq::packet::{self, Packet};
-use crate::mq::traffic::Traffic;
+use super::Result;
+use super::packet::{Codec, Credentials, Packet, split};
 
 /// How long a broker may take for CONNACK and SUBACK.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// More than any answer to CONNECT or SUBSCRIBE has.
+const ANSWER_BYTES: usize = 64 * 1024;
+
+/// The broker under load, and who we are to it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Broker<'a> {
+    pub(crate) address: SocketAddr,
+    pub(crate) credentials: Option<Credentials<'a>>,
+}
 
 pub(super) struct Client {
     socket: TcpStream,
@@ -22,25 +30,31 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Connects and subscribes, both answered when this returns.
+    /// Connects and subscribes, both answered when this returns. A publisher has no filters.
     pub(super) fn connect(
-        broker: SocketAddr,
+        broker: Broker<'_>,
         number: usize,
-        filter: Option<&str>,
-        traffic: Traffic,
+        codec: &Codec,
+        is_kept: bool,
+        (filters, qos): (&[String], u8),
     ) -> Result<Client> {
-        let Traffic { qos, is_kept, .. } = traffic;
-        let mut socket = std::net::TcpStream::connect(broker)?;
+        let mut socket = std::net::TcpStream::connect(broker.address)
+            .map_err(|error| format!("cannot connect to {}: {error}", broker.address))?;
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(ANSWER_WITHIN))?;
-        socket.write_all(&packet::connect(
-            &format!("client-{number}"),
-            is_kept && filter.is_some(),
-        ))?;
-        expect(&mut socket, packet::CONNACK)?;
-        if let Some(filter) = filter {
-            socket.write_all(&packet::subscribe(filter, qos))?;
-            expect(&mut socket, packet::suback(qos))?;
+        let client_id = format!("load-{}-{number}", std::process::id());
+        socket.write_all(&codec.connect(&client_id, is_kept, broker.credentials))?;
+        let (first, body) = answer(&mut socket)?;
+        if !codec.is_connack(first, &body) {
+            return Err(format!("{first:#x} {body:x?} instead of a CONNACK that lets us in").into());
+        }
+        if !filters.is_empty() {
+            socket.write_all(&codec.subscribe(filters, qos))?;
+            let (first, body) = answer(&mut socket)?;
+            if !codec.is_suback(first, &body, filters.len(), qos) {
+                let wanted = format!("a SUBACK with QoS {qos}");
+                return Err(format!("{first:#x} {body:x?} instead of {wanted}").into());
+            }
         }
         socket.set_nonblocking(true)?;
         let socket = TcpStream::from_std(socket);
@@ -78,6 +92,7 @@ impl Client {
     /// Reads all there is and hands each packet to `got`, with where to put answers.
     pub(super) fn read(
         &mut self,
+        codec: &Codec,
         buffer: &mut [u8],
         mut got: impl FnMut(Packet, &mut Vec<u8>),
     ) -> io::Result<()> {
@@ -93,7 +108,7 @@ impl Client {
             let is_last = begun + bytes < buffer.len();
             buffer[..begun].copy_from_slice(&self.rest);
             let mut unread = &buffer[..begun + bytes];
-            while let Some((packet, length)) = packet::take(unread) {
+            while let Some((packet, length)) = codec.take(unread) {
                 got(packet, &mut self.out);
                 unread = &unread[length..];
             }
@@ -106,8 +121,20 @@ impl Client {
     }
 }
 
-fn expect<const N: usize>(socket: &mut std::net::TcpStream, answer: [u8; N]) -> Result<()> {
-    let mut got = [0; N];
-    socket.read_exact(&mut got)?;
-    if got == answer { Ok(()) } else { Err(format!("{got:x?} instead of {answer:x?}").into()) }
+/// First byte and body of the next packet, and nothing behind it.
+fn answer(socket: &mut std::net::TcpStream) -> Result<(u8, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    loop {
+        if let Some((first, body, _)) = split(&bytes) {
+            return Ok((first, body.to_vec()));
+        }
+        let mut byte = [0];
+        socket
+            .read_exact(&mut byte)
+            .map_err(|error| format!("no answer of the broker: {error}"))?;
+        bytes.extend(byte);
+        if bytes.len() > ANSWER_BYTES {
+            return Err("an answer of the broker without an end".into());
+        }
+    }
 }

@@ -1,9 +1,21 @@
 //! What the generator notices of a broker that does something wrong, by streams that are wrong.
 
+use super::super::packet::Version;
 use super::*;
 
-const fn traffic(shape: Shape, qos: u8) -> Traffic {
-    Traffic { shape, qos, window: 200, is_kept: false }
+/// Each publisher with a topic of its own.
+const fn traffic(publishers: usize, subscribers: usize, qos: u8) -> Traffic {
+    let version = Version::V311;
+    Traffic {
+        publishers,
+        subscribers,
+        topics: publishers,
+        qos,
+        window: 200,
+        is_kept: false,
+        version,
+        payload_bytes: 64,
+    }
 }
 
 /// Something that a broker does with the four messages that publisher 1 of two sent.
@@ -22,7 +34,7 @@ enum Does {
 use Does::{Answer, Deliver, Garble, Record, Release};
 
 fn faults(qos: u8, does: &[Does]) -> Vec<String> {
-    let mut flow = Flow::new(traffic(Shape::Pairs(2), qos));
+    let mut flow = Flow::new(traffic(2, 2, qos));
     (0..4).for_each(|_| _ = flow.send(1));
     for one in does {
         match *one {
@@ -58,12 +70,12 @@ fn what_a_broker_does_wrong_is_told_by_kind() {
         ("last one lost", 0, ALL[..3].to_vec(), &["1 lost"]),
         ("all lost", 0, vec![], &["4 lost"]),
         ("gap", 0, vec![Deliver(1, 0), Deliver(1, 3)], &["2 lost"]),
-        ("double", 1, all_and(&[Deliver(1, 3)]), &["1 twice or out of order"]),
+        ("double", 1, all_and(&[Deliver(1, 3)]), &["1 twice"]),
         (
             "disorder",
             0,
             vec![Deliver(1, 0), Deliver(1, 2), Deliver(1, 1), Deliver(1, 3)],
-            &["1 lost", "1 twice or out of order"],
+            &["1 out of order"],
         ),
         ("garbled", 1, all_and(&[Garble]), &["1 damaged or foreign"]),
         ("of another pair", 1, all_and(&[Deliver(0, 0)]), &["1 damaged or foreign"]),
@@ -90,7 +102,7 @@ fn what_a_broker_does_wrong_is_told_by_kind() {
 
 #[test]
 fn qos_2_is_through_with_the_last_release() {
-    let mut flow = Flow::new(traffic(Shape::Pairs(1), 2));
+    let mut flow = Flow::new(traffic(1, 1, 2));
     flow.send(0);
     flow.receive(0, Some((0, 0)));
     flow.record(0, 1);
@@ -103,7 +115,7 @@ fn qos_2_is_through_with_the_last_release() {
 
 #[test]
 fn slowest_receiver_holds_the_publisher_back() {
-    let mut flow = Flow::new(Traffic { window: 1_000, ..traffic(Shape::FanOut(50), 0) });
+    let mut flow = Flow::new(Traffic { window: 1_000, ..traffic(1, 50, 0) });
     for number in 0..flow.allowance(0) {
         assert_eq!(flow.send(0), number);
     }
@@ -120,7 +132,7 @@ fn slowest_receiver_holds_the_publisher_back() {
 
 #[test]
 fn qos_1_waits_for_acknowledgements_too() {
-    let mut flow = Flow::new(traffic(Shape::FanIn(50), 1));
+    let mut flow = Flow::new(traffic(50, 1, 1));
     (0..200).for_each(|_| _ = flow.send(3));
     (0..200).for_each(|number| flow.receive(0, Some((3, number))));
     assert_eq!(flow.allowance(3), 0);
@@ -131,12 +143,25 @@ fn qos_1_waits_for_acknowledgements_too() {
 
 #[test]
 fn who_has_no_reader_waits_for_acknowledgements_alone() {
-    let mut flow = Flow::new(Traffic::unheard(1));
+    let mut flow = Flow::new(Traffic { window: 1, ..traffic(1, 0, 1) });
     flow.send(0);
     assert_eq!(flow.allowance(0), 0);
     flow.acknowledge(0, 1);
     assert_eq!((flow.allowance(0), flow.passed()), (1, 1));
     assert!(flow.faults().is_empty());
+}
+
+#[test]
+fn what_comes_on_a_schedule_waits_for_a_broker_that_is_far_behind() {
+    let mut flow = Flow::new(traffic(1, 1, 1));
+    while flow.has_room(0) {
+        flow.send(0);
+    }
+    assert_eq!(flow.sent, [200]);
+    flow.receive(0, Some((0, 0)));
+    assert!(!flow.has_room(0));
+    flow.acknowledge(0, 1);
+    assert!(flow.has_room(0));
 }
 
 #[test]

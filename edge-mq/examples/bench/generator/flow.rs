@@ -1,13 +1,12 @@
 //! Who may send how much, and whether all of it arrived, once and in order. Knows no socket.
 
-use super::traffic::{Shape, Traffic};
+use super::gaps::Gaps;
+use super::traffic::Traffic;
 
 /// The state of one load.
 #[derive(Debug)]
 pub(super) struct Flow {
-    shape: Shape,
-    qos: u8,
-    window: u64,
+    traffic: Traffic,
     sent: Vec<u64>,
     /// With QoS 2: PUBRECs that came.
     recorded: Vec<u64>,
@@ -18,28 +17,27 @@ pub(super) struct Flow {
     received: u64,
     /// With QoS 2: PUBRELs that subscribers got.
     released: u64,
-    missing: u64,
+    gaps: Gaps,
     repeated: u64,
+    out_of_order: u64,
     damaged: u64,
     acknowledged_out_of_order: u64,
 }
 
 impl Flow {
     pub(super) fn new(traffic: Traffic) -> Flow {
-        let Traffic { shape, qos, window, .. } = traffic;
-        let publishers = shape.publishers();
+        let Traffic { publishers, subscribers, .. } = traffic;
         Flow {
-            shape,
-            qos,
-            window,
+            traffic,
             sent: vec![0; publishers],
             recorded: vec![0; publishers],
             acknowledged: vec![0; publishers],
-            expected: vec![0; publishers * shape.subscribers()],
+            expected: vec![0; publishers * subscribers],
             received: 0,
             released: 0,
-            missing: 0,
+            gaps: Gaps::default(),
             repeated: 0,
+            out_of_order: 0,
             damaged: 0,
             acknowledged_out_of_order: 0,
         }
@@ -47,8 +45,8 @@ impl Flow {
 
     /// Messages that subscribers got; where there is none, that were acknowledged.
     pub(super) fn passed(&self) -> u64 {
-        match self.shape {
-            Shape::Unheard => self.acknowledged.iter().sum(),
+        match self.traffic.subscribers {
+            0 => self.acknowledged.iter().sum(),
             _ => self.received,
         }
     }
@@ -61,8 +59,14 @@ impl Flow {
     /// How many messages this publisher may send now. Waits for a quarter of the window, as many
     /// small writes would measure the kernel.
     pub(super) fn allowance(&self, publisher: usize) -> u64 {
-        let free = self.window - (self.sent[publisher] - self.settled(publisher));
-        if free * 4 < self.window { 0 } else { free }
+        let window = self.traffic.window;
+        let free = window - (self.sent[publisher] - self.settled(publisher));
+        if free * 4 < window { 0 } else { free }
+    }
+
+    /// Whether one more message of this publisher may be on its way: those on a schedule go alone.
+    pub(super) fn has_room(&self, publisher: usize) -> bool {
+        self.sent[publisher] - self.settled(publisher) < self.traffic.window
     }
 
     /// The number of the message that this publisher sends now.
@@ -103,43 +107,49 @@ impl Flow {
         self.received += 1;
         let known = message.filter(|(publisher, number)| {
             self.sent.get(*publisher).is_some_and(|sent| number < sent)
-                && self.shape.receivers(*publisher).contains(&subscriber)
+                && self.traffic.is_between(*publisher, subscriber)
         });
         let Some((publisher, number)) = known else {
             self.damaged += 1;
             return;
         };
-        let expected = &mut self.expected[subscriber * self.sent.len() + publisher];
-        if number < *expected {
-            self.repeated += 1;
-        } else {
-            self.missing += number - *expected;
+        let stream = subscriber * self.sent.len() + publisher;
+        let expected = &mut self.expected[stream];
+        if number >= *expected {
+            if number > *expected {
+                self.gaps.open(stream, *expected, number);
+            }
             *expected = number + 1;
+        } else if self.gaps.fill(stream, number) {
+            self.out_of_order += 1;
+        } else {
+            self.repeated += 1;
         }
     }
 
     /// Whether nothing is under way.
     pub(super) fn is_settled(&self) -> bool {
         let all = (0..self.sent.len()).all(|number| self.settled(number) == self.sent[number]);
-        all && (self.qos < 2 || self.released >= self.received)
+        all && (self.traffic.qos < 2 || self.released >= self.received)
     }
 
     /// What went wrong, once nothing more is to come.
     pub(super) fn faults(&self) -> Vec<String> {
-        let mut missing = self.missing;
+        let mut missing = self.gaps.missing();
         for (publisher, sent) in self.sent.iter().enumerate() {
-            for subscriber in self.shape.receivers(publisher) {
+            for subscriber in self.traffic.receivers(publisher) {
                 missing += sent - self.expected[subscriber * self.sent.len() + publisher];
             }
         }
-        let unacknowledged: u64 = match self.qos {
+        let unacknowledged: u64 = match self.traffic.qos {
             0 => 0,
             _ => self.sent.iter().zip(&self.acknowledged).map(|(sent, got)| sent - got).sum(),
         };
-        let released = if self.qos < 2 { self.received } else { self.released };
+        let released = if self.traffic.qos < 2 { self.received } else { self.released };
         let faults = [
             (missing, "lost"),
-            (self.repeated, "twice or out of order"),
+            (self.repeated, "twice"),
+            (self.out_of_order, "out of order"),
             (self.damaged, "damaged or foreign"),
             (unacknowledged, "not acknowledged"),
             (self.received.saturating_sub(released), "not released"),
@@ -151,10 +161,11 @@ impl Flow {
 
     /// Up to which number everybody is through with what this publisher sent.
     fn settled(&self, publisher: usize) -> u64 {
-        let receivers = self.shape.receivers(publisher);
+        let receivers = self.traffic.receivers(publisher);
         let expected =
             receivers.map(|subscriber| self.expected[subscriber * self.sent.len() + publisher]);
-        let acknowledged = if self.qos == 0 { u64::MAX } else { self.acknowledged[publisher] };
+        let acknowledged =
+            if self.traffic.qos == 0 { u64::MAX } else { self.acknowledged[publisher] };
         expected.min().unwrap_or(u64::MAX).min(acknowledged).min(self.sent[publisher])
     }
 }
