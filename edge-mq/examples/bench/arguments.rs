@@ -27,7 +27,8 @@ usage: bench [OPTION]...     loads an MQTT broker, and looks for what is lost, d
   --version 311|5      of MQTT [311]
 
 Latency is from when a message is written, or with --rate from when it should have been, until its
-subscriber has it; without subscribers, until it is acknowledged.";
+subscriber has it; without subscribers, until it is acknowledged. How late the generator itself was on
+its schedule stands beside it: where that is as long, the machine has other work.";
 
 /// Streams that are watched: of each publisher to each subscriber.
 const MOST_STREAMS: usize = 10_000_000;

@@ -50,8 +50,8 @@ fn report(arguments: &Arguments, outcome: &Outcome, per_second: f64, cores: f64)
         format!("generator  {cores:.2} cores"),
     ];
     if let Timing::Scheduled(_) = arguments.timing {
-        // Behind by as much as the latencies: then it has measured itself.
-        lines.push(format!("  behind   {}", percentiles(&outcome.lateness)));
+        // As much as the latencies: then the generator has measured itself.
+        lines.push(format!("  late     {}", percentiles(&outcome.lateness)));
     }
     lines
 }

@@ -6,6 +6,7 @@ mod bridge;
 mod limits;
 mod listener;
 mod place;
+mod reference;
 mod section;
 mod tls;
 mod value;
@@ -87,7 +88,9 @@ impl Settings {
             Ok(tree) => Some(Settings::take(&document.root(tree.get_ref()), overrides)),
             Err(error) => {
                 let line = error.span().map(|place| document.line(&place));
-                mistakes.add(file, line, format!("this is no TOML: {}", error.message()));
+                let is_conf = line.and_then(|line| text.lines().nth(line - 1)).is_some_and(is_conf);
+                let hint = if is_conf { "; of a mosquitto.conf, `--import` makes it" } else { "" };
+                mistakes.add(file, line, format!("this is no TOML: {}{hint}", error.message()));
                 None
             }
         };
@@ -149,6 +152,13 @@ impl Settings {
             root.wrong("bridge", "a bridge has its queue in a database: set `data` to a folder");
         }
     }
+}
+
+/// Whether a line could be an option of mosquitto: two words and no `=`.
+fn is_conf(line: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_lowercase() || c == '_';
+    let option = line.trim().split_once(' ').map(|(option, _)| option);
+    option.is_some_and(|option| option.chars().all(is_word)) && !line.contains('=')
 }
 
 fn journal_rule(section: &Section<'_>) -> Option<JournalRule> {

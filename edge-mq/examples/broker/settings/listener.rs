@@ -104,7 +104,8 @@ pub(super) fn each_place_once(listeners: &[Listen], root: &Section<'_>) {
         let first =
             listeners[..number].iter().find(|other| place.is_in_the_way_of(&other.door.place));
         if let Some(first) = first {
-            let what = format!("the listener of line {} is at {place} already", first.line);
+            let (line, at) = (first.line, &first.door.place);
+            let what = format!("the listener of line {line} is at {at} already");
             let document = root.document();
             document.mistakes.add(document.file, Some(listener.line), what);
         }

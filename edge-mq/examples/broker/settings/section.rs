@@ -11,6 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::super::mistakes::{Mistakes, nearest, with_causes};
+use super::reference;
 use super::value::{Bytes, Value, shown, shown_table};
 
 /// A file of settings, and what is wrong with it.
@@ -228,9 +229,11 @@ impl<'a> Section<'a> {
 
     fn about_unknown(&self, key: &str) -> String {
         let known = self.known.borrow();
-        let hint = match nearest(key, &known) {
-            Some(nearest) => format!("did you mean `{nearest}`?"),
-            None => format!("there are {}", known.join(", ")),
+        // What it is elsewhere goes before what is spelled like it here.
+        let hint = match (reference::hint(key), nearest(key, &known)) {
+            (Some(hint), _) => hint,
+            (None, Some(nearest)) => format!("did you mean `{nearest}`?"),
+            (None, None) => format!("there are {}", known.join(", ")),
         };
         format!("unknown key `{key}` in {}; {hint}", self.heading())
     }

@@ -121,6 +121,15 @@ fn each_mistake_is_told_with_its_place_and_what_to_do() {
     fs::write(dir.path().join("binary"), [0xFF, 0xFE]).unwrap();
     let table: &[(&str, &[&str])] = &[
         ("a = ", &["1: this is no TOML"]),
+        (
+            "\nallow_anonymous true",
+            &["2: this is no TOML: key with no value, expected `=`; of a mosq"],
+        ),
+        ("port = 1", &["1: unknown key `port` in the file; it belongs in [[listener]]"]),
+        (
+            "[access]\nmax_keepalive = 1",
+            &["2: unknown key `max_keepalive` in [access]; mosquitto's"],
+        ),
         ("datta = 'x'", &["1: unknown key `datta` in the file; did you mean `data`?"]),
         (
             "[limits]\nconections = 5\nsessions = 'many'\n[listner]",
@@ -159,7 +168,7 @@ fn each_mistake_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "[access]\nallow_anonymous = true\n[[listener]]\nbind_address = '0.0.0.0'\n[[listener]]",
-            &["5: the listener of line 3 is at 127.0.0.1:1883 already"],
+            &["5: the listener of line 3 is at 0.0.0.0:1883 already"],
         ),
         ("[[listener]]\norigins = ['*']", &["2: `origins` are of WebSocket"]),
         ("[[listener]]\nunix = 's'\nport = 1", &["3: `port` and `unix` are two listeners"]),
