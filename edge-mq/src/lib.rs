@@ -16,6 +16,7 @@ pub mod bridge;
 mod broker;
 mod committer;
 mod counter;
+mod crowd;
 #[cfg(feature = "db")]
 mod db;
 pub mod hooks;
@@ -27,6 +28,7 @@ mod local;
 mod message;
 mod net;
 pub mod packet;
+mod rate;
 mod retain;
 mod router;
 mod session;
@@ -49,6 +51,7 @@ pub use listening::Listening;
 pub use local::{LocalClient, LocalSubscription, PublishError, SubscribeError};
 pub use message::Message;
 pub use packet::{QoS, ReasonCode, Text};
+pub use rate::Rate;
 pub use stats::Stats;
 #[cfg(feature = "tls")]
 pub use tls::{Pem, Tls, TlsBuilder, TlsError};

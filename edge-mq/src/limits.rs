@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::rate::Rate;
+
 /// Every limit of a broker. Start from the default and change what you need:
 ///
 /// ```
@@ -17,6 +19,18 @@ pub struct Limits {
     /// Open connections, those included that have not sent CONNECT. One more is closed at once
     /// and counted.
     pub connections: usize,
+    /// Open connections from one address, which is one of IPv4, or a /64 of IPv6: what one customer
+    /// or one machine has. Behind a proxy that says for whom it connects, the client's address counts;
+    /// who has none, on a Unix socket, is not counted. One more gets 0x97 (3.1.1: 3). `None`: as many
+    /// as there may be in all.
+    pub connections_per_address: Option<usize>,
+    /// Connections that are let in within a second, wherever they come from. More get 0x9F (3.1.1: 3).
+    /// Of those that this or the two others beside it refuse, ten in a second are told so; the others
+    /// are closed at once. `None`: as many as come.
+    pub connect_rate: Option<Rate>,
+    /// Connections that are let in from one address within a second, likewise. They take nothing of
+    /// `connect_rate` from the others if they come faster.
+    pub connect_rate_per_address: Option<Rate>,
     /// How long a connection may take until its CONNECT is there, TLS and WebSocket included. Then
     /// it is closed.
     pub connect_within: Duration,
@@ -138,6 +152,9 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             connections: 10_000,
+            connections_per_address: None,
+            connect_rate: None,
+            connect_rate_per_address: None,
             connect_within: Duration::from_secs(10),
             sessions: 10_000,
             session_expiry: Duration::from_secs(7 * 24 * 3600),

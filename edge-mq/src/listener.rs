@@ -63,7 +63,8 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
-    pub(crate) fn is_none(&self) -> bool {
+    /// Whether MQTT is what comes next, behind a proxy's header if there is one.
+    pub(crate) fn is_plain(&self) -> bool {
         #[cfg(feature = "tls")]
         if self.tls.is_some() {
             return false;
@@ -72,7 +73,7 @@ impl Layers {
         if self.websocket.is_some() {
             return false;
         }
-        !self.has_proxy
+        true
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod bound;
 mod connection;
+mod entry;
 mod farewell;
 mod guest;
 mod input;

@@ -7,7 +7,6 @@
 mod kept;
 mod link;
 mod outgoing;
-mod rate;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +16,6 @@ use foldhash::HashMap;
 
 pub(crate) use link::{Admission, GivenAlias, Link, LinkId};
 pub(crate) use outgoing::{Outgoing, Queued};
-use rate::Bucket;
 use thin_vec::ThinVec;
 
 use crate::TopicFilter;
@@ -28,6 +26,7 @@ use crate::packet::{
     Ack, Delivery, Disconnect, Packet, PacketId, Property, Publish, QoS, ReasonCode, Subscribe,
     Text, Unsubscribe, Version,
 };
+use crate::rate::{Bucket, Rate};
 use crate::stats::Stats;
 use crate::store::{Presence, SessionNumber, SessionRow, StoredSession};
 
@@ -300,7 +299,7 @@ impl Session {
         }
         let mut is_within = true;
         for (bucket, (rate, amount)) in self.rates.get_or_insert_default().iter_mut().zip(rates) {
-            let Some(rate) = rate else { continue };
+            let Some(rate) = rate.map(Rate::per_second) else { continue };
             let bucket = bucket.get_or_insert_with(|| Bucket::new(rate, now));
             is_within &= bucket.take(amount, rate, now);
         }

@@ -11,8 +11,11 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::access::{Auth, Guard, GuardId};
+use crate::crowd::{Crowd, Refusal, Source};
 use crate::hub::{Deed, Effects, Hub, Reply};
 use crate::limits::Limits;
+use crate::packet::ReasonCode;
+use crate::stats::Stats;
 use crate::store::{PageFuture, PageRequest, Refused, Store};
 
 /// What the hub decided.
@@ -28,6 +31,8 @@ pub(crate) struct Decided<T> {
 #[derive(Debug)]
 pub(crate) struct Shared {
     hub: Mutex<Hub>,
+    /// With a lock of its own: those who storm the door are in nobody's way.
+    crowd: Mutex<Crowd>,
     pub(crate) limits: Limits,
     /// Stands at all listeners that have no guard of their own.
     pub(crate) guard: Arc<Guard>,
@@ -43,6 +48,7 @@ impl Shared {
         let (uncommitted, _) = watch::channel(0);
         Shared {
             hub: Mutex::new(hub),
+            crowd: Mutex::new(Crowd::new(&limits)),
             limits,
             guard: Arc::new(Guard::new(GuardId::BROKER, None)),
             store: OnceLock::new(),
@@ -57,6 +63,25 @@ impl Shared {
         guard.set(Arc::clone(&auth));
         // Who was let in by the old one and is not connected yet is asked for then, too.
         self.decide(|hub, _, fx| hub.dismiss(guard.id, |user| auth.may_stay(user), fx));
+    }
+
+    /// Lets a connection in, or says why not. Who was let in has to leave.
+    pub(crate) fn enter(&self, source: Option<Source>) -> Result<(), Refusal> {
+        let entered = self.crowd.lock().enter(source, Instant::now());
+        if let Err(refusal) = entered {
+            let is_too_fast = refusal.code == ReasonCode::CONNECTION_RATE_EXCEEDED;
+            let count = |stats: &mut Stats| match is_too_fast {
+                true => stats.connect_rate_exceeded += 1,
+                false => stats.refused_connections += 1,
+            };
+            self.hub(|hub| count(hub.stats_mut()));
+        }
+        entered
+    }
+
+    /// Somebody who was let in is gone.
+    pub(crate) fn leave(&self, source: Option<Source>) {
+        self.crowd.lock().leave(source);
     }
 
     /// Looks into the hub, or changes what nobody waits for.

@@ -44,9 +44,11 @@ pub struct Stats {
     pub dropped_too_large: u64,
     /// Retained messages that were delivered, but did not fit into what is kept.
     pub retained_refused: u64,
-    /// Connections closed because the number of connections, in all or of one listener, or of
-    /// sessions was reached.
+    /// Connections closed because the number of connections, in all, of one listener or from one
+    /// address, or of sessions was reached.
     pub refused_connections: u64,
+    /// Connections closed because they came too fast, in all or from one address.
+    pub connect_rate_exceeded: u64,
     /// Connections closed because of what came in front of MQTT: PROXY header, TLS or WebSocket.
     pub failed_handshakes: u64,
     /// Connections refused by authentication.

@@ -68,6 +68,10 @@ impl Sys {
             ("clients/disconnected", gone as u64),
             ("clients/maximum", self.most_connections as u64),
             ("clients/expired", stats.expired_sessions),
+            ("connections/refused", stats.refused_connections),
+            ("connections/too fast", stats.connect_rate_exceeded),
+            ("connections/failed", stats.failed_handshakes),
+            ("connections/denied", stats.denied_logins),
             ("subscriptions/count", stats.subscriptions as u64),
             ("retained messages/count", stats.retained as u64),
             ("store/messages/count", stats.stored_messages),
@@ -114,9 +118,11 @@ mod tests {
     fn what_has_not_changed_is_not_told_again() {
         let now = start();
         let mut sys = Sys::new(Duration::from_secs(10), now);
-        let stats = Stats { connections: 2, sessions: 3, received: 60, ..Stats::default() };
+        let (connections, connect_rate_exceeded) = (2, 7);
+        let stats = Stats { connections, sessions: 3, connect_rate_exceeded, ..Stats::default() };
         let all = sys.tell(&stats, now);
         assert!(all.contains(&("clients/disconnected".into(), "1".into())));
+        assert!(all.contains(&("connections/too fast".into(), "7".into())));
         assert!(!sys.is_due(now + Duration::from_secs(9)));
         let now = now + Duration::from_secs(10);
         assert!(sys.is_due(now));

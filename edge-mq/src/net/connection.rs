@@ -12,6 +12,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::time::{Sleep, sleep_until, timeout};
 
 use super::Arrival;
+use super::entry::Entry;
 use super::farewell::{self, FAREWELL};
 use super::guest::{self, Guest};
 use super::input::Input;
@@ -35,24 +36,24 @@ pub(super) fn run(
     // In a box, which is gone once it is in: an idle connection keeps no room for its beginning.
     let entering = Box::pin(enter(arrival, shared, stop));
     async move {
-        let Some((mut connection, _room)) = entering.await else { return };
+        let Some((mut connection, _places)) = entering.await else { return };
         let end = connection.exchange().await;
         connection.close(end).await;
     }
 }
 
-/// Who is let in gets a connection, and the place that it takes of its listener's.
+/// Who is let in gets a connection, and the places that it takes: of its listener's, and among all.
 async fn enter(
     arrival: Arrival,
     shared: Arc<Shared>,
     mut stop: watch::Receiver<bool>,
-) -> Option<(Connection, OwnedSemaphorePermit)> {
+) -> Option<(Connection, (OwnedSemaphorePermit, Entry))> {
     let guest = tokio::select! {
         guest = guest::enter(arrival, &shared) => guest?,
         // Who is not in yet is not waited for.
         _ = stop.wait_for(|stop| *stop) => return None,
     };
-    let Guest { stream, input, connect, user, again, way, room } = guest;
+    let Guest { stream, input, connect, user, again, way, room, entry } = guest;
     let most_bytes = connect.most_bytes();
     let (version, door) = (connect.version, Arc::new(Door(Notify::new())));
     let (guard, packet_bytes) = (way.guard.id, way.packet_bytes);
@@ -85,7 +86,7 @@ async fn enter(
                 written: Instant::now(),
                 timer: Box::pin(sleep_until(look)),
             };
-            Some((connection, room))
+            Some((connection, (room, entry)))
         }
         Err(code) => {
             farewell::refuse(stream, code, version, most_bytes).await;

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 
+use super::entry::Entry;
 use super::input::{Input, Lost};
 use super::login::{Failed, Reauthentication, log_in};
 use super::opening;
 use super::stream::Stream;
 use super::{Arrival, Way, farewell};
 use crate::access::{Denied, Login, User};
+use crate::crowd::Refusal;
 use crate::packet::{Connect, DecodeError, Decoder, Version};
 use crate::shared::Shared;
 
@@ -24,19 +26,25 @@ pub(super) struct Guest {
     pub(super) again: Option<Box<Reauthentication>>,
     pub(super) way: Arc<Way>,
     pub(super) room: OwnedSemaphorePermit,
+    pub(super) entry: Entry,
 }
 
 /// Lets a client in. Who is not let in was told so, as far as there is a way to say it.
-pub(super) async fn enter(arrival: Arrival, shared: &Shared) -> Option<Guest> {
-    let Arrival { socket, address, way, room } = arrival;
+pub(super) async fn enter(arrival: Arrival, shared: &Arc<Shared>) -> Option<Guest> {
+    let Arrival { mut socket, address, way, room } = arrival;
     let mut input = Input::new(way.packet_bytes);
     let listening = async {
+        let address = opening::address(&mut socket, address, &way.layers).await?;
+        let entry = Entry::of(address, shared);
+        if entry.as_ref().is_err_and(|refusal| !refusal.is_told) {
+            return Ok(None);
+        }
         let mut opened = opening::open(socket, address, &way.layers).await?;
         let connect = input.connect(&mut opened.stream).await;
-        io::Result::Ok((opened, connect))
+        io::Result::Ok(Some((entry, opened, connect)))
     };
-    let (opened, connect) = match timeout(way.connect_within, listening).await {
-        Ok(Ok(heard)) => heard,
+    let (entry, opened, connect) = match timeout(way.connect_within, listening).await {
+        Ok(Ok(heard)) => heard?,
         Ok(Err(_)) => {
             shared.hub(|hub| hub.stats_mut().failed_handshakes += 1);
             return None;
@@ -52,6 +60,13 @@ pub(super) async fn enter(arrival: Arrival, shared: &Shared) -> Option<Guest> {
         }
         Err(Lost::Gone) => return None,
     };
+    let entry = match entry {
+        Ok(entry) => entry,
+        Err(Refusal { code, .. }) => {
+            farewell::refuse(opened.stream, code, connect.version, connect.most_bytes()).await;
+            return None;
+        }
+    };
     let login = Login {
         username: connect.username.clone(),
         address: opened.address,
@@ -64,7 +79,7 @@ pub(super) async fn enter(arrival: Arrival, shared: &Shared) -> Option<Guest> {
     let log_in = log_in(&mut stream, &mut input, &way.guard, &mut connect, login);
     let user = timeout(way.connect_within, log_in).await;
     match user.unwrap_or(Err(Denied::Unavailable.into())) {
-        Ok(user) => Some(Guest { stream, input, connect, user, again, way, room }),
+        Ok(user) => Some(Guest { stream, input, connect, user, again, way, room, entry }),
         Err(Failed::Gone) => None,
         Err(Failed::Refused(code)) => {
             shared.hub(|hub| hub.stats_mut().denied_logins += 1);

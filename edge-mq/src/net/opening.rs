@@ -31,32 +31,43 @@ impl Opened {
     }
 }
 
-/// Takes away all layers; whoever wants a limit of time sets it.
+/// Where a connection comes from, as a proxy says if there has to be one.
+pub(super) async fn address(
+    socket: &mut Socket,
+    address: Option<SocketAddr>,
+    layers: &Layers,
+) -> io::Result<Option<SocketAddr>> {
+    if !layers.has_proxy {
+        return Ok(address);
+    }
+    // In a box, as a plain connection shall not keep room for it.
+    Ok(match Box::pin(proxy::read(socket)).await? {
+        Source::Proxy => address,
+        Source::Client(client) => Some(client),
+        // Not that of the proxy: it is trusted with more than its clients are.
+        Source::Unknown => None,
+    })
+}
+
+/// Takes away the layers behind that; whoever wants a limit of time sets it.
 pub(super) async fn open(
     socket: Socket,
     address: Option<SocketAddr>,
     layers: &Layers,
 ) -> io::Result<Opened> {
-    match layers.is_none() {
+    match layers.is_plain() {
         true => Ok(Opened::plain(socket, address)),
-        // In a box, as a plain connection shall not keep room for it.
+        // In a box, likewise.
         false => Box::pin(open_layers(socket, address, layers)).await,
     }
 }
 
 async fn open_layers(
-    mut socket: Socket,
-    mut address: Option<SocketAddr>,
+    socket: Socket,
+    address: Option<SocketAddr>,
+    #[cfg_attr(not(any(feature = "tls", feature = "ws")), expect(unused_variables))]
     layers: &Layers,
 ) -> io::Result<Opened> {
-    if layers.has_proxy {
-        address = match proxy::read(&mut socket).await? {
-            Source::Proxy => address,
-            Source::Client(client) => Some(client),
-            // Not that of the proxy: it is trusted with more than its clients are.
-            Source::Unknown => None,
-        };
-    }
     #[cfg(feature = "tls")]
     let opened = match &layers.tls {
         Some(tls) => {

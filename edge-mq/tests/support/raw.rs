@@ -84,6 +84,14 @@ impl Raw {
         drop(self.stream.write_all(bytes).await);
     }
 
+    /// The next bytes, of whatever version, in front of any packet that was read.
+    pub(crate) async fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        let read = timeout(FOR_EVER, self.stream.read_exact(&mut bytes)).await;
+        read.expect("nothing happened for ever").unwrap();
+        bytes
+    }
+
     /// The next packet; `None` when the connection is closed, one way or the other.
     pub(crate) async fn next(&mut self) -> Option<Packet> {
         loop {
