@@ -290,24 +290,25 @@ impl DbStore {
 }
 
 fn refused(error: WriteError) -> Refused {
-    let (code, is_selective) = match error {
-        _ if is_full(&error) => (ReasonCode::QUOTA_EXCEEDED, false),
-        WriteError::LogFull { .. } | WriteError::Full { .. } => (ReasonCode::QUOTA_EXCEEDED, true),
-        WriteError::TooLarge { .. } => (ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR, true),
-        _ => (ReasonCode::UNSPECIFIED_ERROR, false),
+    let (code, is_selective, is_full) = match error {
+        _ if is_out_of_space(&error) => (ReasonCode::QUOTA_EXCEEDED, false, true),
+        WriteError::Full { .. } => (ReasonCode::QUOTA_EXCEEDED, true, true),
+        WriteError::LogFull { .. } => (ReasonCode::QUOTA_EXCEEDED, true, false),
+        WriteError::TooLarge { .. } => (ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR, true, false),
+        _ => (ReasonCode::UNSPECIFIED_ERROR, false, false),
     };
-    Refused { code, cause: Arc::new(error), is_selective }
+    Refused { code, cause: Arc::new(error), is_selective, is_full }
 }
 
 /// A message is not for this store, however often it comes.
 fn too_large(bytes: usize) -> Refused {
     let (code, limit_bytes) = (ReasonCode::IMPLEMENTATION_SPECIFIC_ERROR, MESSAGE_BYTES);
     let cause = WriteError::TooLarge { what: "message", bytes, limit_bytes };
-    Refused { code, cause: Arc::new(cause), is_selective: true }
+    Refused { code, cause: Arc::new(cause), is_selective: true, is_full: false }
 }
 
 /// Whether there is no space on the disk.
-fn is_full(error: &WriteError) -> bool {
+fn is_out_of_space(error: &WriteError) -> bool {
     let causes = std::iter::successors(Some(error as &dyn Error), |error| (*error).source());
     causes.filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|error| {
         matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
@@ -316,7 +317,7 @@ fn is_full(error: &WriteError) -> bool {
 
 fn unreadable(error: JournalError) -> Refused {
     let code = ReasonCode::UNSPECIFIED_ERROR;
-    Refused { code, cause: Arc::new(error), is_selective: false }
+    Refused { code, cause: Arc::new(error), is_selective: false, is_full: false }
 }
 
 /// A message as it stands in a Log; the crate's README has the table of headers.

@@ -45,7 +45,7 @@ pub use counter::{TopicCount, TopicCounter};
 #[cfg(feature = "db")]
 pub use db::{JournalError, JournalRule, StoredError};
 pub use hub::{ClientInfo, ConnectionInfo};
-pub use limits::{Limits, WhenFull};
+pub use limits::{Limits, WhenDiskFull, WhenFull};
 pub use listener::Listener;
 pub use listening::Listening;
 pub use local::{LocalClient, LocalSubscription, PublishError, SubscribeError};

@@ -100,6 +100,9 @@ pub struct Limits {
     /// Bytes of all messages that wait for their commit. Beyond, those who brought some of them are
     /// not read from; each of the others may still bring what one read takes.
     pub uncommitted_bytes: usize,
+    /// What happens to what is to be stored when there is no space on the disk, or the disk budget of
+    /// the database is used up.
+    pub when_disk_full: WhenDiskFull,
 }
 
 /// The longest packet that MQTT can say: four bytes of length (section 2.1.4) and a header of five.
@@ -148,6 +151,21 @@ pub enum WhenFull {
     Disconnect,
 }
 
+/// What a full disk does with what is to be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum WhenDiskFull {
+    /// It is refused: PUBACK and PUBREC say 0x97, connections of MQTT 3.1.1 are closed.
+    #[default]
+    Refuse,
+    /// It waits until there is space, and with it all that is to be stored behind it; nothing is
+    /// acknowledged meanwhile, and nothing is refused that would not be refused without. Clients are
+    /// held back as [`Limits::uncommitted_bytes`] says; when twice as much waits, because ever others
+    /// bring some, what has waited longest is refused. What would make room by itself, as the end of a
+    /// session does, waits too: space has to come from elsewhere.
+    Wait,
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
@@ -181,6 +199,7 @@ impl Default for Limits {
             write_buffer_bytes: 256 * 1024,
             write_within: Duration::from_secs(30),
             uncommitted_bytes: 16 * 1024 * 1024,
+            when_disk_full: WhenDiskFull::default(),
         }
     }
 }

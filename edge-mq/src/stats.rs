@@ -34,6 +34,9 @@ pub struct Stats {
     /// Messages that should have been stored, in a Log, a queue or as retained, and were not: the Log or
     /// the disk is full, or the store failed. They reached nobody.
     pub journal_refused: u64,
+    /// Times that something could not be stored because the disk was full, each further attempt
+    /// included.
+    pub disk_full: u64,
     /// QoS 0 messages that a full queue, or an offline session, did not take.
     pub dropped_qos0: u64,
     /// QoS 1 and 2 messages that a full queue did not take, or gave up for a newer one.

@@ -35,6 +35,8 @@ pub(crate) struct Refused {
     pub(crate) cause: Arc<dyn std::error::Error + Send + Sync>,
     /// Whether it is for what some deed wants, so that others may be stored without that one.
     pub(crate) is_selective: bool,
+    /// Whether it is for want of space on the disk, which there may be again.
+    pub(crate) is_full: bool,
 }
 
 /// Names a stored session; never used twice.

@@ -76,6 +76,7 @@ impl Sys {
             ("retained messages/count", stats.retained as u64),
             ("store/messages/count", stats.stored_messages),
             ("store/messages/bytes", stats.stored_bytes),
+            ("store/disk full", stats.disk_full),
             ("publish/messages/received", stats.received),
             ("publish/messages/sent", stats.sent),
             ("publish/messages/dropped", dropped),

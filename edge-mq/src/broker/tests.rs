@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::builder::{Doors, Stores, serve};
 use super::*;
 use crate::hub::Deed;
-use crate::limits::Limits;
+use crate::limits::{Limits, WhenDiskFull};
 use crate::packet::{Decoder, Packet, QoS, ReasonCode, Version};
 use crate::store::{PageFuture, PageRequest, Refused, Store};
 use crate::{Message, PublishError};
@@ -32,7 +32,7 @@ impl Store for HeldBack {
         let commit = (payloads.collect(), end);
         self.0.lock().try_send(commit).expect("the test has room for its commits");
         // A test that is over ends no more commits.
-        ended.blocking_recv().unwrap_or_else(|_| Err(given_up(false)))
+        ended.blocking_recv().unwrap_or_else(|_| Err(given_up(false, false)))
     }
 
     fn read(self: Arc<Self>, request: PageRequest) -> PageFuture {
@@ -40,10 +40,10 @@ impl Store for HeldBack {
     }
 }
 
-/// A refusal, perhaps for what only some of the group wants.
-fn given_up(is_selective: bool) -> Refused {
+/// A refusal, perhaps for what only some of the group wants, perhaps because the disk is full.
+fn given_up(is_selective: bool, is_full: bool) -> Refused {
     let cause = Arc::new(std::fmt::Error);
-    Refused { code: ReasonCode::QUOTA_EXCEEDED, cause, is_selective }
+    Refused { code: ReasonCode::QUOTA_EXCEEDED, cause, is_selective, is_full }
 }
 
 type Commits = mpsc::Receiver<(Vec<String>, End)>;
@@ -230,12 +230,61 @@ async fn what_comes_during_a_commit_is_one_group_and_half_of_it_is_tried_where_s
         let (payloads, end) = commits.recv().await.unwrap();
         assert_eq!(payloads.concat(), expected);
         let takes = !expected.contains('3');
-        end.send(if takes { Ok(()) } else { Err(given_up(true)) }).unwrap();
+        end.send(if takes { Ok(()) } else { Err(given_up(true, false)) }).unwrap();
     }
     for packet_id in 1..=5 {
         let Some(Packet::PubAck(ack)) = client.next().await else { panic!("no PUBACK") };
         let code = if packet_id == 3 { ReasonCode::QUOTA_EXCEEDED } else { ReasonCode::SUCCESS };
         assert_eq!((ack.id.get(), ack.code), (packet_id, code));
+    }
+}
+
+fn waiting(uncommitted_bytes: usize) -> Limits {
+    Limits { when_disk_full: WhenDiskFull::Wait, uncommitted_bytes, ..Limits::default() }
+}
+
+#[tokio::test]
+async fn group_that_the_full_disk_refuses_is_tried_again_in_front_of_all_others() {
+    let (broker, mut commits) = start(waiting(1024)).await;
+    let mut client = Client::connect(&broker).await;
+    client.publish(1).await;
+    let (_, first) = commits.recv().await.unwrap();
+    for packet_id in 2..=3 {
+        client.publish(packet_id).await;
+    }
+    client.send(&[0xC0, 0]).await;
+    assert_eq!(client.next().await, Some(Packet::PingResp));
+    first.send(Err(given_up(false, true))).unwrap();
+    // Once because the disk is full, then because a budget is used up, which may be for some alone.
+    let tried = [("1", true, true), ("1", false, false), ("23", true, true), ("2", true, true)];
+    for (expected, is_selective, is_full) in tried {
+        let (payloads, end) = commits.recv().await.unwrap();
+        assert_eq!(payloads.concat(), expected);
+        let outcome = if is_full { Err(given_up(is_selective, true)) } else { Ok(()) };
+        end.send(outcome).unwrap();
+    }
+    for expected in ["2", "3"] {
+        let (payloads, end) = commits.recv().await.unwrap();
+        assert_eq!(payloads.concat(), expected);
+        end.send(Ok(())).unwrap();
+    }
+    for packet_id in 1..=3 {
+        let Some(Packet::PubAck(ack)) = client.next().await else { panic!("no PUBACK") };
+        assert_eq!((ack.id.get(), ack.code), (packet_id, ReasonCode::SUCCESS));
+    }
+    assert_eq!(broker.stats().disk_full, 3);
+}
+
+#[tokio::test]
+async fn what_is_refused_for_another_reason_or_too_much_to_wait_is_refused_at_once() {
+    for (uncommitted_bytes, is_full) in [(1024, false), (0, true)] {
+        let (broker, mut commits) = start(waiting(uncommitted_bytes)).await;
+        let mut client = Client::connect(&broker).await;
+        client.publish(1).await;
+        let (_, end) = commits.recv().await.unwrap();
+        end.send(Err(given_up(true, is_full))).unwrap();
+        let Some(Packet::PubAck(ack)) = client.next().await else { panic!("no PUBACK") };
+        assert_eq!(ack.code, ReasonCode::QUOTA_EXCEEDED);
     }
 }
 

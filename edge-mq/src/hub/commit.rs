@@ -13,6 +13,7 @@ use super::route::Match;
 use super::{Effects, Hub, Peer, Subscriber};
 use crate::TopicFilter;
 use crate::arena::Key;
+use crate::limits::WhenDiskFull;
 use crate::message::Routed;
 use crate::packet::{ConnAck, Packet, Properties, ReasonCode, SubAck};
 use crate::session::{Admission, Promised, Receipt};
@@ -154,6 +155,13 @@ impl Hub {
     /// How much waits for its commit, or for the end of one.
     pub(crate) fn uncommitted(&self) -> usize {
         self.pending.count
+    }
+
+    /// The disk is full. Whether what waits for its commit may go on waiting until it is not.
+    pub(crate) fn may_wait_for_space(&mut self) -> bool {
+        self.stats.disk_full += 1;
+        let most_bytes = self.limits.uncommitted_bytes.saturating_mul(2);
+        self.limits.when_disk_full == WhenDiskFull::Wait && self.pending.bytes <= most_bytes
     }
 
     /// Does what follows from a commit: these deeds are on disk, or were refused for a reason.

@@ -250,7 +250,7 @@ impl World {
 }
 
 pub(super) fn refused(code: ReasonCode) -> Refused {
-    Refused { code, cause: Arc::new(fmt::Error), is_selective: false }
+    Refused { code, cause: Arc::new(fmt::Error), is_selective: false, is_full: false }
 }
 
 /// A client of MQTT 5.0 whose session stays for 1,000 seconds.
