@@ -70,9 +70,11 @@ pub struct Limits {
     pub queue_messages: usize,
     /// Bytes that wait in the queue of one session.
     pub queue_bytes: usize,
-    /// Bytes that wait in all queues together. Beyond, the new message is dropped and counted. With
-    /// a database it stays on disk instead; a connected session that has nothing in memory may read
-    /// 256 KiB all the same, so that it goes on.
+    /// Bytes that wait in all queues together. Half of it is for whoever needs it first, the other half
+    /// is shared out equally, by the number of `sessions`: a few who do not read take no message from
+    /// those who do. Beyond both, the new message is dropped and counted. With a database it stays on
+    /// disk instead; a connected session that has nothing in memory may read 256 KiB all the same, so
+    /// that it goes on.
     pub queue_bytes_total: usize,
     /// What happens to QoS 1 and 2 messages when the queue of a session is full. A QoS 0 message
     /// is dropped then, and always when the session is offline. All are counted.
@@ -119,6 +121,17 @@ impl Limits {
     pub(crate) fn allow_topic(&self, topic: &str) -> bool {
         let levels = || topic.bytes().filter(|byte| *byte == b'/').count() + 1;
         topic.len() <= self.topic_bytes && levels() <= self.topic_levels
+    }
+
+    /// Bytes that each session may have in its queue however much waits in all.
+    pub(crate) fn queue_bytes_share(&self) -> usize {
+        self.queue_bytes_total / 2 / self.sessions.max(1)
+    }
+
+    /// Bytes in all queues up to which each may have more than its share. Who has its share only may
+    /// come behind that, so that all together never have more than the total.
+    pub(crate) fn queue_bytes_common(&self) -> usize {
+        self.queue_bytes_total - self.queue_bytes_share() * self.sessions
     }
 
     /// Without values that MQTT cannot say, a clock cannot hold, or nothing could work with: a

@@ -154,8 +154,9 @@ impl Outgoing {
     /// Takes a message, or drops it or older ones as the limits say.
     pub(crate) fn push(&mut self, queued: Queued, limits: &Limits, stats: &mut Stats) {
         let bytes = queued.routed.message.cost_bytes();
-        let total = stats.queued_bytes + bytes;
-        if total > limits.queue_bytes_total || !self.make_room(bytes, queued.qos, limits, stats) {
+        let has_room = stats.queued_bytes + bytes <= limits.queue_bytes_common()
+            || self.bytes + bytes <= limits.queue_bytes_share();
+        if !has_room || !self.make_room(bytes, queued.qos, limits, stats) {
             return count_drop(queued.qos, stats);
         }
         self.take(queued, stats);

@@ -98,6 +98,31 @@ fn all_queues_together_have_a_limit() {
 }
 
 #[test]
+fn who_does_not_read_takes_no_message_from_those_who_do() {
+    let one = message("x", "1").cost_bytes();
+    let mut world = World::with(|limits| {
+        (limits.sessions, limits.queue_bytes_total) = (4, 16 * one);
+    });
+    let idle = world.subscriber(v5("idle"), "y", 1);
+    let reader = world.subscriber(v5("reader"), "x", 1);
+    world.cut(idle);
+    for _ in 0..10 {
+        world.publish(message("y", "1").qos(qos(1)));
+    }
+    // Half of it all is for whoever comes first.
+    assert_eq!(world.hub.stats().dropped_full, 2);
+    for _ in 0..2 {
+        // Two at once are its share, and no more.
+        publish_all(&mut world, &["1", "2", "3"]);
+        let got = world.poll(reader);
+        assert_eq!(got.len(), 2, "{got:?}");
+        let ids = got.iter().filter_map(|got| got.rsplit_once('#')?.1.parse().ok());
+        world.send(reader, ids.map(pub_ack).collect::<Vec<_>>());
+    }
+    assert_eq!(world.hub.stats().dropped_full, 4);
+}
+
+#[test]
 fn qos_0_is_dropped_when_the_session_is_offline_or_its_queue_full() {
     let mut world = World::with(|limits| {
         limits.queue_messages = 2;

@@ -55,7 +55,7 @@ impl Outgoing {
     ) {
         let (Some(kept), Some(serial)) = (&mut self.kept, queued.serial) else { return };
         let bytes = queued.routed.message.cost_bytes();
-        let fits = stats.queued_bytes + bytes <= limits.queue_bytes_total
+        let fits = stats.queued_bytes + bytes <= limits.queue_bytes_common()
             && self.bytes + bytes <= limits.queue_bytes
             && self.queue.len() < limits.queue_messages;
         if kept.arrived(serial) && is_connected && fits {
@@ -68,7 +68,7 @@ impl Outgoing {
     /// all queues together have as much in memory as they may.
     pub(crate) fn request(&mut self, limits: &Limits, stats: &Stats) -> Option<PageRequest> {
         let is_low = self.queue.len() < READ_AHEAD_MESSAGES && self.bytes < READ_AHEAD_BYTES;
-        let has_room = self.bytes == 0 || stats.queued_bytes < limits.queue_bytes_total;
+        let has_room = self.bytes == 0 || stats.queued_bytes < limits.queue_bytes_common();
         let is_low = is_low && has_room;
         let lacks_one = self.inflight.get(self.sent).is_some_and(Inflight::is_on_disk);
         self.kept.as_mut().filter(|_| is_low || lacks_one)?.request()
