@@ -26,13 +26,15 @@ pub(super) struct Input {
     pub(super) packets: Vec<Packet>,
     /// What the next read asks for; grows while reads are full.
     read_bytes: usize,
+    /// Whether the last read brought all that it asked for, so that there is more.
+    pub(super) has_more: bool,
 }
 
 impl Input {
     pub(super) fn new(packet_bytes: usize) -> Input {
         let decoder = Decoder::accepting(packet_bytes);
         let (buffer, packets) = (BytesMut::new(), Vec::new());
-        Input { decoder, buffer, packets, read_bytes: SMALL_READ_BYTES }
+        Input { decoder, buffer, packets, read_bytes: SMALL_READ_BYTES, has_more: false }
     }
 
     /// The buffer, with room for the next read.
@@ -74,8 +76,8 @@ impl Input {
 
     /// Takes out all complete packets, and those before the first bad one.
     pub(super) fn decode_all(&mut self) -> Result<(), DecodeError> {
-        let full = self.buffer.capacity() == self.buffer.len();
-        let wanted = if full { self.read_bytes * 2 } else { self.read_bytes / 2 };
+        self.has_more = self.buffer.capacity() == self.buffer.len();
+        let wanted = if self.has_more { self.read_bytes * 2 } else { self.read_bytes / 2 };
         self.read_bytes = wanted.clamp(SMALL_READ_BYTES, LARGE_READ_BYTES);
         while let Some(packet) = self.decoder.decode(&mut self.buffer)? {
             self.packets.push(packet);
