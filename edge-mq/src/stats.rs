@@ -56,6 +56,8 @@ pub struct Stats {
     pub failed_handshakes: u64,
     /// Connections refused by authentication.
     pub denied_logins: u64,
+    /// Connections closed because the token of their client had expired.
+    pub expired_logins: u64,
     /// Connections closed because the client published too fast.
     pub rate_exceeded: u64,
     /// Messages and subscriptions with a topic or filter longer than is taken.

@@ -5,7 +5,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
@@ -57,6 +57,7 @@ async fn enter(
     let most_bytes = connect.most_bytes();
     let (version, door) = (connect.version, Arc::new(Door(Notify::new())));
     let (guard, packet_bytes) = (way.guard.id, way.packet_bytes);
+    let ends_at = end_of(&user);
     let entrance = Entrance { user, guard, packet_bytes, waker: Arc::clone(&door).into() };
     let accepted = shared.decide(|hub, now, fx| match way.guard.may_stay(&entrance.user) {
         true => hub.connect(connect, entrance, now, fx),
@@ -65,7 +66,7 @@ async fn enter(
     match accepted.result {
         Ok(accepted) => {
             let peer = accepted.peer;
-            let look = next_look(&shared.limits, accepted.deadline);
+            let look = next_look(&shared.limits, [accepted.deadline, ends_at]);
             let connection = Connection {
                 shared,
                 version,
@@ -80,6 +81,7 @@ async fn enter(
                 may_read: true,
                 reading: None,
                 again,
+                ends_at,
                 is_answered: false,
                 most_bytes,
                 fault: None,
@@ -95,11 +97,16 @@ async fn enter(
     }
 }
 
-/// When to look at keep alive and slow reading again. The timer is set anew only when it fires, not
-/// with every packet.
-fn next_look(limits: &Limits, keep_alive: Option<Instant>) -> tokio::time::Instant {
+/// When to look at slow reading, keep alive and the client's end again. The timer is set anew only
+/// when it fires, not with every packet.
+fn next_look(limits: &Limits, others: [Option<Instant>; 2]) -> tokio::time::Instant {
     let slow = Instant::now() + limits.write_within;
-    keep_alive.map_or(slow, |keep_alive| keep_alive.min(slow)).into()
+    others.into_iter().flatten().fold(slow, Instant::min).into()
+}
+
+/// When a user's time is over, as the clock on the wall says now; none that is too far to be told.
+fn end_of(user: &User) -> Option<Instant> {
+    Instant::now().checked_add(user.time_left(SystemTime::now())?)
 }
 
 /// Wakes the task from the hub.
@@ -132,6 +139,8 @@ struct Connection {
     reading: Option<PageFuture>,
     /// Of a client that named a method.
     again: Option<Box<Reauthentication>>,
+    /// When the client is no more who it is, unless it authenticates again.
+    ends_at: Option<Instant>,
     /// Whether its CONNACK is in the writer.
     is_answered: bool,
     /// The largest packet that the client takes.
@@ -298,6 +307,11 @@ impl Connection {
     fn on_step(&mut self, step: Stepped) -> Result<(), End> {
         let peer = self.peer;
         let result = step.map_err(Denied::later_reason).and_then(|(packet, user)| {
+            if let Some(user) = &user {
+                self.ends_at = end_of(user);
+                // Its end may be an earlier one now.
+                self.timer.as_mut().reset(tokio::time::Instant::now());
+            }
             self.shared.hub(|hub| hub.reauthenticate(peer, packet, user))
         });
         if let Err(code) = result {
@@ -372,13 +386,17 @@ impl Connection {
         if !self.writer.is_empty() && now - self.written >= self.shared.limits.write_within {
             return Err(End::Gone);
         }
+        if self.ends_at.is_some_and(|end| now >= end) {
+            self.shared.hub(|hub| hub.stats_mut().expired_logins += 1);
+            return Err(Closing::Ended(ReasonCode::MAXIMUM_CONNECT_TIME).into());
+        }
         let peer = self.peer;
         let deadline = match self.may_read() {
             true => self.shared.hub(|hub| hub.keep_alive(peer, now))?,
             // Who is not listened to cannot be blamed for silence.
             false => None,
         };
-        let look = next_look(&self.shared.limits, deadline);
+        let look = next_look(&self.shared.limits, [deadline, self.ends_at]);
         self.timer.as_mut().reset(look);
         Ok(())
     }
