@@ -24,6 +24,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 pub(crate) use bound::Bound;
+use entry::Entry;
 use socket2::{SockRef, TcpKeepalive};
 use stream::Socket;
 use tokio::net::TcpStream;
@@ -32,6 +33,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::access::{Guard, GuardId};
+use crate::crowd::Refusal;
 use crate::limits::MAX_PACKET_BYTES;
 use crate::listener::{Layers, Listener};
 use crate::shared::Shared;
@@ -90,6 +92,8 @@ struct Arrival {
     address: Option<SocketAddr>,
     way: Arc<Way>,
     room: OwnedSemaphorePermit,
+    /// `None` if a proxy has to say first where it comes from.
+    entry: Option<Result<Entry, Refusal>>,
 }
 
 /// Serves what comes in through listeners, and these may still come, until `stop` says so, then
@@ -170,13 +174,18 @@ fn admit(
         shared.hub(|hub| hub.stats_mut().refused_connections += 1);
         return;
     };
+    // Who is refused without a word costs no task.
+    let entry = (!way.layers.has_proxy).then(|| Entry::of(address, shared));
+    if let Some(Err(Refusal { is_told: false, .. })) = entry {
+        return;
+    }
     match &socket {
         // A socket that refuses is noticed later to be dead.
         Socket::Tcp(stream) => drop(probe(stream, shared.limits.max_keep_alive)),
         #[cfg(unix)]
         Socket::Unix(_) => {}
     }
-    let arrival = Arrival { socket, address, way, room };
+    let arrival = Arrival { socket, address, way, room, entry };
     tasks.spawn(connection::run(arrival, Arc::clone(shared), stop));
 }
 

@@ -18,8 +18,9 @@ pub(crate) const DEFAULT: &str = "default";
 const MOST_RATIO: f64 = 3.0;
 /// Until an attack is in full swing, or its traces are gone.
 const CHANGE: Duration = Duration::from_millis(500);
-/// As low as it gets.
-const NICE: [&str; 3] = ["nice", "-n", "19"];
+/// What is left of the processors when nobody else wants them, as on real networks the attacker has
+/// its own. With a mere `nice` Linux lets the others wait for its time slice.
+const IDLE: [&str; 3] = ["chrt", "--idle", "0"];
 
 pub(crate) struct Plan {
     pub(crate) rounds: u32,
@@ -39,8 +40,8 @@ struct Attacker(Child);
 
 impl Attacker {
     fn start(name: &str, broker: SocketAddr) -> io::Result<Attacker> {
-        let mut command = Command::new(NICE[0]);
-        command.args(&NICE[1..]).arg(std::env::current_exe()?);
+        let mut command = Command::new(IDLE[0]);
+        command.args(&IDLE[1..]).arg(std::env::current_exe()?);
         command.args(["--role", "attacker", "--only", name, "--broker", &broker.to_string()]);
         command.spawn().map(Attacker)
     }

@@ -31,11 +31,11 @@ pub(super) struct Guest {
 
 /// Lets a client in. Who is not let in was told so, as far as there is a way to say it.
 pub(super) async fn enter(arrival: Arrival, shared: &Arc<Shared>) -> Option<Guest> {
-    let Arrival { mut socket, address, way, room } = arrival;
+    let Arrival { mut socket, address, way, room, entry } = arrival;
     let mut input = Input::new(way.packet_bytes);
     let listening = async {
         let address = opening::address(&mut socket, address, &way.layers).await?;
-        let entry = Entry::of(address, shared);
+        let entry = entry.unwrap_or_else(|| Entry::of(address, shared));
         if entry.as_ref().is_err_and(|refusal| !refusal.is_told) {
             return Ok(None);
         }

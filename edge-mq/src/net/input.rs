@@ -12,6 +12,10 @@ const SMALL_READ_BYTES: usize = 2 * 1024;
 /// hands out about as much at once.
 const LARGE_READ_BYTES: usize = 64 * 1024;
 
+/// Packets of one turn: so long does one client keep the hub from the others, some 20 µs. A full read
+/// of small messages has a thousand.
+const TURN: usize = 128;
+
 /// Why there is no packet.
 pub(super) enum Lost {
     Decode(DecodeError),
@@ -26,15 +30,24 @@ pub(super) struct Input {
     pub(super) packets: Vec<Packet>,
     /// What the next read asks for; grows while reads are full.
     read_bytes: usize,
-    /// Whether the last read brought all that it asked for, so that there is more.
+    /// Whether there is more: in the buffer, behind the packets of this turn, or in the system, as
+    /// the last read brought all that it asked for.
     pub(super) has_more: bool,
+    is_full: bool,
 }
 
 impl Input {
     pub(super) fn new(packet_bytes: usize) -> Input {
         let decoder = Decoder::accepting(packet_bytes);
         let (buffer, packets) = (BytesMut::new(), Vec::new());
-        Input { decoder, buffer, packets, read_bytes: SMALL_READ_BYTES, has_more: false }
+        Input {
+            decoder,
+            buffer,
+            packets,
+            read_bytes: SMALL_READ_BYTES,
+            has_more: false,
+            is_full: false,
+        }
     }
 
     /// The buffer, with room for the next read.
@@ -74,14 +87,24 @@ impl Input {
         }
     }
 
-    /// Takes out all complete packets, and those before the first bad one.
-    pub(super) fn decode_all(&mut self) -> Result<(), DecodeError> {
-        self.has_more = self.buffer.capacity() == self.buffer.len();
-        let wanted = if self.has_more { self.read_bytes * 2 } else { self.read_bytes / 2 };
+    /// Looks how much the last read brought.
+    pub(super) fn measure(&mut self) {
+        self.is_full = self.buffer.capacity() == self.buffer.len();
+        let wanted = if self.is_full { self.read_bytes * 2 } else { self.read_bytes / 2 };
         self.read_bytes = wanted.clamp(SMALL_READ_BYTES, LARGE_READ_BYTES);
-        while let Some(packet) = self.decoder.decode(&mut self.buffer)? {
+    }
+
+    /// Takes out the packets of a turn, and those before the first bad one. Returns whether there may be
+    /// more in the buffer.
+    pub(super) fn decode_turn(&mut self) -> Result<bool, DecodeError> {
+        self.has_more = true;
+        while self.packets.len() < TURN {
+            let Some(packet) = self.decoder.decode(&mut self.buffer)? else {
+                self.has_more = self.is_full;
+                return Ok(false);
+            };
             self.packets.push(packet);
         }
-        Ok(())
+        Ok(true)
     }
 }
