@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use queue::Chunks;
 use rows::Rows;
 
-use crate::hub::{Deed, Effects, Hub};
+use crate::hub::{Deed, Effects, Hub, Urgency};
 use crate::message::{Message, Routed};
 use crate::packet::{DecodeError, Property, ReasonCode, Text};
 use crate::store::{LogSlot, PageFuture, PageRequest, Refused, Store, Write};
@@ -110,6 +110,8 @@ pub(crate) struct DbStore {
     rules: JournalRules,
     rows: Rows,
     queue_age: Duration,
+    /// How long what its publisher was told may take to be on disk.
+    durable_within: Duration,
     state: Mutex<State>,
 }
 
@@ -144,7 +146,11 @@ impl State {
 
 impl DbStore {
     /// Loads the rules and puts them in force, then what is stored of sessions and retained messages.
-    pub(crate) async fn open(db: Db, hub: &mut Hub) -> Result<DbStore, JournalError> {
+    pub(crate) async fn open(
+        db: Db,
+        durable_within: Duration,
+        hub: &mut Hub,
+    ) -> Result<DbStore, JournalError> {
         let queue_age = hub.limits().stored_queue_age;
         let (journal, in_force, stored) = blocking(move || {
             let rules: JournalRules = db.table("mq.journal")?;
@@ -160,7 +166,7 @@ impl DbStore {
             let rows = Rows::open(&db)?;
             let stored = rows.load()?;
             let state = Mutex::new(state);
-            Ok((DbStore { db, rules, rows, queue_age, state }, in_force, stored))
+            Ok((DbStore { db, rules, rows, queue_age, durable_within, state }, in_force, stored))
         })
         .await?;
         in_force.iter().for_each(|(filter, slot)| hub.add_rule(filter, *slot));
@@ -252,10 +258,20 @@ impl DbStore {
             self.write(write, clock, &mut chunks, &mut batch);
         }
         chunks.finish(&self.rows.queue, &mut batch);
-        if group.iter().all(|deed| deed.is_lazy) {
-            batch = batch.within(LAZY);
+        let delay = group.iter().map(|deed| self.delay(deed.urgency)).min();
+        match delay.unwrap_or_default() {
+            Duration::ZERO => batch,
+            delay => batch.within(delay),
         }
-        batch
+    }
+
+    /// How long something may take to be on disk once it is visible.
+    fn delay(&self, urgency: Urgency) -> Duration {
+        match urgency {
+            Urgency::Now => Duration::ZERO,
+            Urgency::Acknowledged => self.durable_within,
+            Urgency::Lazy => LAZY,
+        }
     }
 
     fn write(&self, write: &Write, clock: Clock, chunks: &mut Chunks, batch: &mut Batch) {

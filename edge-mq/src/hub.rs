@@ -21,12 +21,13 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Instant;
 
-use foldhash::HashMap;
-
+#[cfg(any(feature = "db", test))]
+pub(crate) use commit::Urgency;
 pub(crate) use commit::{Deed, Reply};
 use commit::{Pending, Then};
 pub(crate) use connect::Entrance;
 use count::Counter;
+use foldhash::HashMap;
 pub use inspect::{ClientInfo, ConnectionInfo};
 use leave_out::LeftOut;
 use route::{From, Match};

@@ -16,8 +16,8 @@ use crate::{TopicFilter, TopicName};
 
 /// Makes deeds durable, and gives back what waits on disk.
 pub(crate) trait Store: std::fmt::Debug + Send + Sync {
-    /// Stores all of a group or nothing; returns once it is on disk. A group in which nobody waits
-    /// for that may get there a little later. Called from one thread, which may wait.
+    /// Stores all of a group or nothing; returns once it is on disk. A group in which nothing is
+    /// urgent may get there a little later. Called from one thread, which may wait.
     fn commit(&self, group: &[Deed]) -> Result<(), Refused>;
 
     /// Reads a part of a session's queue.

@@ -17,9 +17,13 @@ const SESSION: SessionNumber = SessionNumber(7);
 const LONG: Duration = Duration::from_secs(7 * 24 * 3600);
 
 fn open(db: &Db) -> DbStore {
+    open_within(db, Duration::ZERO)
+}
+
+fn open_within(db: &Db, durable_within: Duration) -> DbStore {
     let mut hub = Hub::new(Limits::default());
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(DbStore::open(db.clone(), &mut hub)).unwrap()
+    runtime.block_on(DbStore::open(db.clone(), durable_within, &mut hub)).unwrap()
 }
 
 fn commit(store: &DbStore, writes: Vec<Write>) {
@@ -210,22 +214,30 @@ fn retained_messages_come_back_with_what_is_left_of_their_time() {
 }
 
 #[test]
-fn group_is_durable_at_once_if_somebody_waits_for_some_of_it() {
+fn group_is_durable_as_soon_as_its_most_urgent_part_asks_for() {
     let dir = tempfile::tempdir().unwrap();
     let db = Db::open(dir.path()).unwrap();
-    let store = open(&db);
-    let lazy = || Deed::lazy(vec![queue(queued(0, "1"), 0)]);
-    let awaited = || {
-        let mut deed = lazy();
-        deed.is_lazy = false;
+    let deed = |urgency| {
+        let mut deed = Deed::lazy(vec![queue(queued(0, "1"), 0)]);
+        deed.urgency = urgency;
         deed
     };
-    for (group, is_lazy) in
-        [(vec![lazy(), lazy()], true), (vec![lazy(), awaited()], false), (vec![awaited()], false)]
-    {
-        let batch = format!("{:?}", store.batch(&group));
-        assert_eq!(batch.contains("within: Some(1s)"), is_lazy, "{batch}");
-        assert_eq!(batch.contains("within: None"), !is_lazy, "{batch}");
+    use Urgency::{Acknowledged, Lazy, Now};
+    let cases: [(&[Urgency], _, _); 6] = [
+        (&[Lazy, Lazy], "Some(1s)", "Some(1s)"),
+        (&[Lazy, Acknowledged], "None", "Some(10ms)"),
+        (&[Acknowledged, Acknowledged], "None", "Some(10ms)"),
+        (&[Acknowledged, Now], "None", "None"),
+        (&[Lazy, Now], "None", "None"),
+        (&[Now], "None", "None"),
+    ];
+    let [at_once, later] = [0, 10].map(|ms| open_within(&db, Duration::from_millis(ms)));
+    for (group, without, with) in cases {
+        let group: Vec<_> = group.iter().copied().map(deed).collect();
+        for (store, within) in [(&at_once, without), (&later, with)] {
+            let batch = format!("{:?}", store.batch(&group));
+            assert!(batch.contains(&format!("within: {within}")), "{within}: {batch}");
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::TopicFilter;
 use crate::arena::Key;
 use crate::limits::WhenDiskFull;
 use crate::message::Routed;
-use crate::packet::{ConnAck, Packet, Properties, ReasonCode, SubAck};
+use crate::packet::{ConnAck, Packet, Properties, QoS, ReasonCode, SubAck};
 use crate::session::{Admission, Promised, Receipt};
 use crate::store::{Refused, Write};
 
@@ -23,13 +23,24 @@ use crate::store::{Refused, Write};
 #[derive(Debug)]
 pub(crate) struct Deed {
     pub(crate) writes: Vec<Write>,
-    /// Whether nobody waits for it: it may be lost when the power fails a moment later.
-    pub(crate) is_lazy: bool,
+    pub(crate) urgency: Urgency,
     then: Then,
     /// The connection that brought it.
     origin: Option<Peer>,
     /// About what it writes.
     bytes: usize,
+}
+
+/// How soon something has to be on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// Before anybody is told.
+    Now,
+    /// Before its publisher is told, unless the operator chose a time by which: a message that is
+    /// not QoS 2, whose loss is all that its loss does.
+    Acknowledged,
+    /// Nobody waits for it: it may be lost when the power fails a moment later.
+    Lazy,
 }
 
 /// What is done once it is stored.
@@ -78,13 +89,13 @@ impl Deed {
     /// Something for whose end the connection that brought it waits.
     pub(super) fn new(writes: Vec<Write>, then: Then, origin: Peer) -> Deed {
         let bytes = writes.len() * size_of::<Write>();
-        Deed { writes, is_lazy: false, then, origin: Some(origin), bytes }
+        Deed { writes, urgency: Urgency::Now, then, origin: Some(origin), bytes }
     }
 
     /// Something that nobody waits for.
     pub(crate) fn lazy(writes: Vec<Write>) -> Deed {
         let bytes = writes.len() * size_of::<Write>();
-        Deed { writes, is_lazy: true, then: Then::Nothing, origin: None, bytes }
+        Deed { writes, urgency: Urgency::Lazy, then: Then::Nothing, origin: None, bytes }
     }
 
     /// A message: routed and acknowledged once it is stored.
@@ -92,8 +103,13 @@ impl Deed {
         // Each queue gets a copy of its own on disk.
         let copy_bytes = delivery.routed.message.cost_bytes() + size_of::<Write>();
         let bytes = copy_bytes * writes.len();
-        let is_lazy = delivery.receipt.is_none() && delivery.reply.is_none();
-        Deed { writes, is_lazy, then: Then::Route(delivery), origin, bytes }
+        let urgency = match delivery.routed.message.published_qos() {
+            _ if delivery.receipt.is_none() && delivery.reply.is_none() => Urgency::Lazy,
+            // What was received and what released has to be known, or later messages are lost, too.
+            QoS::ExactlyOnce => Urgency::Now,
+            QoS::AtMostOnce | QoS::AtLeastOnce => Urgency::Acknowledged,
+        };
+        Deed { writes, urgency, then: Then::Route(delivery), origin, bytes }
     }
 
     /// The message that is to be stored, if it is one.

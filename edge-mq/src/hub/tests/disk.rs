@@ -10,7 +10,7 @@ use crate::packet::{PacketId, Text};
 use crate::session::Queued;
 use crate::store::*;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Disk {
     sessions: BTreeMap<SessionNumber, Kept>,
     retained: BTreeMap<Text, Arc<Routed>>,
@@ -18,7 +18,7 @@ pub(super) struct Disk {
     pub(super) page: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Kept {
     row: SessionRow,
     subscriptions: BTreeMap<TopicFilter, StoredSubscription>,
