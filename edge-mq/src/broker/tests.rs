@@ -1,7 +1,10 @@
 //! The broker over real sockets, with a journal whose commits end when the test says so.
 
+#![allow(clippy::disallowed_methods, reason = "a shell: it brings the hub the time")]
+
 use std::future::Future;
 use std::task::Context;
+use std::time::Instant;
 
 use bytes::BytesMut;
 use parking_lot::Mutex;
@@ -14,7 +17,7 @@ use super::*;
 use crate::hub::Deed;
 use crate::limits::{Limits, WhenDiskFull};
 use crate::packet::{Decoder, Packet, QoS, ReasonCode, Version};
-use crate::store::{PageFuture, PageRequest, Refused, Store};
+use crate::store::{PageFuture, PageRequest, Refused, Store, Stored};
 use crate::{Message, PublishError};
 
 /// How a commit ends.
@@ -50,10 +53,14 @@ type Commits = mpsc::Receiver<(Vec<String>, End)>;
 
 /// A broker that journals everything.
 async fn start(limits: Limits) -> (Broker, Commits) {
-    let (sender, commits) = mpsc::channel(100);
-    let limits = limits.workable();
-    let mut hub = Hub::new(limits.clone());
+    let mut hub = Hub::new(limits.workable());
     hub.add_rule(&"#".parse().unwrap(), 0);
+    start_with(hub).await
+}
+
+async fn start_with(hub: Hub) -> (Broker, Commits) {
+    let (sender, commits) = mpsc::channel(100);
+    let limits = hub.limits().clone();
     let stores = Stores {
         store: Some(Arc::new(HeldBack(Mutex::new(sender)))),
         #[cfg(feature = "db")]
@@ -76,11 +83,15 @@ impl Client {
         Client::connect_as(broker, b'c').await
     }
 
-    async fn connect_as(broker: &Broker, name: u8) -> Client {
+    async fn open(broker: &Broker) -> Client {
         let stream = TcpStream::connect(broker.local_addr().unwrap()).await.unwrap();
         stream.set_nodelay(true).unwrap();
         let decoder = Decoder::new(Version::V5, 1024);
-        let mut client = Client { stream, decoder, buffer: BytesMut::new() };
+        Client { stream, decoder, buffer: BytesMut::new() }
+    }
+
+    async fn connect_as(broker: &Broker, name: u8) -> Client {
+        let mut client = Client::open(broker).await;
         client.send(b"\x10\x0E\0\x04MQTT\x05\x02\0\0\0\0\x01").await;
         client.send(&[name]).await;
         assert!(matches!(client.next().await, Some(Packet::ConnAck(_))));
@@ -286,6 +297,23 @@ async fn what_is_refused_for_another_reason_or_too_much_to_wait_is_refused_at_on
         let Some(Packet::PubAck(ack)) = client.next().await else { panic!("no PUBACK") };
         assert_eq!(ack.code, ReasonCode::QUOTA_EXCEEDED);
     }
+}
+
+#[tokio::test]
+async fn nothing_is_said_before_connack_though_the_connection_ends_before_its_commit() {
+    // MQTT-3.14.0-1.
+    let mut hub = Hub::new(Limits::default().workable());
+    hub.restore(Stored::default(), Instant::now(), &mut Effects::default());
+    let (broker, mut commits) = start_with(hub).await;
+    let mut client = Client::open(&broker).await;
+    // MQTT 5.0 with a session that stays for a second, whose commit comes before CONNACK.
+    client.send(b"\x10\x13\0\x04MQTT\x05\0\0\0\x05\x11\0\0\0\x01\0\x01c").await;
+    let (_, end) = commits.recv().await.unwrap();
+    // PUBREL with the flags of PUBREC.
+    client.send(&[0x60, 2, 0, 1]).await;
+    assert_eq!(client.rest().await, (Vec::new(), None));
+    assert_eq!(broker.stats().protocol_errors, 1);
+    drop(end);
 }
 
 #[tokio::test]
