@@ -2,8 +2,7 @@
 
 use std::io;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64ct::{Base64, Encoding};
 use bytes::{Buf, BytesMut};
 use httparse::{Header, Request, Status};
 use sha1::{Digest, Sha1};
@@ -108,7 +107,7 @@ fn answer(bytes: &[u8], origins: &[String]) -> Result<Option<(usize, String)>, R
         return Err(Refusal::Version);
     }
     let key = headers.one("sec-websocket-key")?.ok_or(Refusal::NoWebSocket)?;
-    if STANDARD.decode(key).map_or(0, |key| key.len()) != 16 {
+    if !Base64::decode(key, &mut [0; 16]).is_ok_and(|key| key.len() == 16) {
         return Err(Refusal::NoWebSocket);
     }
     // MQTT-6.0.0-3.
@@ -118,8 +117,8 @@ fn answer(bytes: &[u8], origins: &[String]) -> Result<Option<(usize, String)>, R
     if !may_enter(headers.one("origin")?, headers.one("host")?, origins) {
         return Err(Refusal::Origin);
     }
-    let accept =
-        STANDARD.encode(Sha1::new().chain_update(key).chain_update(ACCEPT_SUFFIX).finalize());
+    let accept = Sha1::new().chain_update(key).chain_update(ACCEPT_SUFFIX).finalize();
+    let accept = Base64::encode_string(&accept);
     // MQTT-6.0.0-4.
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
