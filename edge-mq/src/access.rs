@@ -189,8 +189,11 @@ pub type AuthFuture<'a> = Pin<Box<dyn Future<Output = Result<User, Denied>> + Se
 /// Decides who connects.
 pub trait Auth: fmt::Debug + Send + Sync + 'static {
     /// Says who this is, or why not. It may take its time, up to
-    /// [`Limits::connect_within`](crate::Limits::connect_within): nobody else waits for it. What
-    /// blocks, or computes for long, belongs on a thread of its own.
+    /// [`Limits::connect_within`](crate::Limits::connect_within), or
+    /// [`Listener::connect_within`](crate::Listener::connect_within) of the client's listener:
+    /// nobody else waits for it, but its connection counts in
+    /// [`Limits::connections`](crate::Limits::connections) meanwhile. So many may be under way at
+    /// once. What blocks, or computes for long, belongs on a thread of its own.
     fn authenticate(&self, login: Login) -> AuthFuture<'_>;
 
     /// Begins an authentication in several steps for a client that names a method, which is most

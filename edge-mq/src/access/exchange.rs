@@ -48,9 +48,16 @@ pub type StepFuture = Pin<Box<dyn Future<Output = Result<Step, Denied>> + Send>>
 /// ```
 pub trait Exchange: fmt::Debug + Send {
     /// Takes what the client says next, which may be nothing: first the authentication data of its
-    /// CONNECT, then that of each AUTH. It may take its time, up to
-    /// [`Limits::connect_within`](crate::Limits::connect_within): until the CONNACK for all steps
-    /// together with the answers of the client, later for each.
+    /// CONNECT, then that of each AUTH.
+    ///
+    /// It may take its time, up to [`Limits::connect_within`](crate::Limits::connect_within), or
+    /// [`Listener::connect_within`](crate::Listener::connect_within) of the client's listener: until
+    /// the CONNACK for all steps together with the answers of the client, later for each step. What
+    /// the client says is no longer than [`Limits::packet_bytes`](crate::Limits::packet_bytes), or
+    /// [`Listener::packet_bytes`](crate::Listener::packet_bytes), allows a packet to be; a challenge
+    /// that is larger than the client takes ends it with CONNACK 0x95. Until it is in, it counts in
+    /// [`Limits::connections`](crate::Limits::connections) and
+    /// [`Listener::connections`](crate::Listener::connections), as it does later.
     fn step(self: Box<Self>, data: Option<Bytes>) -> StepFuture;
 }
 
