@@ -162,6 +162,12 @@ impl Hub {
         }
     }
 
+    /// Has what was noted last on disk as soon as may be, though nobody waits for it.
+    pub(super) fn hurry(&mut self, fx: &mut Effects) {
+        let (writes, urgency, then) = (Vec::new(), Urgency::Now, Then::Nothing);
+        self.note(Deed { writes, urgency, then, origin: None, bytes: 0 }, fx);
+    }
+
     /// Takes what is to be committed next, up to about so many bytes. It comes back through
     /// [`Hub::committed`], and no other group is committed meanwhile.
     pub(crate) fn take_group(&mut self, most_bytes: usize) -> Vec<Deed> {

@@ -292,6 +292,8 @@ impl Hub {
         let Some(session) = self.session(key) else { return };
         let expiry = session.expiry.min(longest);
         let ends_at = now + expiry;
+        // The client took it back: a power cut is not to publish it after all.
+        let is_revoked = link.will.is_some() && !with_will && session.number.is_some();
         let will = link.will.take().filter(|_| with_will).map(|will| {
             let delay = will.delay.min(expiry);
             (now + delay, will.message)
@@ -302,6 +304,9 @@ impl Hub {
             self.park(key, fx);
         }
         self.parting_due(key, now, fx);
+        if is_revoked {
+            self.hurry(fx);
+        }
     }
 
     /// Lets go of what is on disk anyway, and has the store know how far the client came.

@@ -4,6 +4,7 @@
 mod full;
 
 use super::harness::*;
+use crate::hub::Urgency;
 use crate::packet::*;
 use crate::session::Closing;
 
@@ -371,6 +372,26 @@ fn will_is_published_when_the_power_failed_under_its_client() {
         world.commit_all();
         let reader = world.connect(v5("reader"));
         assert_eq!(world.poll(reader), ["will=gone q1 #1 dup"]);
+    }
+}
+
+#[test]
+fn will_that_is_taken_back_is_forgotten_as_soon_as_may_be() {
+    let is_urgent = |world: &World| world.held[0].iter().any(|deed| deed.urgency == Urgency::Now);
+    for connect in [v5("a"), clean(v311("a"))] {
+        let mut world = World::keeping();
+        let client = world.connect(willing(connect.clone(), 10));
+        world.disconnect(client, Disconnect::new(ReasonCode::SUCCESS));
+        assert!(is_urgent(&world), "{connect:?}");
+        world.commit_all();
+        // Nobody is hurt by the loss of an end without a will, or of one that publishes it.
+        let client = world.connect(connect);
+        world.disconnect(client, Disconnect::new(ReasonCode::SUCCESS));
+        assert!(world.held.is_empty() || !is_urgent(&world));
+        let client = world.connect(willing(v5("b"), 10));
+        world.commit_all();
+        world.cut(client);
+        assert!(!is_urgent(&world));
     }
 }
 
