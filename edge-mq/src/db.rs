@@ -237,7 +237,8 @@ impl Store for DbStore {
         if let Some(message) = messages.into_iter().find(|m| m.encoded_bytes() > MESSAGE_BYTES) {
             return Err(too_large(message.encoded_bytes()));
         }
-        self.batch(group).commit().map(|_| ()).map_err(refused)
+        let batch = self.batch(group).map_err(|error| unreadable(error.into()))?;
+        batch.commit().map(|_| ()).map_err(refused)
     }
 
     fn read(self: Arc<Self>, request: PageRequest) -> PageFuture {
@@ -250,19 +251,19 @@ impl Store for DbStore {
 }
 
 impl DbStore {
-    fn batch(&self, group: &[Deed]) -> Batch {
+    fn batch(&self, group: &[Deed]) -> Result<Batch, StoredError> {
         let clock = Clock::now();
         let mut batch = self.db.batch();
         let mut chunks = Chunks::new(clock);
         for write in group.iter().flat_map(|deed| &deed.writes) {
-            self.write(write, clock, &mut chunks, &mut batch);
+            self.write(write, clock, &mut chunks, &mut batch)?;
         }
         chunks.finish(&self.rows.queue, &mut batch);
         let delay = group.iter().map(|deed| self.delay(deed.urgency)).min();
-        match delay.unwrap_or_default() {
+        Ok(match delay.unwrap_or_default() {
             Duration::ZERO => batch,
             delay => batch.within(delay),
-        }
+        })
     }
 
     /// How long something may take to be on disk once it is visible.
@@ -274,7 +275,13 @@ impl DbStore {
         }
     }
 
-    fn write(&self, write: &Write, clock: Clock, chunks: &mut Chunks, batch: &mut Batch) {
+    fn write(
+        &self,
+        write: &Write,
+        clock: Clock,
+        chunks: &mut Chunks,
+        batch: &mut Batch,
+    ) -> Result<(), StoredError> {
         let rows = &self.rows;
         match write {
             Write::Append { log, routed, client } => {
@@ -299,9 +306,13 @@ impl DbStore {
             Write::Drop(session, serials) => {
                 queue::remove(*session, serials.start, serials.end, &rows.queue, batch);
             }
+            Write::Take(session, serials) => {
+                queue::take(*session, serials, &rows.queue, batch)?;
+            }
             Write::Received(session, id) => rows.received(*session, *id, batch),
             Write::Released(session, id) => rows.released(*session, *id, batch),
         }
+        Ok(())
     }
 }
 

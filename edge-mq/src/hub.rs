@@ -8,6 +8,7 @@ mod allow;
 mod commit;
 mod connect;
 mod count;
+mod estate;
 mod hook;
 mod inspect;
 mod leave_out;
@@ -27,6 +28,7 @@ pub(crate) use commit::{Deed, Reply};
 use commit::{Pending, Then};
 pub(crate) use connect::Entrance;
 use count::Counter;
+use estate::Estates;
 use foldhash::HashMap;
 pub use inspect::{ClientInfo, ConnectionInfo};
 use leave_out::LeftOut;
@@ -60,6 +62,7 @@ pub(crate) struct Hub {
     /// Under the filters that they share.
     shares: FilterTree<Group>,
     rules: FilterTree<LogSlot>,
+    estates: Estates,
     left_out: LeftOut,
     retained: Retained,
     /// What waits for its commit.
@@ -138,6 +141,7 @@ impl Hub {
             router: FilterTree::default(),
             shares: FilterTree::default(),
             rules: FilterTree::default(),
+            estates: Estates::default(),
             left_out: LeftOut::default(),
             retained: Retained::new(limits.retained_messages, limits.retained_bytes),
             pending: Pending::default(),
@@ -224,20 +228,28 @@ impl Hub {
         };
         session.link_mut(peer.link).ok_or(LOST)?.set_awake(false);
         let more = session.poll(now, budget, out, &mut self.stats);
-        let read = session.outgoing.request(&self.limits, &self.stats);
+        let mut read = None;
+        // One thing at a time.
+        if !self.estates.is_read_by(peer) {
+            read = session.outgoing.request(&self.limits, &self.stats);
+        }
         if session.outgoing.kept().is_some_and(|kept| kept.is_untold()) {
             self.untold.insert(peer.session);
         }
         let may_read = self.may_read(peer);
+        let read = read.or_else(|| self.read_estate(peer));
         end.map(|()| Polled { more, may_read, read })
     }
 
     /// Takes in what was read from disk for a connection.
-    pub(crate) fn load(&mut self, peer: Peer, page: Page) {
+    pub(crate) fn load(&mut self, peer: Peer, page: Page, now: Instant, fx: &mut Effects) {
         if let Some(Subscriber::Session(session)) = self.subscribers.get_mut(peer.session)
             && session.link_mut(peer.link).is_some()
         {
-            session.outgoing.load(page, &mut self.stats);
+            match session.number == Some(page.session) {
+                true => session.outgoing.load(page, &mut self.stats),
+                false => self.divide(peer, page, now, fx),
+            }
         }
     }
 

@@ -103,6 +103,7 @@ pub(crate) struct PageRequest {
 /// A part of a queue.
 #[derive(Debug)]
 pub(crate) struct Page {
+    pub(crate) session: SessionNumber,
     pub(crate) from: u64,
     /// Where the next part begins.
     pub(crate) next: u64,
@@ -177,6 +178,8 @@ pub(crate) enum Write {
     },
     /// Messages of these serials are wanted no more, as far as no others are stored with them.
     Drop(SessionNumber, Range<u64>),
+    /// Messages of these serials, in their order, are in other queues now, or are sent.
+    Take(SessionNumber, Vec<u64>),
     /// A QoS 2 message of the client came.
     Received(SessionNumber, PacketId),
     /// The client will not send it again.

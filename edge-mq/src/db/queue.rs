@@ -143,6 +143,55 @@ pub(super) fn remove(
     }
 }
 
+/// Takes messages of these serials, in their order, out of a queue.
+pub(super) fn take(
+    session: SessionNumber,
+    serials: &[u64],
+    keyspace: &Keyspace,
+    batch: &mut Batch,
+) -> Result<(), StoredError> {
+    let (Some(&first), Some(&last)) = (serials.first(), serials.last()) else { return Ok(()) };
+    let above = key(SessionNumber(session.0 + 1), 0);
+    for chunk in keyspace.range(key(session, first)..above)? {
+        let (key, value) = chunk?;
+        if Head::of(&value)?.first > last {
+            break;
+        }
+        // Under its old key, which says how far the queue has come, also if the last one is gone.
+        batch.put(keyspace, &key, &without(value, serials)?);
+    }
+    Ok(())
+}
+
+/// A chunk as it was, but for these messages.
+fn without(mut chunk: Bytes, serials: &[u64]) -> Result<BytesMut, StoredError> {
+    let first = Head::of(&chunk)?.first;
+    let mut left = BytesMut::from(&chunk.split_to(HEAD_BYTES)[..]);
+    while !chunk.is_empty() {
+        let len = message_len(chunk.clone())?;
+        let message = chunk.split_to(len);
+        let serial = first + u64::from(message.clone().get_u32());
+        if serials.binary_search(&serial).is_err() {
+            left.put_slice(&message);
+        }
+    }
+    Ok(left)
+}
+
+/// The length of the message that these bytes of a chunk begin with.
+fn message_len(mut chunk: Bytes) -> Result<usize, StoredError> {
+    let all = chunk.len();
+    chunk.try_get_u32()?;
+    let flags = chunk.try_get_u8()?;
+    if flags & HAS_DEADLINE != 0 {
+        chunk.try_get_u64()?;
+    }
+    if flags & HAS_GROUP != 0 {
+        group(&mut chunk)?;
+    }
+    Ok(all - chunk.len() + packet_len(&chunk)?)
+}
+
 /// Removes a queue.
 pub(super) fn remove_all(session: SessionNumber, keyspace: &Keyspace, batch: &mut Batch) {
     batch.delete_range(keyspace, key(session, 0)..key(SessionNumber(session.0 + 1), 0));
@@ -172,7 +221,8 @@ pub(super) fn read(
     let PageRequest { session, from, to } = *request;
     let clock = Clock::now();
     let oldest = clock.unix_ms(clock.instant()).saturating_sub(ms(longest));
-    let mut page = Page { from, next: to, bytes_after: None, messages: Vec::new(), too_old: 0 };
+    let messages = Vec::new();
+    let mut page = Page { session, from, next: to, bytes_after: None, messages, too_old: 0 };
     let mut bytes = 0;
     // A chunk that ends behind the part may begin in it.
     let above = key(SessionNumber(session.0 + 1), 0);

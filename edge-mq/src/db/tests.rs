@@ -235,7 +235,7 @@ fn group_is_durable_as_soon_as_its_most_urgent_part_asks_for() {
     for (group, without, with) in cases {
         let group: Vec<_> = group.iter().copied().map(deed).collect();
         for (store, within) in [(&at_once, without), (&later, with)] {
-            let batch = format!("{:?}", store.batch(&group));
+            let batch = format!("{:?}", store.batch(&group).unwrap());
             assert!(batch.contains(&format!("within: {within}")), "{within}: {batch}");
         }
     }
@@ -285,6 +285,7 @@ proptest! {
         commits in prop::collection::vec(prop::collection::vec((any_queued(), 1..3u64), 1..20), 1..8),
         part in any::<(u64, u64)>(),
         floor in any::<u64>(),
+        taken in any::<u64>(),
     ) {
         let dir = tempfile::tempdir().unwrap();
         let db = Db::open(dir.path()).unwrap();
@@ -314,6 +315,14 @@ proptest! {
             .cloned()
             .collect();
         prop_assert_eq!(shown(&pages(&store, from, to)), shown(&part));
+
+        // What others get goes, and the queue has come as far as before.
+        let is_taken = |queued: &Queued| taken >> (queued.serial.unwrap() % 64) & 1 == 1;
+        let (gone, expected): (Vec<_>, Vec<_>) = expected.into_iter().partition(is_taken);
+        let gone = gone.iter().filter_map(|queued| queued.serial).collect();
+        commit(&store, vec![Write::Take(SESSION, gone)]);
+        prop_assert_eq!(shown(&pages(&store, 0, serial + 1)), shown(&expected));
+        prop_assert_eq!(queue::end(SESSION, &store.rows.queue).unwrap(), (serial + 1, bytes));
 
         // What is wanted no more goes, and nothing else.
         let floor = floor % (serial + 2);
@@ -359,7 +368,11 @@ fn damaged_chunk_is_an_error() {
         let mut batch = db.batch();
         batch.put(&store.rows.queue, &key, bytes);
         batch.commit().unwrap();
-        queue::read(&request, LONG, &store.rows.queue).map(|page| page.messages.len())
+        let mut batch = db.batch();
+        let taken = queue::take(SESSION, &[0], &store.rows.queue, &mut batch);
+        let found = queue::read(&request, LONG, &store.rows.queue).map(|page| page.messages.len());
+        assert!(taken.is_ok() || found.is_err());
+        found
     };
     assert_eq!(read(&chunk).unwrap(), 1);
     for len in 0..chunk.len() {

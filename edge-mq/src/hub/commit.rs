@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::estate::Division;
 use super::route::Match;
 use super::{Effects, Hub, Peer, Subscriber};
 use crate::TopicFilter;
@@ -53,6 +54,7 @@ pub(super) enum Then {
     /// SUBACK or UNSUBACK. If it was not stored, these subscriptions are taken back.
     Answer(Box<Packet>, Vec<TopicFilter>),
     Keep(Promised),
+    Divide(Box<Division>),
 }
 
 /// A message for those who wanted it when it came, and have no queue on disk.
@@ -90,6 +92,14 @@ impl Deed {
     pub(super) fn new(writes: Vec<Write>, then: Then, origin: Peer) -> Deed {
         let bytes = writes.len() * size_of::<Write>();
         Deed { writes, urgency: Urgency::Now, then, origin: Some(origin), bytes }
+    }
+
+    /// A part of a queue that is divided.
+    pub(super) fn division(writes: Vec<Write>, division: Division) -> Deed {
+        let bytes = division.bytes + writes.len() * size_of::<Write>();
+        let then = Then::Divide(Box::new(division));
+        // Whoever gets something of it may have had it when the power fails.
+        Deed { writes, urgency: Urgency::Now, then, origin: None, bytes }
     }
 
     /// Something that nobody waits for.
@@ -223,8 +233,11 @@ impl Hub {
                     return;
                 };
                 let (limits, stats) = (&self.limits, &mut self.stats);
+                let left = queued.group.clone().filter(|_| session.link.is_none());
                 session.outgoing.arrive(queued, session.link.is_some(), limits, stats);
-                if let Some(link) = &mut session.link {
+                if let Some(name) = left {
+                    self.leave_to(&name, owner, fx);
+                } else if let Some(link) = &mut session.link {
                     fx.wakes.extend(link.wake());
                     fx.congested |= session.outgoing.is_congested(limits);
                 }
@@ -237,6 +250,7 @@ impl Hub {
             | Write::Unsubscribe(..)
             | Write::Progress { .. }
             | Write::Drop(..)
+            | Write::Take(..)
             | Write::Received(..)
             | Write::Released(..) => {}
         }
@@ -263,6 +277,7 @@ impl Hub {
             Then::Nothing => {}
             Then::Route(delivery) => self.delivered(delivery, outcome, fx),
             Then::Accept => self.accept(origin, refused, fx),
+            Then::Divide(division) => self.divided(*division, refused.is_none(), fx),
             Then::Answer(packet, undo) => self.answer(origin, *packet, undo, refused, fx),
             Then::Keep(promised) => {
                 let Some(peer) = origin else { return };

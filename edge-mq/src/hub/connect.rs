@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::commit::{Deed, Then};
 use super::route::From;
 use super::{Effects, Hub, Peer, Subscriber};
+use crate::TopicFilter;
 use crate::access::{Client, GuardId, User};
 use crate::arena::Key;
 use crate::message::Message;
@@ -102,6 +103,7 @@ impl Hub {
         }
         let deadline = link.deadline();
         let session = self.session(key).expect("claimed above");
+        let is_member = session.subscriptions.keys().any(TopicFilter::is_shared);
         session.link = Some(link);
         session.expiry = expiry;
         session.outgoing.restart();
@@ -112,6 +114,9 @@ impl Hub {
         let row = session.row().map(Write::Session);
         let mut writes: Vec<Write> = row.into_iter().chain(progress).collect();
         self.welcome(key, now, &mut writes, fx);
+        if is_member {
+            self.estates.look_again();
+        }
         if must_wait {
             self.note(Deed::new(writes, Then::Accept, peer), fx);
         } else {
@@ -209,6 +214,7 @@ impl Hub {
                 self.add_subscription(key, subscription);
             }
             self.restore_parting(key, stored.row, now);
+            self.open_estate(key, fx);
         }
         // All sessions are there, so that they get the wills of others.
         self.tick(now, fx);
@@ -288,6 +294,7 @@ impl Hub {
         let Some(session) = self.session(key) else { return };
         let Some(mut link) = session.link.take() else { return };
         fx.wakes.push(link.call());
+        let peer = Peer { session: key, link: link.id };
         self.see_off(key);
         let Some(session) = self.session(key) else { return };
         let expiry = session.expiry.min(longest);
@@ -299,9 +306,11 @@ impl Hub {
             (now + delay, will.message)
         });
         session.parting = Some(Box::new(Parting { will, ends_at }));
+        self.estates.stop_reading(peer);
         if ends_at > now {
             self.hand_on_unsent(key, now, fx);
             self.park(key, fx);
+            self.open_estate(key, fx);
         }
         self.parting_due(key, now, fx);
         if is_revoked {
@@ -339,6 +348,7 @@ impl Hub {
     }
 
     fn resume(&mut self, key: Key) {
+        self.estates.close(key);
         let Some(session) = self.session(key) else { return };
         // With the parting goes a will that was delayed: the client is back (section 3.1.3.2.2).
         if let Some(parting) = session.parting.take() {
@@ -360,6 +370,7 @@ impl Hub {
         }
         let Some(Subscriber::Session(mut session)) = self.subscribers.remove(key) else { return };
         self.clients.remove(&session.client_id);
+        self.estates.close(key);
         let left = session.outgoing.left_to_others();
         session.outgoing.clear(&mut self.stats);
         for filter in session.subscriptions.keys() {

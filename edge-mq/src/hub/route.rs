@@ -183,7 +183,7 @@ impl Hub {
     pub(super) fn place(
         &mut self,
         owner: Key,
-        mut queued: Queued,
+        queued: Queued,
         writes: &mut Vec<Write>,
         fx: &mut Effects,
     ) -> bool {
@@ -211,11 +211,24 @@ impl Hub {
             }
             return true;
         }
-        let Some(kept) = session.outgoing.kept_mut() else { return false };
+        self.append_to(owner, queued, writes)
+    }
+
+    /// Gives a message its place in the queue of a session, if that is on disk.
+    pub(super) fn append_to(
+        &mut self,
+        owner: Key,
+        mut queued: Queued,
+        writes: &mut Vec<Write>,
+    ) -> bool {
+        let Some(kept) = self.session(owner).and_then(|session| session.outgoing.kept_mut()) else {
+            return false;
+        };
+        let (session, bytes) = (kept.number(), queued.routed.message.cost_bytes() as u64);
         let (serial, bytes_before) = kept.admit(bytes);
         self.stored_bytes += bytes;
         queued.serial = Some(serial);
-        writes.push(Write::Queue { session: number, owner, bytes_before, queued });
+        writes.push(Write::Queue { session, owner, bytes_before, queued });
         true
     }
 

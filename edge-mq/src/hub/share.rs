@@ -3,9 +3,9 @@
 //!
 //! Members take turns. One that is connected and has nothing waiting goes before one whose queue
 //! grows, and that before one that is offline, whose queue gets messages only while nobody is
-//! connected. A member that loses its connection leaves what it was not sent to the others, and one
-//! whose session ends what it has not acknowledged, too, but for QoS 2: that may have been received
-//! (MQTT-4.8.2-5).
+//! connected. A member that loses its connection leaves what it was not sent to the others (from disk
+//! by `hub/estate.rs`), and one whose session ends what it has not acknowledged, too, but for QoS 2:
+//! that may have been received (MQTT-4.8.2-5).
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -86,6 +86,7 @@ impl Hub {
             Some(old) => *old = member,
             None => group.members.push(member),
         }
+        self.estates.look_again();
     }
 
     pub(super) fn leave_share(&mut self, name: &TopicFilter, subscriber: Key) {
@@ -134,7 +135,7 @@ impl Hub {
     /// Has those who are connected get what a session without a connection was not sent.
     pub(super) fn hand_on_unsent(&mut self, key: Key, now: Instant, fx: &mut Effects) {
         let Some(session) = self.session(key) else { return };
-        // What is on disk waits there until its client is back.
+        // For what is on disk see `hub/estate.rs`.
         if session.is_kept() || !session.subscriptions.keys().any(TopicFilter::is_shared) {
             return;
         }
@@ -143,6 +144,20 @@ impl Hub {
         let Some(Subscriber::Session(session)) = self.subscribers.get_mut(key) else { return };
         let left = session.outgoing.take_of(&served, &mut self.stats);
         self.hand_on(left, now, fx);
+    }
+
+    /// Tells those of a group who are connected and have nothing to do.
+    pub(super) fn wake_idle(&mut self, name: &TopicFilter, fx: &mut Effects) {
+        let Share::Of(filter) = name.share() else { return };
+        let Some(group) = self.shares.get(&filter, |group| *group.name == *name) else { return };
+        for member in &group.members {
+            let member = self.subscribers.get_mut(member.subscriber);
+            if Readiness::of(member.as_deref()) == Readiness::Idle
+                && let Some(Subscriber::Session(session)) = member
+            {
+                fx.wakes.extend(session.link.as_mut().and_then(|link| link.wake()));
+            }
+        }
     }
 
     /// Whether somebody of the group is connected.

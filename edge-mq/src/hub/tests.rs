@@ -8,6 +8,7 @@ mod connect;
 mod count;
 mod deliver;
 mod disk;
+mod estate;
 mod forward;
 mod harness;
 mod hooks;

@@ -379,10 +379,13 @@ impl Connection {
     /// What was on disk may be sent now.
     fn on_page(&mut self, page: Result<Page, Refused>) -> Result<(), End> {
         self.reading = None;
-        // Nothing can be sent behind what cannot be read.
-        let page = page.map_err(|refused| Closing::Ended(refused.code))?;
         let peer = self.peer;
-        self.shared.hub(|hub| hub.load(peer, page));
+        match page {
+            Ok(page) => drop(self.shared.decide(|hub, now, fx| hub.load(peer, page, now, fx))),
+            Err(_) if self.shared.hub(|hub| hub.give_up_estate(peer)) => {}
+            // Nothing can be sent behind what cannot be read.
+            Err(refused) => return Err(Closing::Ended(refused.code).into()),
+        }
         self.on_wake()
     }
 

@@ -4,6 +4,8 @@
 //! identifier follows from it, so that a message has the same one after a restart. Of a client that
 //! is not connected, nothing but these numbers is in memory.
 
+use std::ops::Range;
+
 use crate::store::{PageRequest, Progress, SessionNumber};
 
 /// A queue on disk.
@@ -17,12 +19,16 @@ pub(crate) struct Kept {
     /// From here on to `end`, messages are on disk only.
     unread: u64,
     is_reading: bool,
+    /// Others of shared subscriptions get some of what is unread, once that is stored.
+    is_divided: bool,
     /// Before this, nothing is wanted any more.
     floor: u64,
     /// Before this, nothing is on disk any more.
     gone_to: u64,
     /// Before this, messages may have been sent before the broker was started again.
     perhaps_sent: u64,
+    /// Before this, messages came before the broker was started again.
+    there_before: u64,
     /// Bytes of all messages that ever came, and of those that came to their end.
     came_bytes: u64,
     done_bytes: u64,
@@ -39,9 +45,11 @@ impl Kept {
             end: 0,
             unread: 0,
             is_reading: false,
+            is_divided: false,
             floor: 0,
             gone_to: 0,
             perhaps_sent: 0,
+            there_before: 0,
             came_bytes: 0,
             done_bytes: 0,
             untold_bytes: 0,
@@ -60,6 +68,7 @@ impl Kept {
             floor: progress.floor,
             // What a connection that nobody saw the end of was sent is not known.
             perhaps_sent: if lost { end } else { 0 },
+            there_before: end,
             came_bytes,
             done_bytes: progress.done_bytes,
             ..Kept::new(progress.session)
@@ -126,7 +135,7 @@ impl Kept {
 
     /// What is to be read next, if something is.
     pub(super) fn request(&mut self) -> Option<PageRequest> {
-        if self.is_reading || !self.has_unread() {
+        if self.is_reading || self.is_divided || !self.has_unread() {
             return None;
         }
         self.is_reading = true;
@@ -147,6 +156,33 @@ impl Kept {
     pub(super) fn park(&mut self, unread: u64) {
         self.unread = unread;
         self.is_reading = false;
+    }
+
+    /// From the first of these serials on, the next ones are unread and not of interest.
+    pub(super) fn pass(&mut self, serials: &Range<u64>) {
+        if self.unread == serials.start {
+            self.unread = serials.end;
+        }
+    }
+
+    /// Serials that are on disk, from this one on.
+    pub(super) fn from(&self, serial: u64) -> Range<u64> {
+        serial..self.end
+    }
+
+    /// Whether a message was there when the broker was started: what was sent before that is not
+    /// known exactly, as a client may have come and gone unseen by the store.
+    pub(crate) fn was_there(&self, serial: u64) -> bool {
+        serial < self.there_before
+    }
+
+    pub(crate) fn is_divided(&self) -> bool {
+        self.is_divided
+    }
+
+    /// While others get some of it, nothing of it is read for its own client.
+    pub(crate) fn set_divided(&mut self, is_divided: bool) {
+        self.is_divided = is_divided;
     }
 
     /// Whether this message is no longer to be waited for: it would have been read by now.

@@ -73,6 +73,10 @@ impl Disk {
                 let Some(kept) = self.session(*session) else { return };
                 kept.queue.retain(|serial, _| !serials.contains(serial));
             }
+            Write::Take(session, serials) => {
+                let Some(kept) = self.session(*session) else { return };
+                kept.queue.retain(|serial, _| !serials.contains(serial));
+            }
             Write::Received(session, id) => {
                 self.session(*session).map(|kept| kept.received.insert(*id));
             }
@@ -123,7 +127,7 @@ impl Disk {
         }
         let last = messages.last().and_then(|queued| queue?.get(&queued.serial?));
         let bytes_after = last.map(|(_, after)| *after);
-        Page { from, next, bytes_after, messages, too_old: 0 }
+        Page { session, from, next, bytes_after, messages, too_old: 0 }
     }
 
     /// Messages in all queues.

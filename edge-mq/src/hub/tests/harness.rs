@@ -112,7 +112,7 @@ impl World {
         // No budget for messages, so that CONNACK comes alone.
         let polled = self.hub.poll(peer, self.now, 0, &mut out).unwrap();
         if let Some(request) = polled.read {
-            self.hub.load(peer, self.disk.read(&request));
+            self.load(peer, self.disk.read(&request));
         }
         Ok((Client(peer), out.iter().map(show).collect::<Vec<_>>().join("; ")))
     }
@@ -182,11 +182,16 @@ impl World {
             let polled = self.hub.poll(client.0, self.now, BUDGET, &mut out);
             match polled {
                 Ok(Polled { read: Some(request), .. }) => {
-                    self.hub.load(client.0, self.disk.read(&request));
+                    self.load(client.0, self.disk.read(&request));
                 }
                 other => return (out.iter().map(show).collect(), other.map(|_| ())),
             }
         }
+    }
+
+    /// Something was read from disk.
+    pub(super) fn load(&mut self, peer: Peer, page: Page) {
+        self.act(|hub, now, fx| hub.load(peer, page, now, fx));
     }
 
     /// Ends all commits.

@@ -75,7 +75,9 @@ enum Mode {
     Journal,
     /// Sessions, too.
     Sessions,
-    /// Those, and QoS 1 messages are durable some time after their acknowledgement.
+    /// The same, and the readers share a subscription.
+    Shared,
+    /// Sessions, and QoS 1 messages are durable some time after their acknowledgement.
     Delayed,
 }
 
@@ -84,7 +86,7 @@ impl Simulation {
         let mut random = Random(seed);
         let mut world = match mode {
             Mode::Journal => World::journaling(),
-            Mode::Sessions | Mode::Delayed => World::keeping(),
+            Mode::Sessions | Mode::Shared | Mode::Delayed => World::keeping(),
         };
         world.is_eager = false;
         world.disk.page = 1 + random.below(5);
@@ -105,9 +107,13 @@ impl Simulation {
             simulation.connect(device);
         }
         simulation.world.commit_all();
-        for (device, qos) in [(2, 2), (3, 1)] {
+        let (filter, qos) = match mode {
+            Mode::Shared => ("$share/g/log/#", [2, 2]),
+            _ => ("log/#", [2, 1]),
+        };
+        for (device, qos) in [2, 3].into_iter().zip(qos) {
             let client = simulation.devices[device].line.as_ref().unwrap().client;
-            simulation.world.send(client, [subscribe(1, "log/#", qos)]);
+            simulation.world.send(client, [subscribe(1, filter, qos)]);
         }
         simulation.world.commit_all();
         for device in 0..4 {
@@ -178,7 +184,7 @@ impl Simulation {
     fn load(&mut self, device: usize) {
         let page = self.pages[device].take();
         if let (Some(page), Some(line)) = (page, &self.devices[device].line) {
-            self.world.hub.load(line.client.0, page);
+            self.world.load(line.client.0, page);
             self.fetch(device);
         }
     }
@@ -281,6 +287,9 @@ impl Simulation {
                 assert_eq!(times(payload), 0, "{payload}, QoS {qos}, was refused");
             }
         }
+        if self.mode == Mode::Shared {
+            return self.check_shared(&stored);
+        }
         for reader in &self.devices[2..] {
             // What is lost may have been delivered before.
             let is_there =
@@ -297,6 +306,19 @@ impl Simulation {
             if self.refuse_one_in == 0 {
                 in_order(&got);
             }
+        }
+    }
+}
+
+impl Simulation {
+    /// One of those who share has got each message, if it is QoS 2 exactly once.
+    fn check_shared(&self, stored: &BTreeMap<String, usize>) {
+        let got = self.devices[2..].iter().flat_map(|reader| &reader.got);
+        let payloads: Vec<_> = got.clone().map(|(_, payload)| payload.clone()).collect();
+        let received = counts(&payloads);
+        assert!(received.keys().eq(stored.keys()), "got {received:?} of {stored:?}");
+        for (_, payload) in got.filter(|(qos, _)| *qos == 2) {
+            assert_eq!(received[payload], 1, "{payload}");
         }
     }
 }
@@ -345,6 +367,11 @@ fn acknowledged_is_stored_and_delivered_as_promised_whatever_is_lost() {
 #[test]
 fn stored_sessions_go_on_where_they_were_when_the_power_failed() {
     run(Mode::Sessions);
+}
+
+#[test]
+fn each_message_reaches_one_of_those_who_share_though_any_of_them_goes() {
+    run(Mode::Shared);
 }
 
 #[test]

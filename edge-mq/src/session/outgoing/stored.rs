@@ -100,11 +100,33 @@ impl Outgoing {
         }
     }
 
+    /// Serials of what is on disk and was not sent, as far as is known.
+    pub(crate) fn unsent(&self) -> Range<u64> {
+        self.kept.as_ref().map_or(0..0, |kept| kept.from(self.next_unsent()))
+    }
+
+    /// Behind all that were sent.
+    fn next_unsent(&self) -> u64 {
+        self.next_serial.max(self.inflight.back().map_or(0, |sent| sent.serial + 1))
+    }
+
+    /// Others have got so many bytes of what was not sent. If they have all of these serials, which
+    /// come next, those are passed over.
+    pub(crate) fn hand_over(&mut self, bytes: usize, all_of: Option<Range<u64>>) {
+        let next_unsent = self.next_unsent();
+        let Some(kept) = &mut self.kept else { return };
+        if let Some(serials) = all_of.filter(|serials| serials.start == next_unsent) {
+            kept.pass(&serials);
+            self.next_serial = serials.end;
+        }
+        kept.done(bytes);
+    }
+
     /// Gives up so many of those that were not sent, the oldest. Returns which of them may be removed
     /// from disk: a chunk may also hold some that were sent.
     pub(crate) fn drop_oldest(&mut self, count: u64, stats: &mut Stats) -> Option<Range<u64>> {
+        let from = self.next_unsent();
         let kept = self.kept.as_mut()?;
-        let from = self.next_serial.max(self.inflight.back().map_or(0, |sent| sent.serial + 1));
         let to = kept.give_up(from, count);
         stats.dropped_full += to.saturating_sub(from);
         self.next_serial = to;

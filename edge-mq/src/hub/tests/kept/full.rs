@@ -104,8 +104,8 @@ fn what_is_read_while_the_oldest_are_dropped_comes_once() {
     let second = request(&mut world);
     let second = world.disk.read(&second);
     assert_eq!((first.from, second.from), (1, 2));
-    world.hub.load(client.0, first);
-    world.hub.load(client.0, second);
+    world.load(client.0, first);
+    world.load(client.0, second);
     let expected = ["x=3 q1 #3", "x=4 q1 #4", "x=5 q1 #5", "x=6 q1 #6"];
     assert_eq!(world.poll(client), expected);
 }
