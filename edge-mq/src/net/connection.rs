@@ -207,7 +207,7 @@ impl Connection {
                     Moved::Read(0) => return Ok(()),
                     Moved::Read(_) => self.on_packets().await?,
                 },
-                page = poll_fn(|cx| poll_page(&mut self.reading, cx)) => self.on_page(page)?,
+                page = poll_fn(|cx| poll_page(&mut self.reading, cx)) => self.on_page(*page)?,
                 () = self.door.0.notified() => self.on_wake()?,
                 step = step(&mut self.again) => self.on_step(*step)?,
                 () = &mut self.timer => self.on_timer()?,
@@ -447,9 +447,10 @@ impl Connection {
 fn poll_page(
     reading: &mut Option<PageFuture>,
     context: &mut Context<'_>,
-) -> Poll<Result<Page, Refused>> {
+) -> Poll<Box<Result<Page, Refused>>> {
     match reading {
-        Some(reading) => reading.as_mut().poll(context),
+        // In a box, as an idle connection shall keep no room for it.
+        Some(reading) => reading.as_mut().poll(context).map(Box::new),
         None => Poll::Pending,
     }
 }
