@@ -12,9 +12,9 @@ const SMALL_READ_BYTES: usize = 2 * 1024;
 /// hands out about as much at once.
 const LARGE_READ_BYTES: usize = 64 * 1024;
 
-/// Packets of one turn: so long does one client keep the hub from the others, some 20 µs. A full read
+/// Packets of one turn: so long does one client keep the hub from the others, some 40 µs. A full read
 /// of small messages has a thousand.
-const TURN: usize = 128;
+const TURN: usize = 256;
 
 /// Why there is no packet.
 pub(super) enum Lost {
