@@ -44,6 +44,9 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long accepting rests after it failed, most likely for want of file descriptors: trying at
 /// once would only burn the processor until some connection ends.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// After a connection that was closed without a word: so a storm at the door takes little time from
+/// those who are in. Who comes meanwhile waits in the system for its turn.
+const REFUSAL_PAUSE: Duration = Duration::from_millis(1);
 
 /// From one unanswered probe of TCP to the next; Linux gives up after nine.
 const PROBE_INTERVAL: Duration = Duration::from_secs(20);
@@ -107,10 +110,14 @@ pub(crate) async fn serve(
     let mut open = Vec::new();
     let mut tasks = JoinSet::new();
     let mut ticks = interval(TICK);
+    let mut pause = None;
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !*stop.borrow_and_update() {
         tokio::select! {
-            accepted = accept(&mut open) => admit(accepted, &shared, stop.clone(), &mut tasks),
+            accepted = accept(&mut open, pause) => {
+                let is_admitted = admit(accepted, &shared, stop.clone(), &mut tasks);
+                pause = (!is_admitted).then_some(REFUSAL_PAUSE);
+            }
             Some(change) = changes.recv() => make(change, &mut open),
             Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
             _ = ticks.tick() => drop(shared.decide(|hub, now, fx| hub.tick(now, fx))),
@@ -136,8 +143,11 @@ fn make(change: Change, open: &mut Vec<(Bound, Arc<Way>)>) {
     }
 }
 
-/// The next connection; never, without a listener.
-async fn accept(open: &mut [(Bound, Arc<Way>)]) -> Accepted {
+/// The next connection, after a pause; never, without a listener.
+async fn accept(open: &mut [(Bound, Arc<Way>)], pause: Option<Duration>) -> Accepted {
+    if let Some(pause) = pause {
+        tokio::time::sleep(pause).await;
+    }
     loop {
         match poll_fn(|context| poll_accept(open, context)).await {
             Ok(accepted) => return accepted,
@@ -162,22 +172,27 @@ fn poll_accept(
     Poll::Pending
 }
 
+/// Has a connection served, or closes it without a word. Returns whether it is served.
 fn admit(
     (socket, address, way): Accepted,
     shared: &Arc<Shared>,
     stop: watch::Receiver<bool>,
     tasks: &mut JoinSet<()>,
-) {
+) -> bool {
     let has_room = tasks.len() < shared.limits.connections;
     let room = has_room.then(|| Arc::clone(&way.room).try_acquire_owned());
     let Some(Ok(room)) = room else {
         shared.hub(|hub| hub.stats_mut().refused_connections += 1);
-        return;
+        return false;
     };
     // Who is refused without a word costs no task.
     let entry = (!way.layers.has_proxy).then(|| Entry::of(address, shared));
     if let Some(Err(Refusal { is_told: false, .. })) = entry {
-        return;
+        if let Socket::Tcp(stream) = &socket {
+            // By a reset: half the packets, and nothing that the system has to remember.
+            drop(SockRef::from(stream).set_linger(Some(Duration::ZERO)));
+        }
+        return false;
     }
     match &socket {
         // A socket that refuses is noticed later to be dead.
@@ -187,6 +202,7 @@ fn admit(
     }
     let arrival = Arrival { socket, address, way, room, entry };
     tasks.spawn(connection::run(arrival, Arc::clone(shared), stop));
+    true
 }
 
 /// Has TCP ask whether the peer is still there when nothing has come for so long: a client of MQTT
