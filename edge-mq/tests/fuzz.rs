@@ -23,7 +23,7 @@ fn mutated_packets_do_no_harm() {
     let decoder = &report.decoder;
     assert!(decoder.read > 50_000 && decoder.refused > 10_000, "{report}");
     let stats = &report.stats;
-    assert!(stats.received > 10_000 && stats.sent > 10_000, "{report}");
+    assert!(stats.received > 10_000 && stats.sent > 5_000, "{report}");
     assert!(stats.protocol_errors > 10, "{report}");
     assert!(report.sent >= 200_000, "{report}");
 }

@@ -35,7 +35,8 @@ impl Running {
             builder = builder.acl(rules.clone());
         }
         if let Some(data) = &settings.data {
-            builder = builder.db(&edge_db::Db::open(data)?);
+            let db = edge_db::Db::open(data)?;
+            builder = builder.db(&db).durable_within(settings.durable_within);
         }
         let broker = builder.start().await?;
         let mut running = Running { broker, open: Vec::new(), settings };
@@ -88,10 +89,11 @@ impl Running {
         #[cfg(feature = "bridge")]
         said.extend(self.bridges(&mut settings.bridges).await);
         // What only a restart changes is compared with what the broker has.
-        let Settings { data, limits, sys_interval, .. } = &self.settings;
+        let Settings { data, limits, sys_interval, durable_within, .. } = &self.settings;
         settings.data.clone_from(data);
         settings.limits.clone_from(limits);
         settings.sys_interval = *sys_interval;
+        settings.durable_within = *durable_within;
         self.settings = settings;
         match self.journal().await {
             Ok(lines) => said.extend(lines),
@@ -109,6 +111,7 @@ impl Running {
         let changed = [
             ("`data`", old.data != settings.data),
             ("`sys_interval`", old.sys_interval != settings.sys_interval),
+            ("`durable_within`", old.durable_within != settings.durable_within),
             ("[limits]", old.limits != settings.limits),
         ];
         let changed = changed.into_iter().filter(|(_, is_changed)| *is_changed);

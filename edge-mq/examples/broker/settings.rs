@@ -34,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) file: Option<PathBuf>,
     pub(crate) data: Option<PathBuf>,
     pub(crate) sys_interval: Duration,
+    pub(crate) durable_within: Duration,
     pub(crate) shutdown_within: Duration,
     pub(crate) limits: Limits,
     pub(crate) listeners: Vec<Listen>,
@@ -118,6 +119,7 @@ impl Settings {
         let mut settings = Settings {
             file: None,
             sys_interval: root.get("sys_interval").unwrap_or(Duration::from_secs(10)),
+            durable_within: root.get("durable_within").unwrap_or_default(),
             shutdown_within: root.get("shutdown_within").unwrap_or(Duration::from_secs(5)),
             limits,
             listeners,
@@ -143,6 +145,12 @@ impl Settings {
         }
         if self.data.is_some() {
             return;
+        }
+        if !self.durable_within.is_zero() {
+            root.wrong(
+                "durable_within",
+                "nothing is stored without a database: set `data` to a folder",
+            );
         }
         if root.has("journal") || !self.journal.is_empty() {
             root.wrong("journal", "messages are stored in a database: set `data` to a folder");

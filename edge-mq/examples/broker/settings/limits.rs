@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use edge_mq::{Limits, WhenFull};
+use edge_mq::{Limits, Rate, WhenDiskFull, WhenFull};
 
 use super::section::Section;
 
@@ -11,6 +11,9 @@ const WHEN_FULL: &[(&str, WhenFull)] = &[
     ("drop oldest", WhenFull::DropOldest),
     ("disconnect", WhenFull::Disconnect),
 ];
+
+const WHEN_DISK_FULL: &[(&str, WhenDiskFull)] =
+    &[("refuse", WhenDiskFull::Refuse), ("wait", WhenDiskFull::Wait)];
 
 /// What the two bytes of a keep alive can say.
 const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(u16::MAX as u64);
@@ -21,6 +24,9 @@ pub(super) fn limits(section: Option<&Section<'_>>) -> Limits {
     let mut limits = Limits::default();
     let Some(section) = section else { return limits };
     section.set("connections", &mut limits.connections);
+    limits.connections_per_address = section.get("connections_per_address");
+    limits.connect_rate = section.get("connect_rate").map(Rate::per_second);
+    limits.connect_rate_per_address = section.get("connect_rate_per_address").map(Rate::per_second);
     section.set("connect_within", &mut limits.connect_within);
     section.set("sessions", &mut limits.sessions);
     section.set("session_expiry", &mut limits.session_expiry);
@@ -49,6 +55,9 @@ pub(super) fn limits(section: Option<&Section<'_>>) -> Limits {
     section.set_bytes("write_buffer_bytes", &mut limits.write_buffer_bytes);
     section.set("write_within", &mut limits.write_within);
     section.set_bytes("uncommitted_bytes", &mut limits.uncommitted_bytes);
+    if let Some(policy) = section.word("when_disk_full", WHEN_DISK_FULL) {
+        limits.when_disk_full = policy;
+    }
     check(section, &limits);
     limits
 }
