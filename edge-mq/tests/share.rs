@@ -19,7 +19,7 @@ async fn what_waits_on_disk_for_an_absent_member_reaches_the_one_who_comes() {
         let addr = broker.local_addr().unwrap();
         let options = Options::new(version, "absent").kept();
         let mut absent = options.connect(addr).await;
-        absent.subscribe("$share/work/job/#", 2).await;
+        absent.subscribe("$share/crew/job/#", 2).await;
         absent.subscribe("own", 1).await;
         absent.disconnect().await;
         let local = broker.local();
@@ -36,7 +36,7 @@ async fn what_waits_on_disk_for_an_absent_member_reaches_the_one_who_comes() {
             }
         }
         let mut comes = Options::new(version, "comes").kept().connect(addr).await;
-        comes.subscribe("$share/work/job/#", 2).await;
+        comes.subscribe("$share/crew/job/#", 2).await;
         for number in 0..600 {
             assert_eq!(comes.message().await, got("job/x", &job(number), 2, false));
         }
