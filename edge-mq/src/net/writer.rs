@@ -34,7 +34,6 @@ impl Writer {
         self.len
     }
 
-    /// Whether all has left.
     /// Nothing is to be written: keeps no memory for what may.
     pub(super) fn rest(&mut self) {
         if self.is_empty() {
@@ -42,6 +41,7 @@ impl Writer {
         }
     }
 
+    /// Whether all has left.
     pub(super) fn is_empty(&self) -> bool {
         self.len == 0 && !self.is_flushing
     }
