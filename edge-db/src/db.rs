@@ -19,6 +19,7 @@ use crate::log::LogOptions;
 use crate::queue::Queue;
 use crate::space::Space;
 use crate::store::{Store, settle_until_stopped};
+use crate::transaction::Turns;
 use crate::tree::Tree;
 use crate::upkeep::Extracts;
 use crate::view::View;
@@ -46,6 +47,7 @@ struct Inner {
     catalog: Mutex<Catalog>,
     claims: Claims,
     extracts: Extracts,
+    turns: Turns,
 }
 
 impl Drop for Inner {
@@ -259,6 +261,10 @@ impl Db {
         &self.inner.claims
     }
 
+    pub(crate) fn turns(&self) -> &Turns {
+        &self.inner.turns
+    }
+
     pub(crate) fn extracts(&self) -> &Extracts {
         &self.inner.extracts
     }
@@ -293,6 +299,7 @@ impl Db {
             catalog: Mutex::new(catalog),
             claims: Claims::default(),
             extracts: Extracts::default(),
+            turns: Turns::default(),
         };
         // From here on dropping it ends the threads that were started.
         let db = Db { inner: Arc::new(inner) };

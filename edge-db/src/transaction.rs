@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::{ReentrantMutex, ReentrantMutexGuard};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -19,6 +22,13 @@ use crate::{Db, Key, Rows, Table, Time, codec};
 
 /// How often a transaction is tried before it gives up.
 const ATTEMPTS: usize = 32;
+
+/// After so many the others give way to it: by chance alone one of many may always be second.
+const ATTEMPTS_AMONG_ALL: usize = 4;
+
+/// How long a transaction waits for another's turn to end. What either is doing may wait for the
+/// other, so there is an end to it.
+const GIVE_WAY: Duration = Duration::from_millis(100);
 
 /// Its own writes have one revision.
 const NOW: Revision = Revision::new(1);
@@ -36,10 +46,51 @@ pub struct Transaction {
     ranges: Vec<Op>,
 }
 
+/// Lets transactions that were second too often run one after the other, and new ones wait.
+#[derive(Debug, Default)]
+pub(crate) struct Turns {
+    waiting: AtomicUsize,
+    /// Reentrant, since a transaction may start another.
+    taken: ReentrantMutex<()>,
+}
+
+struct Turn<'a> {
+    turns: &'a Turns,
+    taken: Option<ReentrantMutexGuard<'a, ()>>,
+}
+
+impl Turns {
+    fn ask(&self) -> Turn<'_> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        Turn { turns: self, taken: None }
+    }
+
+    fn give_way(&self) {
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            drop(self.taken.try_lock_for(GIVE_WAY));
+        }
+    }
+}
+
+impl Turn<'_> {
+    fn take(&mut self) {
+        if self.taken.is_none() {
+            self.taken = self.turns.taken.try_lock_for(GIVE_WAY);
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.turns.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Db {
     /// Reads, decides and writes as one: `work` is run on a snapshot; what it wrote is stored if
-    /// nothing that it read has changed by then, and else it is run again, up to 32 times. An
-    /// error of `work` stores nothing and is given back.
+    /// nothing that it read has changed by then, and else it is run again, up to 32 times. From
+    /// the fifth on other transactions wait for it, each at most 100 ms at a time. An error of
+    /// `work` stores nothing and is given back.
     ///
     /// A key that was read costs one comparison at the commit; a range that was read is read
     /// again, while other commits wait. A row that expires meanwhile has changed.
@@ -65,8 +116,15 @@ impl Db {
     where
         E: From<WriteError> + From<ReadError>,
     {
+        let turns = self.turns();
+        let mut turn = None;
         let mut attempt = 1;
         loop {
+            if attempt > ATTEMPTS_AMONG_ALL {
+                turn.get_or_insert_with(|| turns.ask()).take();
+            } else {
+                turns.give_way();
+            }
             let mut transaction = Transaction {
                 view: self.view()?,
                 batch: self.batch(),

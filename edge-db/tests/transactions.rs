@@ -10,16 +10,16 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 #[test]
 fn transfers_between_accounts_keep_the_sum() {
-    const ACCOUNTS: u64 = 5;
+    const ACCOUNTS: u64 = 2;
     let dir = tempfile::tempdir().unwrap();
     let db = Db::open(dir.path()).unwrap();
     let accounts = db.table::<u64, i64>("accounts").unwrap();
     let journal = db.log("transfers").unwrap();
     std::thread::scope(|scope| {
-        for thread in 0..4 {
+        for thread in 0..48 {
             let (db, accounts, journal) = (&db, &accounts, &journal);
             scope.spawn(move || {
-                for round in 0..60 {
+                for round in 0..100 {
                     let (from, to) = ((thread + round) % ACCOUNTS, (thread * round + 1) % ACCOUNTS);
                     let done: Outcome<()> = db.transact(|tx| {
                         let left = tx.get(accounts, &from)?.unwrap_or(100);
@@ -36,7 +36,7 @@ fn transfers_between_accounts_keep_the_sum() {
     });
     let sum: i64 = accounts.iter().unwrap().map(|row| row.unwrap().1).sum();
     assert_eq!(sum, 100 * ACCOUNTS as i64);
-    assert_eq!(journal.bounds().unwrap().end.get(), 240, "a transfer was stored twice or not");
+    assert_eq!(journal.bounds().unwrap().end.get(), 4800, "a transfer was stored twice or not");
 }
 
 /// Each inserts its number only if it saw none of the others: a write skew would let two in.
