@@ -100,6 +100,8 @@ pub(crate) struct Effects {
     pub(crate) wakes: Vec<Waker>,
     /// Whether something waits to be committed: [`Hub::take_group`], then [`Hub::committed`].
     pub(crate) commit: bool,
+    /// What the caller commits itself, and brings to [`Hub::end_lone`].
+    pub(crate) lone: Vec<Deed>,
     /// What the application waits for, and how it came out.
     pub(crate) replies: Vec<(Reply, Result<(), Refused>)>,
     /// Whether some reader's queue fills.

@@ -26,6 +26,8 @@ pub(crate) struct Decided<T> {
     pub(crate) congested: bool,
     /// Whether there is something for other connections.
     pub(crate) woke: bool,
+    /// What the caller commits: [`Shared::commit_lone`].
+    pub(crate) lone: Vec<Deed>,
 }
 
 #[derive(Debug)]
@@ -118,14 +120,14 @@ impl Shared {
             }
             result
         };
-        if fx.commit {
+        if fx.commit && fx.lone.is_empty() {
             // Before it is known here, the thread itself finds what was noted when it looks next.
             self.committer.get().inspect(|thread| thread.unpark());
         }
         let woke = !fx.wakes.is_empty();
         fx.wakes.into_iter().for_each(std::task::Waker::wake);
         fx.replies.into_iter().for_each(|(Reply(reply), outcome)| reply(outcome));
-        Decided { result, congested: fx.congested, woke }
+        Decided { result, congested: fx.congested, woke, lone: fx.lone }
     }
 
     /// From here on this thread commits to this store. A broker has one for its whole life.
@@ -138,6 +140,16 @@ impl Shared {
     pub(crate) fn read(&self, request: PageRequest) -> PageFuture {
         let store = self.store.get().expect("only a store has queues to read");
         Arc::clone(store).read(request)
+    }
+
+    /// Commits on this thread, whose other tasks go to another meanwhile.
+    pub(crate) fn commit_lone(&self, group: Vec<Deed>) {
+        let store = self.store.get().expect("there is none to commit for without a store");
+        let outcome = tokio::task::block_in_place(|| store.commit(&group));
+        self.decide(|hub, now, fx| {
+            hub.end_lone(group, &outcome, now, fx);
+            self.uncommitted.send_replace(hub.uncommitted());
+        });
     }
 
     /// Does what follows from a commit that has ended.

@@ -85,7 +85,14 @@ pub(super) struct Pending {
     bytes: usize,
     /// Connections that are not read from until there is less of it.
     held_back: BTreeSet<Peer>,
+    /// How many commits came one by one.
+    lone: u8,
+    /// Whether the connection commits that brought what is committed.
+    is_led: bool,
 }
+
+/// After so many commits that came one by one, the next is made by the thread that brings it.
+const LONE: u8 = 4;
 
 impl Deed {
     /// Something for whose end the connection that brought it waits.
@@ -133,6 +140,14 @@ impl Deed {
 }
 
 impl Pending {
+    /// Notes whether this group, and what came meanwhile, is the work of one.
+    fn measure(&mut self, group: &[Deed]) {
+        let is_waited_for = |deed: &&Deed| deed.urgency != Urgency::Lazy;
+        let of_group = group.iter().filter(is_waited_for).count();
+        let is_lone = of_group <= 1 && !self.deeds.iter().any(|deed| is_waited_for(&deed));
+        self.lone = if is_lone { LONE.min(self.lone + 1) } else { 0 };
+    }
+
     fn add(&mut self, deed: Deed) {
         self.count += 1;
         self.bytes += deed.bytes;
@@ -178,10 +193,50 @@ impl Hub {
         self.note(Deed { writes, urgency, then, origin: None, bytes: 0 }, fx);
     }
 
-    /// Takes what is to be committed next, up to about so many bytes. It comes back through
-    /// [`Hub::committed`], and no other group is committed meanwhile.
+    /// Takes what is to be committed next, up to about so many bytes; nothing while somebody else
+    /// commits. It comes back through [`Hub::committed`], and no other group is committed meanwhile.
     pub(crate) fn take_group(&mut self, most_bytes: usize) -> Vec<Deed> {
-        self.pending.take(most_bytes)
+        match self.pending.is_led {
+            true => Vec::new(),
+            false => self.pending.take(most_bytes),
+        }
+    }
+
+    /// Takes what this connection has brought, to commit it itself, where commits come one by one:
+    /// it need not wait for another thread to wake up, nor be woken by it. It comes back through
+    /// [`Hub::end_lone`].
+    pub(crate) fn take_lone(&mut self, peer: Peer) -> Vec<Deed> {
+        let pending = &mut self.pending;
+        let mut waited_for = pending.deeds.iter().filter(|deed| deed.urgency != Urgency::Lazy);
+        let is_own = waited_for.next().is_some_and(|deed| deed.origin == Some(peer));
+        let is_alone = is_own && waited_for.next().is_none() && pending.lone == LONE;
+        let nobody_commits = pending.count == pending.deeds.len();
+        if !is_alone || !nobody_commits {
+            return Vec::new();
+        }
+        pending.is_led = true;
+        std::mem::take(&mut pending.deeds)
+    }
+
+    /// Does what follows from a commit by the connection that brought the deeds. If it was refused,
+    /// the thread that commits tries again, and knows what to do about it.
+    pub(crate) fn end_lone(
+        &mut self,
+        mut group: Vec<Deed>,
+        outcome: &Result<(), Refused>,
+        now: Instant,
+        fx: &mut Effects,
+    ) {
+        self.pending.is_led = false;
+        match outcome {
+            Ok(()) => self.committed(group, outcome, now, fx),
+            Err(_) => {
+                group.append(&mut self.pending.deeds);
+                self.pending.deeds = group;
+            }
+        }
+        // What came meanwhile had the thread look in vain.
+        fx.commit |= !self.pending.deeds.is_empty();
     }
 
     /// How much waits for its commit, or for the end of one.
@@ -204,6 +259,7 @@ impl Hub {
         now: Instant,
         fx: &mut Effects,
     ) {
+        self.pending.measure(&group);
         for Deed { writes, then, origin, bytes, .. } in group {
             self.pending.count -= 1;
             self.pending.bytes -= bytes;

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Wake};
 use std::time::{Instant, SystemTime};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::time::{Sleep, sleep_until, timeout};
 
@@ -293,11 +294,20 @@ impl Connection {
         let (packets, outbound) = (&mut self.input.packets, &mut self.outbound);
         let decided = self.shared.decide(|hub, now, fx| {
             let handled = hub.handle(peer, packets.drain(..), now, fx);
+            if fx.commit && may_block() {
+                fx.lone = hub.take_lone(peer);
+            }
             let polled = hub.poll(peer, now, budget, outbound);
             handled.and(polled)
         });
         self.encode();
+        let is_alone = !decided.lone.is_empty();
+        if is_alone {
+            self.shared.commit_lone(decided.lone);
+        }
         self.polled(decided.result?);
+        // What waited for the commit can be sent.
+        self.more |= is_alone;
         for auth in auths {
             let again = self.again.as_mut().expect("else none are taken");
             again.hear(&auth).map_err(Closing::Violation)?;
@@ -441,6 +451,12 @@ impl Connection {
         }
         farewell::close(&mut self.stream).await
     }
+}
+
+/// Whether a task may keep this thread, and the runtime gives its others to another one.
+fn may_block() -> bool {
+    let runtime = Handle::try_current();
+    runtime.is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
 }
 
 /// The end of a reading; never, while nothing is read.

@@ -1,6 +1,7 @@
 //! When a message of a client is acknowledged, in which order, and what a refused commit does.
 
 use super::harness::*;
+use crate::hub::{Deed, Effects};
 use crate::packet::{Publish, ReasonCode};
 use crate::session::Closing;
 
@@ -55,6 +56,68 @@ fn later_commit_does_not_acknowledge_ahead_of_an_earlier_one() {
     assert!(world.poll(client).is_empty());
     assert_eq!(world.commit(), ["log/x=1"]);
     assert_eq!(world.poll(client), ["PUBACK 1", "PUBACK 2"]);
+}
+
+/// Brings a message whose commit does not begin yet.
+fn bring(world: &mut World, client: Client, id: u16) {
+    let packets = [send(1, id, "log/x", "")];
+    world.hub.handle(client.0, packets, world.now, &mut Effects::default()).unwrap();
+}
+
+/// What this client's message has its connection commit.
+fn lone(world: &mut World, client: Client, id: u16) -> Vec<Deed> {
+    bring(world, client, id);
+    world.hub.take_lone(client.0)
+}
+
+#[test]
+fn connection_commits_itself_what_comes_alone() {
+    let mut world = World::journaling();
+    let [client, other] = ["a", "b"].map(|name| world.connect(v5(name)));
+    for id in 1..=4 {
+        assert!(lone(&mut world, client, id).is_empty());
+        world.hold();
+        world.commit();
+    }
+    world.poll(client);
+    assert!(lone(&mut world, other, 1).len() == 1, "it was nobody else's turn");
+    // What comes meanwhile waits for the thread, and that for the end of this.
+    assert!(lone(&mut world, client, 5).is_empty());
+    assert!(world.hub.take_group(usize::MAX).is_empty());
+}
+
+#[test]
+fn what_two_brought_is_for_the_thread() {
+    let mut world = World::journaling();
+    let [client, other] = ["a", "b"].map(|name| world.connect(v5(name)));
+    for id in 1..=4 {
+        world.send(client, [send(1, id, "log/x", "")]);
+        world.commit();
+    }
+    world.poll(client);
+    bring(&mut world, other, 1);
+    assert!(lone(&mut world, client, 5).is_empty());
+    world.hold();
+    world.commit();
+    // From here on it takes four again.
+    assert!(lone(&mut world, client, 6).is_empty());
+}
+
+#[test]
+fn lone_commit_that_is_refused_goes_to_the_thread() {
+    let mut world = World::journaling();
+    let client = world.connect(v5("a"));
+    for id in 1..=4 {
+        world.send(client, [send(1, id, "log/x", "")]);
+        world.commit();
+    }
+    world.poll(client);
+    let group = lone(&mut world, client, 5);
+    let refused = Err(refused(ReasonCode::QUOTA_EXCEEDED));
+    world.act(|hub, now, fx| hub.end_lone(group, &refused, now, fx));
+    assert!(world.poll(client).is_empty());
+    world.commit();
+    assert_eq!(world.poll(client), ["PUBACK 5"]);
 }
 
 #[test]
