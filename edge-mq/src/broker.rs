@@ -10,7 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 #[cfg(unix)]
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use crate::access::{Acl, Auth, GuardId};
 use crate::counter::TopicCounter;
 #[cfg(feature = "db")]
 use crate::db::{DbStore, JournalError};
+use crate::events;
 use crate::hub::{ClientInfo, Effects, Hub};
 use crate::listener::{Listener, Place};
 use crate::listening::Listening;
@@ -64,6 +65,7 @@ struct Inner {
     /// Whether it may listen where everybody could come in.
     is_open: bool,
     stop: watch::Sender<bool>,
+    is_told_stopped: AtomicBool,
     /// Turns true when the serving task is through; closes without that if it was aborted.
     served: watch::Receiver<bool>,
     task: AbortHandle,
@@ -177,10 +179,12 @@ impl Broker {
             place = Place::Tcp(addr);
             inner.local_addr.get_or_init(|| addr);
         }
+        let protocol = listener.layers.protocol();
         let guard = GuardId(inner.listeners.fetch_add(1, Ordering::Relaxed) + 1);
         let way = Arc::new(Way::new(listener, guard, &inner.shared));
         let open = Change::Open(bound, Arc::clone(&way));
         inner.changes.send(open).await.map_err(|_| StartError::Closed)?;
+        events::listening(&place, protocol);
         let (shared, changes) = (Arc::clone(&inner.shared), inner.changes.clone());
         Ok(Listening { place, way, shared, changes })
     }
@@ -189,6 +193,7 @@ impl Broker {
     /// is connected and may not stay, as it says, is sent away; the others notice nothing.
     pub fn set_auth(&self, auth: impl Auth) {
         self.inner.shared.set_auth(&self.inner.shared.guard, Arc::new(auth));
+        events::users_replaced(None);
     }
 
     /// Lets another one decide who may do what, from the next packet on. Subscriptions that it does
@@ -196,6 +201,7 @@ impl Broker {
     /// already is still delivered.
     pub fn set_acl(&self, acl: impl Acl) {
         self.inner.shared.decide(|hub, _, fx| hub.set_acl(Some(Arc::new(acl)), fx));
+        events::rules_replaced();
     }
 
     /// Where it listened first; `None` if no address of IP reaches it.
@@ -291,7 +297,12 @@ impl Broker {
         let (connections, undelivered) =
             inner.shared.hub(|hub| (hub.stats().connections, hub.undelivered()));
         let uncommitted = *inner.shared.uncommitted().borrow();
-        Ok(Left { connections, uncommitted, undelivered })
+        let left = Left { connections, uncommitted, undelivered };
+        // Calling it again is no news.
+        if !inner.is_told_stopped.swap(true, Ordering::Relaxed) {
+            events::stopped(&left);
+        }
+        Ok(left)
     }
 }
 

@@ -40,7 +40,9 @@ fn run(shared: &Shared, store: &dyn Store) {
 /// one message that is too large, or a Log that is full, is nobody else's matter.
 fn commit(shared: &Shared, store: &dyn Store, mut group: Vec<Deed>) {
     loop {
-        match store.commit(&group) {
+        let outcome = store.commit(&group);
+        shared.trouble.tell(&outcome, group.len(), &shared.sparing);
+        match outcome {
             Err(refused) if refused.is_selective && group.len() > 1 => {
                 let second = group.split_off(group.len() / 2);
                 commit(shared, store, group);

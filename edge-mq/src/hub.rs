@@ -26,7 +26,7 @@ use std::time::Instant;
 pub(crate) use commit::Urgency;
 pub(crate) use commit::{Deed, Reply};
 use commit::{Pending, Then};
-pub(crate) use connect::Entrance;
+pub(crate) use connect::{Accepted, Entrance};
 use count::Counter;
 use estate::Estates;
 use foldhash::HashMap;

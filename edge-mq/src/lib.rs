@@ -19,6 +19,7 @@ mod counter;
 mod crowd;
 #[cfg(feature = "db")]
 mod db;
+mod events;
 pub mod hooks;
 mod hub;
 mod limits;

@@ -75,6 +75,24 @@ impl Layers {
         }
         true
     }
+
+    /// What comes behind a proxy's header, by the scheme that a client's URL begins with.
+    pub(crate) fn protocol(&self) -> &'static str {
+        #[cfg(feature = "tls")]
+        let has_tls = self.tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        let has_tls = false;
+        #[cfg(feature = "ws")]
+        let has_websocket = self.websocket.is_some();
+        #[cfg(not(feature = "ws"))]
+        let has_websocket = false;
+        match (has_tls, has_websocket) {
+            (false, false) => "mqtt",
+            (true, false) => "mqtts",
+            (false, true) => "ws",
+            (true, true) => "wss",
+        }
+    }
 }
 
 impl Listener {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::access::{Auth, GuardId};
+use crate::events;
 use crate::listener::Place;
 use crate::net::{Change, Way};
 use crate::shared::Shared;
@@ -40,6 +41,7 @@ impl Listening {
         let has_own = self.way.guard.id != GuardId::BROKER;
         if has_own {
             self.shared.set_auth(&self.way.guard, Arc::new(auth));
+            events::users_replaced(Some(&self.place));
         }
         has_own
     }
@@ -54,6 +56,7 @@ impl Listening {
         // A broker that has stopped has no listeners.
         if self.changes.send(Change::Close(Arc::clone(&self.way), done)).await.is_ok() {
             drop(closed.await);
+            events::listener_closed(&self.place);
         }
     }
 }

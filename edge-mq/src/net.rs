@@ -4,6 +4,7 @@
 
 mod bound;
 mod connection;
+mod end;
 mod entry;
 mod farewell;
 mod guest;
@@ -34,6 +35,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::access::{Guard, GuardId};
 use crate::crowd::Refusal;
+use crate::events;
 use crate::limits::MAX_PACKET_BYTES;
 use crate::listener::{Layers, Listener};
 use crate::shared::Shared;
@@ -183,11 +185,13 @@ fn admit(
     let room = has_room.then(|| Arc::clone(&way.room).try_acquire_owned());
     let Some(Ok(room)) = room else {
         shared.hub(|hub| hub.stats_mut().refused_connections += 1);
+        events::refused(address, &"too many connections");
         return false;
     };
     // Who is refused without a word costs no task.
     let entry = (!way.layers.has_proxy).then(|| Entry::of(address, shared));
-    if let Some(Err(Refusal { is_told: false, .. })) = entry {
+    if let Some(Err(Refusal { is_told: false, code })) = entry {
+        events::refused(address, &code);
         if let Socket::Tcp(stream) = &socket {
             // By a reset: half the packets, and nothing that the system has to remember.
             drop(SockRef::from(stream).set_linger(Some(Duration::ZERO)));

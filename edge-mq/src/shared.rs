@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::access::{Auth, Guard, GuardId};
 use crate::crowd::{Crowd, Refusal, Source};
+use crate::events::{Sparing, Trouble};
 use crate::hub::{Deed, Effects, Hub, Reply};
 use crate::limits::Limits;
 use crate::packet::ReasonCode;
@@ -42,6 +43,9 @@ pub(crate) struct Shared {
     store: OnceLock<Arc<dyn Store>>,
     committer: OnceLock<Thread>,
     uncommitted: watch::Sender<usize>,
+    /// Of all warnings together.
+    pub(crate) sparing: Sparing,
+    pub(crate) trouble: Trouble,
     is_dropped: AtomicBool,
 }
 
@@ -56,6 +60,8 @@ impl Shared {
             store: OnceLock::new(),
             committer: OnceLock::new(),
             uncommitted,
+            sparing: Sparing::default(),
+            trouble: Trouble::default(),
             is_dropped: AtomicBool::new(false),
         }
     }
@@ -146,6 +152,10 @@ impl Shared {
     pub(crate) fn commit_lone(&self, group: Vec<Deed>) {
         let store = self.store.get().expect("there is none to commit for without a store");
         let outcome = tokio::task::block_in_place(|| store.commit(&group));
+        // What is refused the other thread tries again, and tells.
+        if outcome.is_ok() {
+            self.trouble.is_over();
+        }
         self.decide(|hub, now, fx| {
             hub.end_lone(group, &outcome, now, fx);
             self.uncommitted.send_replace(hub.uncommitted());

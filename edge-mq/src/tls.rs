@@ -17,6 +17,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
 
 use crate::access::Certificate;
+use crate::events;
 
 /// TLS 1.2 and 1.3 for [`Listener::tls`](crate::Listener::tls), by rustls. Clones are handles of the
 /// same; one may serve several listeners.
@@ -109,8 +110,7 @@ impl Tls {
     /// When a file is missing or of no use. What was in force stays so.
     pub fn reload(&self) -> Result<(), TlsError> {
         let settings = self.inner.settings.lock();
-        *self.inner.config.write() = load::config(&settings)?;
-        Ok(())
+        self.put_in_force(&settings)
     }
 
     /// Puts other settings in force, as [`Tls::reload`] does.
@@ -119,9 +119,15 @@ impl Tls {
     /// When a file is missing or of no use. What was in force stays so.
     pub fn replace(&self, with: TlsBuilder) -> Result<(), TlsError> {
         let mut settings = self.inner.settings.lock();
-        *self.inner.config.write() = load::config(&with)?;
+        self.put_in_force(&with)?;
         *settings = with;
         Ok(())
+    }
+
+    fn put_in_force(&self, settings: &TlsBuilder) -> Result<(), TlsError> {
+        let loaded = load::config(settings).map(|config| *self.inner.config.write() = config);
+        events::certificates(&settings.certificate, loaded.as_ref().copied());
+        loaded
     }
 
     /// Shakes hands with a client; gives its certificate, if it has shown one.

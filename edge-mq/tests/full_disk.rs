@@ -5,45 +5,15 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #[path = "support/device.rs"]
 mod device;
+#[path = "support/disk.rs"]
+mod disk;
 
-use std::path::Path;
 use std::time::Duration;
 
 use device::{Device, Options, VERSIONS, Version, got};
-use edge_db::{Db, Entry, LogOptions, Seq, Table, WriteError};
+use disk::{fill, make_room, open};
+use edge_db::{Db, Entry, LogOptions, Seq};
 use edge_mq::{Broker, Left, Limits, Message, PublishError, QoS, WhenDiskFull};
-
-/// A database of a few MB, and what may fill it.
-fn open(dir: &Path) -> (Db, Table<u64, Vec<u8>>) {
-    let builder = Db::builder().memory_bytes(256 << 10).journal_bytes(512 << 10);
-    let db = builder.disk_budget(4 << 20).open(dir).unwrap();
-    let ballast = db.table("ballast").unwrap();
-    (db, ballast)
-}
-
-fn fill(db: &Db, ballast: &Table<u64, Vec<u8>>) {
-    let mut has_settled = false;
-    for key in 0.. {
-        let mut batch = db.batch();
-        batch.insert(ballast, &key, &vec![7; 10_000]).unwrap();
-        match batch.commit() {
-            Ok(_) => has_settled = false,
-            Err(WriteError::Full { .. }) if has_settled => return,
-            // What has settled may take less.
-            Err(WriteError::Full { .. }) => {
-                db.checkpoint().unwrap();
-                has_settled = true;
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
-
-fn make_room(db: &Db, ballast: &Table<u64, Vec<u8>>) {
-    let mut batch = db.batch();
-    batch.remove_range(ballast, ..);
-    batch.commit().unwrap();
-}
 
 async fn start(db: &Db, when_disk_full: WhenDiskFull) -> Broker {
     let mut limits = Limits::default();

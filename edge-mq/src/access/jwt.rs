@@ -16,6 +16,7 @@ use parking_lot::RwLock;
 use serde_json::{Map, Value};
 
 use super::{Auth, AuthFuture, Denied, Exchange, Login, Step, StepFuture, User};
+use crate::events;
 use crate::packet::Text;
 
 /// Clocks of two machines that keep time differ by less.
@@ -215,6 +216,14 @@ impl Jwt {
         Ok(groups.into_iter().fold(user, User::in_group))
     }
 
+    fn let_in(&self, token: &[u8], login: &Login) -> Result<User, Denied> {
+        let checked = self.check(token, login, SystemTime::now());
+        checked.map_err(|invalid| {
+            events::token_refused(&login.client_id, &invalid);
+            invalid.into()
+        })
+    }
+
     /// Its claims, if a key that may be meant has signed it for us.
     fn signed(&self, token: &[u8], header: &Header) -> Result<Map<String, Value>, InvalidToken> {
         let keys = self.keys.read();
@@ -299,7 +308,7 @@ fn time(claims: &Map<String, Value>, name: &str) -> Result<Option<SystemTime>, I
 impl Auth for Jwt {
     fn authenticate(&self, login: Login) -> AuthFuture<'_> {
         let token = login.password.clone().unwrap_or_default();
-        Box::pin(async move { Ok(self.check(&token, &login, SystemTime::now())?) })
+        Box::pin(async move { self.let_in(&token, &login) })
     }
 
     fn exchange(&self, method: &str, login: &Login) -> Option<Box<dyn Exchange>> {
@@ -324,7 +333,7 @@ impl Exchange for Shown {
     fn step(self: Box<Shown>, data: Option<Bytes>) -> StepFuture {
         Box::pin(async move {
             let token = data.unwrap_or_default();
-            let user = self.users.check(&token, &self.login, SystemTime::now())?;
+            let user = self.users.let_in(&token, &self.login)?;
             Ok(Step::Done { user, data: None })
         })
     }

@@ -16,6 +16,7 @@ use super::rule::deciding;
 use super::settings::Address;
 use super::task::{TICK, Task, told_to_stop};
 use super::window::{Place, Settled, Window, shares};
+use crate::events;
 use crate::packet::{QoS, Version};
 use crate::{Message, PublishError};
 
@@ -190,6 +191,7 @@ impl<'a> Link<'a> {
             }
             Seen::Subscribed { refused } => {
                 let error = format!("remote broker has refused {refused} subscriptions");
+                events::bridge_refused(&self.task.plan.name, &self.remote, &error);
                 self.task.counts.update(|status| status.last_error = Some(error));
                 Ok(())
             }
@@ -206,6 +208,8 @@ impl<'a> Link<'a> {
             status.connected = true;
             status.connections += 1;
         });
+        self.task.told = None;
+        events::bridge_connected(&self.task.plan.name, &self.remote);
         self.task.topics.connected(true).await;
         let plan = Arc::clone(&self.task.plan);
         let is_subscribed =

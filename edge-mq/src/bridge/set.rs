@@ -239,6 +239,7 @@ impl Bridges {
             subscribed_to: None,
             stop: stopped,
             ticks: 0,
+            told: None,
         };
         let task = self.runtime.spawn(task.run());
         Ok(Running { plan, lanes, counts, gates, stop, task })

@@ -18,6 +18,7 @@ use super::status::{Counts, StatusTopics};
 use super::window::Window;
 use crate::LocalClient;
 use crate::db::JournalError;
+use crate::events;
 use crate::shared::Shared;
 
 /// How often a bridge looks at what depends on the time.
@@ -44,6 +45,8 @@ pub(super) struct Task {
     pub(super) stale: Vec<String>,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) ticks: u32,
+    /// Why the last link ended, if none was made since.
+    pub(super) told: Option<String>,
 }
 
 impl Task {
@@ -65,7 +68,7 @@ impl Task {
                     continue;
                 }
                 End::Lost { was_of_use, why } => {
-                    self.counts.update(|status| status.last_error = Some(why));
+                    self.lost(remote, why);
                     route.lost(was_of_use, random())
                 }
             };
@@ -76,6 +79,14 @@ impl Task {
         if let Err(error) = self.queues.store().await {
             self.counts.update(|status| status.last_error = Some(error.to_string()));
         }
+    }
+
+    /// What was told last is no news, unless the bridge was connected meanwhile.
+    fn lost(&mut self, remote: &Address, why: String) {
+        let was_told = self.told.replace(why.clone());
+        let is_news = was_told.as_ref() != Some(&why);
+        events::bridge_lost(&self.plan.name, remote, &why, is_news);
+        self.counts.update(|status| status.last_error = Some(why));
     }
 
     /// Waits; says whether it is to stop.

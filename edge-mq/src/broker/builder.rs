@@ -2,7 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a shell: it brings the hub the time")]
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use crate::access::{Acl, Auth};
 use crate::committer;
 #[cfg(feature = "db")]
 use crate::db::{DbStore, JournalError};
+use crate::events;
 use crate::hooks::Hooks;
 use crate::hub::{Effects, Hub};
 use crate::limits::Limits;
@@ -185,6 +186,7 @@ pub(super) async fn serve(
     stores: Stores,
 ) -> Result<Broker, StartError> {
     let Doors { listen, auth, is_open } = doors;
+    let is_stored = stores.store.is_some();
     let shared = Arc::new(Shared::new(hub, limits));
     if let Some(store) = stores.store {
         let thread = committer::start(Arc::clone(&shared), Arc::clone(&store));
@@ -208,12 +210,14 @@ pub(super) async fn serve(
         listeners: AtomicU64::new(0),
         is_open,
         stop,
+        is_told_stopped: AtomicBool::new(false),
         served,
         task: task.abort_handle(),
         #[cfg(feature = "db")]
         db: stores.db,
     };
     let broker = Broker { inner: Arc::new(inner) };
+    events::started(is_stored);
     for listener in listen {
         broker.listen(listener).await?;
     }

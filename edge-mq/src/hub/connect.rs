@@ -47,9 +47,11 @@ pub(crate) struct Entrance {
 }
 
 /// A connection that has a session now. Its CONNACK is the first packet of [`Hub::poll`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Accepted {
     pub(crate) peer: Peer,
+    pub(crate) client_id: Text,
+    pub(crate) session_present: bool,
     /// When to ask [`Hub::keep_alive`] first.
     pub(crate) deadline: Option<Instant>,
 }
@@ -85,7 +87,7 @@ impl Hub {
             return Err(ReasonCode::PACKET_TOO_LARGE);
         }
         let claim = Claim {
-            client_id,
+            client_id: client_id.clone(),
             user,
             expiry,
             clean_start: connect.clean_start,
@@ -122,7 +124,7 @@ impl Hub {
         } else {
             self.note_lazily(writes, fx);
         }
-        Ok(Accepted { peer, deadline })
+        Ok(Accepted { peer, client_id, session_present, deadline })
     }
 
     /// What can be refused before anything changes.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Effects, Hub, Peer, Subscriber};
 use crate::TopicFilter;
+use crate::events::Caller;
 use crate::message::{Message, Routed};
 use crate::packet::{QoS, ReasonCode, Text, Version};
 use crate::session::Session;
@@ -68,6 +69,13 @@ impl Hub {
             Subscriber::Session(session) => Some(self.info(session, now)),
             Subscriber::Tap(_) | Subscriber::Counter(_) => None,
         }
+    }
+
+    /// Whom the log names as long as the client has this session.
+    pub(crate) fn caller(&mut self, peer: Peer) -> Option<Caller> {
+        let session = self.session(peer.session)?;
+        let (client_id, username) = (session.client_id.clone(), session.user.name().cloned());
+        Some(Caller { client_id, username, address: None })
     }
 
     fn info(&self, session: &Session, now: Instant) -> ClientInfo {

@@ -1,5 +1,7 @@
 //! One connection, one task: reads, lets the hub decide, writes.
 
+mod telling;
+
 use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -11,8 +13,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::time::{Sleep, sleep_until, timeout};
+use tracing::Instrument;
 
 use super::Arrival;
+use super::end::End;
 use super::entry::Entry;
 use super::farewell::{self, FAREWELL};
 use super::guest::{self, Guest};
@@ -21,7 +25,8 @@ use super::login::Reauthentication;
 use super::stream::Stream;
 use super::writer::Writer;
 use crate::access::{Denied, User};
-use crate::hub::{Entrance, Peer, Polled};
+use crate::events::{self, Caller};
+use crate::hub::{Accepted, Entrance, Peer, Polled};
 use crate::limits::Limits;
 use crate::packet::{DecodeError, Disconnect, Packet, Properties, Property, ReasonCode, Version};
 use crate::session::{Closing, Outbound};
@@ -40,7 +45,7 @@ pub(super) fn run(
     stop: watch::Receiver<bool>,
 ) -> impl Future<Output = ()> {
     // In a box, which is gone once it is in: an idle connection keeps no room for its beginning.
-    let entering = Box::pin(enter(arrival, shared, stop));
+    let entering = Box::pin(enter(arrival, shared, stop).instrument(events::entering()));
     async move {
         let Some((mut connection, _places)) = entering.await else { return };
         let end = connection.exchange().await;
@@ -59,20 +64,22 @@ async fn enter(
         // Who is not in yet is not waited for.
         _ = stop.wait_for(|stop| *stop) => return None,
     };
-    let Guest { stream, input, connect, user, again, way, room, entry } = guest;
+    let Guest { stream, input, connect, user, mut caller, again, way, room, entry } = guest;
     let most_bytes = connect.most_bytes();
     let (version, door) = (connect.version, Arc::new(Door(Notify::new())));
     let (guard, packet_bytes) = (way.guard.id, way.packet_bytes);
     let ends_at = end_of(&user);
+    caller.username = user.name().cloned().or(caller.username);
     let entrance = Entrance { user, guard, packet_bytes, waker: Arc::clone(&door).into() };
     let accepted = shared.decide(|hub, now, fx| match way.guard.may_stay(&entrance.user) {
         true => hub.connect(connect, entrance, now, fx),
         false => Err(ReasonCode::NOT_AUTHORIZED),
     });
     match accepted.result {
-        Ok(accepted) => {
-            let peer = accepted.peer;
-            let look = next_look(&shared.limits, [accepted.deadline, ends_at]);
+        Ok(Accepted { peer, client_id, session_present, deadline }) => {
+            let caller = caller.kept(client_id);
+            caller.iter().for_each(|it| events::connected(it, version, session_present));
+            let look = next_look(&shared.limits, [deadline, ends_at]);
             let connection = Connection {
                 shared,
                 version,
@@ -92,12 +99,14 @@ async fn enter(
                 is_answered: false,
                 most_bytes,
                 fault: None,
+                caller,
                 written: Instant::now(),
                 timer: Box::pin(sleep_until(look)),
             };
             Some((connection, (room, entry)))
         }
         Err(code) => {
+            events::not_connected(&shared.sparing, &caller, code);
             farewell::refuse(stream, code, version, most_bytes).await;
             None
         }
@@ -154,34 +163,13 @@ struct Connection {
     is_answered: bool,
     /// The largest packet that the client takes.
     most_bytes: Option<usize>,
-    /// What is wrong with what it sent.
-    fault: Option<DecodeError>,
+    /// What is wrong with what it sent. In a box, as most connections never keep room for it.
+    fault: Option<Box<DecodeError>>,
+    /// Whom the log names; `None` if nobody wanted to know when it came in.
+    caller: Option<Box<Caller>>,
     /// When the client last took something, or nothing was to be written.
     written: Instant,
     timer: Pin<Box<Sleep>>,
-}
-
-/// Why the loop of a connection ended.
-enum End {
-    Closing(Closing),
-    /// The network is gone: nothing can be said any more.
-    Gone,
-}
-
-impl From<Closing> for End {
-    fn from(closing: Closing) -> End {
-        End::Closing(closing)
-    }
-}
-
-impl From<io::Error> for End {
-    fn from(error: io::Error) -> End {
-        match error.kind() {
-            // A layer below MQTT got what it must not get.
-            io::ErrorKind::InvalidData => Closing::Violation(ReasonCode::PROTOCOL_ERROR).into(),
-            _ => End::Gone,
-        }
-    }
 }
 
 /// How a client fared that authenticates again: what it is told, and who it is once that is known.
@@ -240,6 +228,7 @@ impl Connection {
         if closing == Closing::Ended(ReasonCode::SERVER_SHUTTING_DOWN) {
             self.settle_commits().await;
         }
+        self.tell_end(&end);
         let peer = self.peer;
         self.shared.decide(|hub, now, fx| hub.leave(peer, &closing, now, fx));
         let is_ours = match closing {
@@ -283,7 +272,7 @@ impl Connection {
             match decoded {
                 Err(error) => {
                     let code = error.reason();
-                    self.fault = Some(error);
+                    self.fault = Some(Box::new(error));
                     return Err(Closing::Violation(code).into());
                 }
                 Ok(has_rest) => {
@@ -354,6 +343,7 @@ impl Connection {
         });
         if let Err(code) = result {
             self.shared.hub(|hub| hub.stats_mut().denied_logins += 1);
+            self.named().inspect(|it| events::denied(&self.shared.sparing, it, code));
             return Err(Closing::Ended(code).into());
         }
         self.collect()

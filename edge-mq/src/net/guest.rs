@@ -14,6 +14,7 @@ use super::stream::Stream;
 use super::{Arrival, Way, farewell};
 use crate::access::{Denied, Login, User};
 use crate::crowd::Refusal;
+use crate::events::{self, Caller};
 use crate::packet::{Connect, DecodeError, Decoder, Version};
 use crate::shared::Shared;
 
@@ -23,6 +24,7 @@ pub(super) struct Guest {
     pub(super) input: Input,
     pub(super) connect: Connect,
     pub(super) user: User,
+    pub(super) caller: Caller,
     pub(super) again: Option<Box<Reauthentication>>,
     pub(super) way: Arc<Way>,
     pub(super) room: OwnedSemaphorePermit,
@@ -34,12 +36,18 @@ pub(super) async fn enter(arrival: Arrival, shared: &Arc<Shared>) -> Option<Gues
     let Arrival { mut socket, address, way, room, entry } = arrival;
     let mut input = Input::new(way.packet_bytes);
     let listening = async {
-        let address = opening::address(&mut socket, address, &way.layers).await?;
+        let told = |address, error: &io::Error| {
+            events::handshake_failed(&shared.sparing, address, error);
+        };
+        let from = opening::address(&mut socket, address, &way.layers).await;
+        let address = from.inspect_err(|error| told(address, error))?;
         let entry = entry.unwrap_or_else(|| Entry::of(address, shared));
-        if entry.as_ref().is_err_and(|refusal| !refusal.is_told) {
+        if let Err(Refusal { code, is_told: false }) = entry {
+            events::refused(address, &code);
             return Ok(None);
         }
-        let mut opened = opening::open(socket, address, &way.layers).await?;
+        let opened = opening::open(socket, address, &way.layers).await;
+        let mut opened = opened.inspect_err(|error| told(address, error))?;
         let connect = input.connect(&mut opened.stream).await;
         io::Result::Ok(Some((entry, opened, connect)))
     };
@@ -49,12 +57,16 @@ pub(super) async fn enter(arrival: Arrival, shared: &Arc<Shared>) -> Option<Gues
             shared.hub(|hub| hub.stats_mut().failed_handshakes += 1);
             return None;
         }
-        Err(_) => return None,
+        Err(_) => {
+            events::refused(address, &"no CONNECT in time");
+            return None;
+        }
     };
     let mut connect = match connect {
         Ok(connect) => connect,
         Err(Lost::Decode(error)) => {
             shared.hub(|hub| hub.stats_mut().protocol_errors += 1);
+            events::protocol_error(&shared.sparing, None, opened.address, &error);
             refuse(opened.stream, &input.decoder, &error).await;
             return None;
         }
@@ -63,10 +75,17 @@ pub(super) async fn enter(arrival: Arrival, shared: &Arc<Shared>) -> Option<Gues
     let entry = match entry {
         Ok(entry) => entry,
         Err(Refusal { code, .. }) => {
+            events::refused(opened.address, &code);
             farewell::refuse(opened.stream, code, connect.version, connect.most_bytes()).await;
             return None;
         }
     };
+    let caller = Caller {
+        client_id: connect.client_id.clone(),
+        username: connect.username.clone(),
+        address: opened.address,
+    };
+    events::named(&caller);
     let login = Login {
         username: connect.username.clone(),
         address: opened.address,
@@ -79,10 +98,11 @@ pub(super) async fn enter(arrival: Arrival, shared: &Arc<Shared>) -> Option<Gues
     let log_in = log_in(&mut stream, &mut input, &way.guard, &mut connect, login);
     let user = timeout(way.connect_within, log_in).await;
     match user.unwrap_or(Err(Denied::Unavailable.into())) {
-        Ok(user) => Some(Guest { stream, input, connect, user, again, way, room, entry }),
+        Ok(user) => Some(Guest { stream, input, connect, user, caller, again, way, room, entry }),
         Err(Failed::Gone) => None,
         Err(Failed::Refused(code)) => {
             shared.hub(|hub| hub.stats_mut().denied_logins += 1);
+            events::denied(&shared.sparing, &caller, code);
             farewell::refuse(stream, code, connect.version, connect.most_bytes()).await;
             None
         }
