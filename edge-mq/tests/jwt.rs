@@ -158,3 +158,15 @@ async fn client_that_shows_a_wrong_token_later_is_sent_away() {
     show_again(&mut client, "no.token.atall").await;
     assert_eq!(client.disconnected().await, Some(ReasonCode::NOT_AUTHORIZED));
 }
+
+#[cfg(feature = "tls")]
+#[test]
+fn who_shows_no_certificate_may_authenticate_by_token_where_both_are_taken() {
+    use edge_mq::access::{Auth, Certificates, Login};
+    let login = Login::new("client".parse().unwrap());
+    let alone = Certificates::by_common_name();
+    assert!(alone.exchange("JWT", &login).is_none());
+    let both = alone.or(users());
+    assert!(both.exchange("JWT", &login).is_some());
+    assert!(both.exchange("SCRAM-SHA-256", &login).is_none());
+}

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::{AltName, Auth, AuthFuture, Certificate, Denied, Login, User};
+use super::{AltName, Auth, AuthFuture, Certificate, Denied, Exchange, Login, User};
 use crate::packet::Text;
 
 /// The group of everybody who comes in by a certificate.
@@ -113,6 +113,11 @@ impl Auth for Certificates {
             (None, Some(other)) => other.authenticate(login),
             (None, None) => Box::pin(async { Err(Denied::NotAuthorized) }),
         }
+    }
+
+    fn exchange(&self, method: &str, login: &Login) -> Option<Box<dyn Exchange>> {
+        let other = self.or.as_ref().filter(|_| login.certificate.is_none())?;
+        other.exchange(method, login)
     }
 
     fn may_stay(&self, user: &User) -> bool {

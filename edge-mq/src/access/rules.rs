@@ -153,6 +153,12 @@ impl Rule {
 }
 
 impl Rules {
+    /// The same, and behind them others, which decide about what none of these concerns.
+    pub fn then(mut self, others: Rules) -> Rules {
+        self.rules.extend(others.rules);
+        self
+    }
+
     fn decide(&self, client: Client<'_>, action: Action, wanted: &str) -> bool {
         let decides =
             |rule: &&Rule| rule.concerns(client, action) && rule.pattern.covers(client, wanted);

@@ -48,6 +48,16 @@ fn first_rule_that_concerns_it_decides_and_none_forbids() {
 }
 
 #[test]
+fn rules_behind_others_decide_about_what_those_leave_open() {
+    let first = Rules::from([Rule::deny("a").unwrap().publish()]);
+    let rules = first.then([Rule::allow("+").unwrap()].into());
+    let user = User::anonymous();
+    for (wanted, expected) in [("a", "-sr"), ("b", "psr"), ("a/b", "---")] {
+        assert_eq!(says(&rules, "id", &user, wanted), expected, "{wanted}");
+    }
+}
+
+#[test]
 fn rule_is_for_a_user_a_client_or_a_group() {
     let rules: Rules = [
         Rule::allow("user").unwrap().user(text("ann")),
