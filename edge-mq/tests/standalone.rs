@@ -3,6 +3,8 @@
 
 #![cfg(all(unix, feature = "db", feature = "passwords", feature = "tls", feature = "ws"))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#[path = "standalone/access.rs"]
+mod access;
 #[path = "support/authority.rs"]
 mod authority;
 #[allow(dead_code, reason = "its `main` is not called here")]
@@ -10,6 +12,8 @@ mod authority;
 mod broker;
 #[path = "support/device.rs"]
 mod device;
+#[path = "standalone/log.rs"]
+mod log;
 #[path = "support/program.rs"]
 mod program;
 
@@ -76,8 +80,10 @@ async fn reference_serves_clients_and_stops_in_peace() {
         }
         program.signal(signal);
         let ended = program.end();
-        assert_eq!((ended.code, &ended.errors[..]), (Some(0), ""));
-        assert!(ended.output.contains("stopped, nothing stayed behind"), "{}", ended.output);
+        assert_eq!(ended.code, Some(0));
+        let stopped = "broker stopped connections=0 uncommitted=0 undelivered=0";
+        assert!(ended.errors.ends_with(stopped), "{}", ended.errors);
+        assert!(!ended.errors.contains("ERROR"), "{}", ended.errors);
     }
 }
 
@@ -95,8 +101,8 @@ async fn what_stays_behind_is_told() {
     program.signal("-TERM");
     let ended = program.end();
     assert_eq!(ended.code, Some(0));
-    assert!(ended.output.contains("left behind: 0 clients cut off, 0 messages not committed"));
-    assert!(ended.output.contains(", 1 messages in memory"), "{}", ended.output);
+    let stopped = "broker stopped connections=0 uncommitted=0 undelivered=1";
+    assert!(ended.errors.ends_with(stopped), "{}", ended.errors);
 }
 
 #[test]
@@ -127,11 +133,14 @@ fn wrong_file_is_told_whole_and_starts_nothing() {
 #[test]
 fn what_was_imported_has_no_mistakes_and_what_was_not_is_told() {
     let folder = Folder::new("");
-    folder.write("mosquitto.conf", "listener 1883 127.0.0.1\nallow_anonymous true\nlog_type all\n");
+    folder.write(
+        "mosquitto.conf",
+        "listener 1883 127.0.0.1\nallow_anonymous true\nlog_dest syslog\nlog_type all\n",
+    );
     let conf = folder.path("mosquitto.conf");
     let imported = run(&["--import", conf.to_str().unwrap()]);
     assert_eq!(imported.code, Some(0));
-    let expected = format!("{}:3: `log_type all` is left out: ", conf.display());
+    let expected = format!("{}:3: `log_dest syslog` is left out: ", conf.display());
     assert!(imported.errors.starts_with(&expected), "{}", imported.errors);
     // In front of it stands what the test has to say.
     let toml = &imported.output[imported.output.find("# Made of").unwrap()..];
@@ -163,8 +172,8 @@ async fn reload_sends_away_who_is_no_user_any_more_and_nobody_else() {
         folder.write("users", ANN);
         folder.write("rules", "pattern readwrite #\nnonsense\n");
         program.signal("-HUP");
-        program.complains("rules:2: `nonsense` is none of");
-        program.complains("1 mistake; nothing is changed");
+        program.says("rules:2: `nonsense` is none of");
+        program.says("1 mistake; nothing is changed");
         bob.publish("a", 1, false, "1").await;
         assert_eq!(bob.acknowledgement().await, Ok(()));
         assert_eq!(ann.message().await.payload, "1");
@@ -210,10 +219,9 @@ async fn reload_shows_new_certificates_and_names_what_needs_a_restart() {
     folder.write("broker.toml", &format!("{more}{settings}[[listener]]\nport = 1\n"));
     program.signal("-HUP");
     let line = program.says("restart");
-    assert_eq!(
-        line,
-        "a restart is needed for `sys_interval`, [limits], the new listener at 127.0.0.1:1"
-    );
+    let needed =
+        "a restart is needed for `sys_interval`, [limits], the new listener at 127.0.0.1:1";
+    assert!(line.ends_with(needed), "{line}");
     program.says("reloaded");
     assert!(device("second").is_refused(Route::tls(address, old.trusted(None))).await);
     let mut second = device("second").connect(Route::tls(address, new.trusted(None))).await;
@@ -222,7 +230,7 @@ async fn reload_shows_new_certificates_and_names_what_needs_a_restart() {
     // A key that is no more the certificate's.
     folder.write("gateway.key", &old.server().key);
     program.signal("-HUP");
-    program.complains("gateway.key is not that of the certificate");
+    program.says("gateway.key is not that of the certificate");
     second.is_served().await;
 }
 
@@ -272,23 +280,25 @@ async fn bridge_is_added_changed_and_removed_by_reload() {
     let mut program = Program::start(&folder.settings());
     let address = program.address();
     let device = Options::new(Version::V5, "device").connect(address).await;
-    for (prefix, expected) in [("one/", "bridge `cloud` added"), ("two/", "bridge `cloud` changed")]
-    {
+    for (prefix, expected) in [("one/", "bridge added"), ("two/", "bridge changed")] {
         folder.write("broker.toml", &bridge(prefix));
         program.signal("-HUP");
-        assert_eq!(program.says("bridge"), expected);
+        assert!(program.says(expected).contains("bridge=\"cloud\""));
         program.says("reloaded");
         device.publish("a", 1, false, "x").await;
         assert_eq!(arrived.recv().await.unwrap().topic().as_str(), format!("{prefix}a"));
     }
     // What is as it was is left alone.
     program.signal("-HUP");
-    let mut said = program.says("");
-    assert_eq!(said, "reloaded");
+    let said = program.says_before("reloaded");
+    let changes = ["added", "changed", "removed"].map(|what| format!("bridge {what}"));
+    assert!(
+        !said.iter().any(|line| changes.iter().any(|change| line.contains(change))),
+        "{said:?}"
+    );
     folder.write("broker.toml", settings);
     program.signal("-HUP");
-    said = program.says("");
-    assert!(said.starts_with("bridge `cloud` removed"), "{said}");
+    program.says("bridge removed");
 }
 
 /// What comes to a socket, each in a line.

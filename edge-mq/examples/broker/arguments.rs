@@ -18,7 +18,7 @@ usage: broker [--config FILE] [--port PORT] [--data FOLDER] [--journal FILTER=LO
   --journal FILTER=LOG  stores matching messages in a Log before they are acknowledged; needs a
                         database; any number of them
 
-SIGHUP reads the file again: users, rules, certificates, journal rules and bridges.
+SIGHUP reads the file again: the log, users, rules, certificates, journal rules and bridges.
 SIGTERM and Ctrl-C stop it in peace, a second one at once.";
 
 /// What is to be done.

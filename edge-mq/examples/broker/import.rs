@@ -140,8 +140,12 @@ impl Import {
         self.listeners.retain(|listener| !listener.is_left_out);
         // Without a listener, mosquitto is open, and only for this machine.
         self.access.settle(is_local, self.is_per_listener);
-        let mut parts =
-            vec![HEAD.to_owned(), self.access.root.render(), self.access.table.render()];
+        let mut parts = vec![
+            HEAD.to_owned(),
+            self.access.root.render(),
+            self.access.log.render(),
+            self.access.table.render(),
+        ];
         parts.extend(self.listeners.into_iter().map(|one| one.render(is_local)));
         parts.push(self.limits.table.render());
         parts.extend(self.bridges.into_iter().map(Bridge::render));

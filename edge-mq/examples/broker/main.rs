@@ -6,10 +6,11 @@
 //!
 //! `broker.toml` beside this file has every setting with its default. `--check` finds all mistakes
 //! in a file, `--import` makes one of a mosquitto.conf, SIGHUP reads it again while the broker runs.
-//! `edge-mq.service` is a unit for systemd. Bridges need the feature `bridge`.
+//! `edge-mq.service` is a unit for systemd. Bridges need the feature `bridge`, users by token `jwt`.
 
 mod arguments;
 mod import;
+mod log;
 mod mistakes;
 mod notify;
 pub(crate) mod run;

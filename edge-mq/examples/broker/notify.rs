@@ -7,6 +7,7 @@ use edge_mq::{Broker, LocalClient, LocalSubscription, Message};
 use sd_notify::NotifyState;
 use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
+use tracing::warn;
 
 use super::mistakes::with_causes;
 
@@ -26,7 +27,7 @@ pub(crate) fn reloading() {
     #[cfg(unix)]
     match NotifyState::monotonic_usec_now() {
         Ok(now) => send(&[NotifyState::Reloading, now]),
-        Err(error) => eprintln!("there is no monotonic clock: {error}"),
+        Err(error) => warn!("there is no monotonic clock: {error}"),
     }
 }
 
@@ -39,7 +40,7 @@ pub(crate) fn stopping() {
 #[cfg(unix)]
 fn send(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
-        eprintln!("systemd cannot be told how the broker is: {error}");
+        warn!("systemd cannot be told how the broker is: {error}");
     }
 }
 
@@ -78,7 +79,7 @@ impl Watchdog {
             loop {
                 turns.tick().await;
                 if !pulse.beats(each).await {
-                    eprintln!("no message came through the broker within {each:?}");
+                    warn!("no message came through the broker within {each:?}");
                 } else if watched.is_some() {
                     send(&[NotifyState::Status(&status(&broker)), NotifyState::Watchdog]);
                 } else {
@@ -118,7 +119,7 @@ impl Pulse {
         let topic = TOPIC.parse().expect("a topic");
         let round = async {
             if let Err(error) = self.local.publish(Message::new(topic, beat.clone())).await {
-                eprintln!("the watchdog cannot publish: {}", with_causes(&error));
+                warn!("the watchdog cannot publish: {}", with_causes(&error));
                 return false;
             }
             loop {

@@ -4,9 +4,11 @@ use std::error::Error;
 use std::path::Path;
 
 use tokio::runtime::Runtime;
+use tracing::{error, info, warn};
 
 use super::arguments::{Arguments, Command, USAGE};
 use super::import;
+use super::log::Logging;
 use super::mistakes::{Mistake, with_causes};
 use super::notify::{self, Watchdog};
 use super::running::Running;
@@ -50,8 +52,12 @@ fn check(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
 /// All of them, one a line, and how many.
 fn about(mistakes: &[Mistake]) -> String {
     let lines: String = mistakes.iter().map(|mistake| format!("{mistake}\n")).collect();
+    lines + &count(mistakes)
+}
+
+fn count(mistakes: &[Mistake]) -> String {
     let plural = if mistakes.len() == 1 { "" } else { "s" };
-    format!("{lines}{} mistake{plural}", mistakes.len())
+    format!("{} mistake{plural}", mistakes.len())
 }
 
 fn print_imported(file: &Path) -> Result<(), Box<dyn Error>> {
@@ -66,6 +72,7 @@ fn print_imported(file: &Path) -> Result<(), Box<dyn Error>> {
 fn serve(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let settings =
         read(arguments).map_err(|mistakes| about(&mistakes) + "; the broker does not start")?;
+    let mut logging = Logging::start(settings.log.clone())?;
     // The thread that blocks on it is none of its workers, so files may be read here meanwhile.
     Runtime::new()?.block_on(async {
         let mut signals = Signals::listen()?;
@@ -74,31 +81,38 @@ fn serve(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         let watchdog = Watchdog::start(running.broker()).await?;
         while signals.next().await == Signal::Reload {
             notify::reloading();
-            reload(&mut running, arguments).await;
+            reload(&mut running, &mut logging, arguments).await;
             notify::ready();
         }
         notify::stopping();
         drop(watchdog);
         tokio::select! {
-            stopped = running.stop() => println!("{}", stopped?),
-            () = signals.stop_again() => println!("stopped at once: clients were cut off"),
+            stopped = running.stop() => stopped?,
+            () = signals.stop_again() => warn!("stopped at once: clients were cut off"),
         }
         Ok(())
     })
 }
 
-async fn reload(running: &mut Running, arguments: &Arguments) {
+async fn reload(running: &mut Running, logging: &mut Logging, arguments: &Arguments) {
     if arguments.config.is_none() {
-        println!("there is no file to reload: the broker was started without --config");
-        return;
+        return warn!("there is no file to reload: the broker was started without --config");
     }
     match read(arguments) {
         Ok(settings) => {
-            for line in running.reload(settings).await {
-                println!("{line}");
-            }
-            println!("reloaded");
+            let log = match logging.change(settings.log.clone()) {
+                Ok(needs_restart) => needs_restart,
+                Err(error) => {
+                    error!("the log stays as it is: {error}");
+                    None
+                }
+            };
+            running.reload(settings, log).await;
+            info!("reloaded");
         }
-        Err(mistakes) => eprintln!("{}; nothing is changed", about(&mistakes)),
+        Err(mistakes) => {
+            mistakes.iter().for_each(|mistake| error!("{mistake}"));
+            error!("{}; nothing is changed", count(&mistakes));
+        }
     }
 }

@@ -3,7 +3,8 @@
 use std::error::Error;
 
 use edge_mq::access::{Acl, Client};
-use edge_mq::{Broker, Left, Listening, Tls, TopicFilter, TopicName};
+use edge_mq::{Broker, Listening, Tls, TopicFilter, TopicName};
+use tracing::{error, info, warn};
 
 use super::mistakes::with_causes;
 #[cfg(feature = "bridge")]
@@ -40,13 +41,11 @@ impl Running {
         }
         let broker = builder.start().await?;
         let mut running = Running { broker, open: Vec::new(), settings };
-        for line in running.journal().await? {
-            println!("{line}");
-        }
+        running.journal().await?;
         #[cfg(feature = "bridge")]
         for bridge in &running.settings.bridges {
             running.broker.add_bridge(bridge.bridge.clone()).await?;
-            println!("bridge `{}`", bridge.name);
+            info!(bridge = bridge.name, "bridge added");
         }
         for listen in std::mem::take(&mut running.settings.listeners) {
             running.open(listen).await?;
@@ -62,15 +61,15 @@ impl Running {
         let Listen { door, tls, entry, .. } = listen;
         let tls = tls.map(|tls| tls.build()).transpose()?;
         let listening = self.broker.listen(door.listener(tls.as_ref()).auth(entry)).await?;
-        println!("listening on {listening}{}", door.layers());
         self.open.push(Open { door, listening, tls });
         Ok(())
     }
 
-    /// Puts into force what can change while it runs, and says what did and what cannot.
-    pub(crate) async fn reload(&mut self, mut settings: Settings) -> Vec<String> {
-        let mut said = Vec::new();
-        let mut restart: Vec<String> = self.unchangeable(&settings);
+    /// Puts into force what can change while it runs, and says what did and what cannot, with what is
+    /// known already to need a restart.
+    pub(crate) async fn reload(&mut self, mut settings: Settings, restart: Option<&str>) {
+        let mut restart: Vec<String> = restart.map(str::to_owned).into_iter().collect();
+        restart.extend(self.unchangeable(&settings));
         match settings.rules.clone() {
             Some(rules) => self.broker.set_acl(rules),
             None => self.broker.set_acl(Everything),
@@ -79,7 +78,7 @@ impl Running {
         for open in &self.open {
             let is_it = |listen: &Listen| listen.door.place == open.door.place;
             match listeners.iter().position(is_it).map(|place| listeners.swap_remove(place)) {
-                Some(listen) => said.extend(open.change(listen, &mut restart)),
+                Some(listen) => open.change(listen, &mut restart),
                 None => restart.push(format!("the listener at {} that is gone", open.door.place)),
             }
         }
@@ -87,7 +86,7 @@ impl Running {
             restart.push(format!("the new listener at {}", listen.door.place));
         }
         #[cfg(feature = "bridge")]
-        said.extend(self.bridges(&mut settings.bridges).await);
+        self.bridges(&mut settings.bridges).await;
         // What only a restart changes is compared with what the broker has.
         let Settings { data, limits, sys_interval, durable_within, .. } = &self.settings;
         settings.data.clone_from(data);
@@ -95,14 +94,12 @@ impl Running {
         settings.sys_interval = *sys_interval;
         settings.durable_within = *durable_within;
         self.settings = settings;
-        match self.journal().await {
-            Ok(lines) => said.extend(lines),
-            Err(error) => said.push(with_causes(&*error)),
+        if let Err(error) = self.journal().await {
+            error!("{}", with_causes(&*error));
         }
         if !restart.is_empty() {
-            said.push(format!("a restart is needed for {}", restart.join(", ")));
+            warn!("a restart is needed for {}", restart.join(", "));
         }
-        said
     }
 
     /// Settings that differ from those in force, and that nothing can change now.
@@ -119,53 +116,43 @@ impl Running {
     }
 
     /// Journal rules are those of the settings. Without a file, those that the database has stay.
-    async fn journal(&self) -> Result<Vec<String>> {
-        let mut said = Vec::new();
+    async fn journal(&self) -> Result<()> {
         let in_force = self.broker.journal_rules().into_iter();
         let in_force: Vec<JournalRule> =
             in_force.map(|rule| JournalRule { filter: rule.filter, log: rule.log }).collect();
         for rule in self.settings.journal.iter().filter(|rule| !in_force.contains(rule)) {
             self.broker.journal(rule.filter.clone(), rule.log.clone()).await?;
-            said.push(format!("journal: {rule}"));
+            info!("journal: {rule}");
         }
         if self.settings.file.is_some() {
             for rule in in_force.iter().filter(|rule| !self.settings.journal.contains(rule)) {
                 self.broker.unjournal(rule.filter.clone(), rule.log.clone()).await?;
-                said.push(format!("journal: no more {rule}"));
+                info!("journal: no more {rule}");
             }
         }
-        Ok(said)
+        Ok(())
     }
 
-    /// Stops it, and says what stayed behind.
-    pub(crate) async fn stop(&self) -> Result<String> {
-        let left = self.broker.shutdown(self.settings.shutdown_within).await?;
-        if left == Left::default() {
-            return Ok("stopped, nothing stayed behind".to_owned());
-        }
-        Ok(format!(
-            "stopped; left behind: {} clients cut off, {} messages not committed, and so not \
-             acknowledged, {} messages in memory that their clients did not get",
-            left.connections, left.uncommitted, left.undelivered
-        ))
+    /// Stops it; the broker tells what stayed behind.
+    pub(crate) async fn stop(&self) -> Result<()> {
+        self.broker.shutdown(self.settings.shutdown_within).await?;
+        Ok(())
     }
 }
 
 #[cfg(feature = "bridge")]
 impl Running {
     /// Bridges become those of the settings; what did not change is left alone.
-    async fn bridges(&self, wanted: &mut [NamedBridge]) -> Vec<String> {
+    async fn bridges(&self, wanted: &mut [NamedBridge]) {
         let there = match self.broker.bridges().await {
             Ok(there) => there,
-            Err(error) => return vec![with_causes(&error)],
+            Err(error) => return error!("{}", with_causes(&error)),
         };
-        let mut said = Vec::new();
         for gone in there.iter().filter(|there| wanted.iter().all(|new| new.name != there.name)) {
-            said.push(match self.broker.remove_bridge(&gone.name).await {
-                Ok(0) => format!("bridge `{}` removed", gone.name),
-                Ok(lost) => format!("bridge `{}` removed, and {lost} messages for it", gone.name),
-                Err(error) => with_causes(&error),
-            });
+            match self.broker.remove_bridge(&gone.name).await {
+                Ok(lost) => info!(bridge = gone.name, lost, "bridge removed"),
+                Err(error) => error!("{}", with_causes(&error)),
+            }
         }
         for new in wanted {
             let is_there = there.iter().any(|there| there.name == new.name);
@@ -173,33 +160,35 @@ impl Running {
             if is_there && self.settings.bridges.iter().any(is_as_before) {
                 continue;
             }
-            let (done, what) = match is_there {
-                true => (self.broker.replace_bridge(new.bridge.clone()).await, "changed"),
-                false => (self.broker.add_bridge(new.bridge.clone()).await, "added"),
+            let done = match is_there {
+                true => self.broker.replace_bridge(new.bridge.clone()).await,
+                false => self.broker.add_bridge(new.bridge.clone()).await,
             };
-            if let Err(error) = done {
-                said.push(with_causes(&error));
-                // The next reload tries again.
-                new.said.clear();
-            } else {
-                said.push(format!("bridge `{}` {what}", new.name));
+            match done {
+                Ok(()) if is_there => info!(bridge = new.name, "bridge changed"),
+                Ok(()) => info!(bridge = new.name, "bridge added"),
+                Err(error) => {
+                    error!("{}", with_causes(&error));
+                    // The next reload tries again.
+                    new.said.clear();
+                }
             }
         }
-        said
     }
 }
 
 impl Open {
     /// Users and certificates become those of the settings.
-    fn change(&self, listen: Listen, restart: &mut Vec<String>) -> Option<String> {
+    fn change(&self, listen: Listen, restart: &mut Vec<String>) {
         if listen.door != self.door {
             restart.push(format!("what else changed at {}", self.door.place));
         }
         self.listening.set_auth(listen.entry);
-        let (old, new) = (self.tls.as_ref()?, listen.tls?);
+        let (Some(old), Some(new)) = (&self.tls, listen.tls) else { return };
         // They were read a moment ago, so this only fails if somebody is writing them.
-        let error = old.replace(new).err()?;
-        Some(format!("the old certificates stay at {}: {}", self.door.place, with_causes(&error)))
+        if let Err(error) = old.replace(new) {
+            error!("the old certificates stay at {}: {}", self.door.place, with_causes(&error));
+        }
     }
 }
 

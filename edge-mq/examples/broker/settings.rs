@@ -3,10 +3,14 @@
 mod access;
 #[cfg(feature = "bridge")]
 mod bridge;
+#[cfg(feature = "jwt")]
+mod jwt;
 mod limits;
 mod listener;
+mod log;
 mod place;
 mod reference;
+mod rule;
 mod section;
 mod tls;
 mod value;
@@ -22,6 +26,7 @@ use toml::de::DeTable;
 #[cfg(feature = "bridge")]
 pub(crate) use self::bridge::NamedBridge;
 pub(crate) use self::listener::{Door, Listen};
+pub(crate) use self::log::{Log, LogFormat};
 use self::place::Place;
 use self::section::{Document, Section};
 use super::arguments::Overrides;
@@ -36,6 +41,7 @@ pub(crate) struct Settings {
     pub(crate) sys_interval: Duration,
     pub(crate) durable_within: Duration,
     pub(crate) shutdown_within: Duration,
+    pub(crate) log: Log,
     pub(crate) limits: Limits,
     pub(crate) listeners: Vec<Listen>,
     /// Who may do what; everybody everything without it.
@@ -101,7 +107,7 @@ impl Settings {
 
     fn take(root: &Section<'_>, overrides: &Overrides) -> Settings {
         let limits = limits::limits(root.table("limits").as_ref());
-        let access = access::Access::take(root.table("access").as_ref());
+        let access = access::Access::take(root);
         let mut listeners: Vec<_> = root
             .tables("listener")
             .iter()
@@ -121,6 +127,7 @@ impl Settings {
             sys_interval: root.get("sys_interval").unwrap_or(Duration::from_secs(10)),
             durable_within: root.get("durable_within").unwrap_or_default(),
             shutdown_within: root.get("shutdown_within").unwrap_or(Duration::from_secs(5)),
+            log: Log::take(root.table("log").as_ref()),
             limits,
             listeners,
             rules: access.rules,
@@ -132,7 +139,7 @@ impl Settings {
         settings.journal.extend(overrides.journal.iter().cloned());
         settings.check_data(root);
         #[cfg(not(feature = "bridge"))]
-        no_bridges(root);
+        not_built(root, "bridge", "bridges", root.tables("bridge"));
         settings
     }
 
@@ -177,13 +184,20 @@ fn journal_rule(section: &Section<'_>) -> Option<JournalRule> {
     Some(JournalRule { filter, log })
 }
 
-#[cfg(not(feature = "bridge"))]
-fn no_bridges(root: &Section<'_>) {
-    let bridges = root.tables("bridge");
-    if !bridges.is_empty() {
-        root.wrong("bridge", "this program has no bridges: build it with `--features bridge`");
+/// Tables of a part that this program has not.
+#[cfg(not(all(feature = "bridge", feature = "jwt")))]
+fn not_built<'a>(
+    root: &Section<'a>,
+    feature: &str,
+    what: &str,
+    tables: impl IntoIterator<Item = Section<'a>>,
+) {
+    let mut tables = tables.into_iter().peekable();
+    if tables.peek().is_some() {
+        let how = format!("build it with `--features {feature}`");
+        root.wrong(feature, format!("this program has no {what}: {how}"));
     }
-    bridges.into_iter().for_each(Section::ignore);
+    tables.for_each(Section::ignore);
 }
 
 #[cfg(test)]

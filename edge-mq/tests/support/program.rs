@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Lines};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, Command, Stdio};
 
 /// The command line of the child, a word on each line.
 pub(crate) const WORDS: &str = "EDGE_MQ_BROKER";
@@ -12,13 +12,13 @@ pub(crate) const WORDS: &str = "EDGE_MQ_BROKER";
 /// A running broker; killed when dropped.
 pub(crate) struct Program {
     process: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-    errors: Lines<BufReader<ChildStderr>>,
+    log: Lines<BufReader<ChildStderr>>,
 }
 
 /// What a program left that has ended.
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
+    /// Nothing of a program that was started.
     pub(crate) output: String,
     pub(crate) errors: String,
 }
@@ -46,28 +46,33 @@ impl Program {
     /// The same, with variables of the environment.
     pub(crate) fn start_with(file: &Path, variables: &[(&str, &str)]) -> Program {
         let mut command = command(&["--config", file.to_str().unwrap()]);
+        command.env_remove("JOURNAL_STREAM").stdout(Stdio::null());
         let mut process = command.envs(variables.iter().copied()).spawn().unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let errors = BufReader::new(process.stderr.take().unwrap()).lines();
-        Program { process, lines, errors }
+        let log = BufReader::new(process.stderr.take().unwrap()).lines();
+        Program { process, log }
     }
 
-    /// The next line of its output with this in it.
+    /// The next line of its log with this in it.
     pub(crate) fn says(&mut self, text: &str) -> String {
-        let line = self.lines.by_ref().map(Result::unwrap).find(|line| line.contains(text));
-        line.unwrap_or_else(|| panic!("it ended without `{text}`"))
+        self.says_before(text).pop().expect("the last has it")
     }
 
-    /// The next line of its errors with this in it.
-    pub(crate) fn complains(&mut self, text: &str) -> String {
-        let line = self.errors.by_ref().map(Result::unwrap).find(|line| line.contains(text));
-        line.unwrap_or_else(|| panic!("it ended without `{text}`"))
+    /// All lines up to that one.
+    pub(crate) fn says_before(&mut self, text: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        for line in self.log.by_ref() {
+            lines.push(line.unwrap());
+            if lines[lines.len() - 1].contains(text) {
+                return lines;
+            }
+        }
+        panic!("it ended without `{text}`: {lines:#?}")
     }
 
     /// Where its next listener listens.
     pub(crate) fn address(&mut self) -> SocketAddr {
-        let line = self.says("listening on ");
-        let address = line.strip_prefix("listening on ").unwrap();
+        let line = self.says("listening address=");
+        let (_, address) = line.split_once("address=").unwrap();
         address.split(' ').next().unwrap().parse().unwrap()
     }
 
@@ -78,11 +83,9 @@ impl Program {
 
     /// Everything that it says until it has ended by itself.
     pub(crate) fn end(mut self) -> Ended {
-        let rest = self.lines.by_ref().map(Result::unwrap);
-        let output = rest.collect::<Vec<_>>().join("\n");
-        let errors = self.errors.by_ref().map(Result::unwrap).collect::<Vec<_>>().join("\n");
+        let errors = self.log.by_ref().map(Result::unwrap).collect::<Vec<_>>().join("\n");
         let code = self.process.wait().unwrap().code();
-        Ended { code, output, errors }
+        Ended { code, output: String::new(), errors }
     }
 }
 

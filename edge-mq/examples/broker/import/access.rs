@@ -8,6 +8,8 @@ use super::{Fate, missing};
 pub(super) struct Access {
     pub(super) root: Table,
     pub(super) table: Table,
+    pub(super) log: Table,
+    level: Option<&'static str>,
     is_persistent: bool,
     location: String,
 }
@@ -15,7 +17,8 @@ pub(super) struct Access {
 impl Default for Access {
     fn default() -> Access {
         let (root, table) = (Table::new(""), Table::new("[access]"));
-        Access { root, table, is_persistent: false, location: "data".to_owned() }
+        let log = Table::new("[log]");
+        Access { root, table, log, level: None, is_persistent: false, location: "data".to_owned() }
     }
 }
 
@@ -38,15 +41,7 @@ impl Access {
                 Fate::Needless("what is acknowledged is on disk already")
             }
             "set_tcp_nodelay" => Fate::Needless("it is always set"),
-            "log_dest"
-            | "log_facility"
-            | "log_timestamp"
-            | "log_timestamp_format"
-            | "log_type"
-            | "connection_messages"
-            | "websockets_log_level" => {
-                missing("the broker logs to its standard output, and nothing about single clients")
-            }
+            option if is_log(option) => self.log(option, value),
             "pid_file" | "user" => missing("systemd does this: see edge-mq.service"),
             "plugin" | "auth_plugin" | "auth_plugin_deny_special_chars" | "psk_file" => {
                 missing("users are those of a password file or of certificates")
@@ -60,6 +55,37 @@ impl Access {
         }
     }
 
+    fn log(&mut self, option: &str, value: &str) -> Fate {
+        match (option, value.split_once(' ').unwrap_or((value, ""))) {
+            ("log_dest", ("stderr", _)) => Fate::Done,
+            ("log_dest", ("file", path)) => self.log.text("file", path.trim()),
+            ("log_dest", ("none", _)) => self.level("off"),
+            ("log_dest", _) => missing("the log goes to a file or to the standard error"),
+            ("log_type", ("all" | "debug", _)) => self.level("debug"),
+            ("log_type", ("notice" | "information", _)) => self.level("info"),
+            ("log_type", ("warning", _)) => self.level("warn"),
+            ("log_type", ("error", _)) => self.level("error"),
+            ("log_type", ("none", _)) => self.level("off"),
+            ("log_type", _) => missing("the log is the same for all parts of the broker"),
+            ("log_timestamp", (value, _)) => self.log.set("time", value == "true"),
+            ("log_timestamp_format", _) => missing("the time is written as RFC 3339 has it"),
+            ("connection_messages", ("true", _)) => Fate::Needless("level \"info\" has them"),
+            ("connection_messages", _) => missing("they are of the level \"info\", with all else"),
+            _ => missing("the log is the same for all parts of the broker"),
+        }
+    }
+
+    /// Of several types, what tells most holds.
+    fn level(&mut self, level: &'static str) -> Fate {
+        const LEVELS: [&str; 5] = ["off", "error", "warn", "info", "debug"];
+        let rank = |level| LEVELS.iter().position(|known| *known == level);
+        if self.level.is_none_or(|old| rank(old) < rank(level)) {
+            self.level = Some(level);
+            return self.log.text("level", level);
+        }
+        Fate::Done
+    }
+
     /// Once all is read.
     pub(super) fn settle(&mut self, is_local: bool, is_per_listener: bool) {
         if self.is_persistent {
@@ -70,4 +96,8 @@ impl Access {
             self.table.set("allow_anonymous", is_local);
         }
     }
+}
+
+fn is_log(option: &str) -> bool {
+    option.starts_with("log_") || ["connection_messages", "websockets_log_level"].contains(&option)
 }

@@ -38,6 +38,11 @@ fn options_become_what_does_the_same() {
     let limits = |lines: &str| format!("{LOCAL}\n[limits]\n{lines}");
     let bridge = |lines: &str| format!("{LOCAL}\n[[bridge]]\nname = \"a\"\n{lines}");
     let table = [
+        (
+            "log_dest file broker.log\nlog_type error\nlog_type notice\nlog_type warning",
+            format!("[log]\nfile = \"broker.log\"\nlevel = \"info\"\n{LOCAL}"),
+        ),
+        ("log_type all\nlog_timestamp false", format!("[log]\nlevel = \"debug\"\ntime = false\n{LOCAL}")),
         ("", LOCAL.to_owned()),
         ("listener 1884", anywhere(1884)),
         ("port 1885", anywhere(1885)),
@@ -138,7 +143,8 @@ fn options_become_what_does_the_same() {
 fn what_has_no_equivalent_is_told_with_its_line_and_why() {
     let dir = tempfile::tempdir().unwrap();
     let table = [
-        ("log_type all", "1: `log_type all` is left out: the broker logs to its"),
+        ("log_dest syslog", "1: `log_dest syslog` is left out: the log goes to a file"),
+        ("log_type subscribe", "1: `log_type subscribe` is left out: the log is the same"),
         ("\n# x\nqueue_qos0_messages true", "3: `queue_qos0_messages true` is left out: QoS 0"),
         ("plugin /x.so", "1: `plugin /x.so` is left out: users are"),
         ("auth_opt_x y", "1: `auth_opt_x y` is left out: there are no plugins"),

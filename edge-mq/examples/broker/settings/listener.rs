@@ -85,16 +85,6 @@ impl Door {
         }
         listener
     }
-
-    /// What lies between the socket and MQTT.
-    pub(crate) fn layers(&self) -> &'static str {
-        match (self.has_tls, self.websocket.is_some()) {
-            (false, false) => "",
-            (true, false) => " (TLS)",
-            (false, true) => " (WebSocket)",
-            (true, true) => " (WebSocket over TLS)",
-        }
-    }
 }
 
 /// No two listeners are at one place.

@@ -32,6 +32,7 @@ fn folder() -> tempfile::TempDir {
         ("broker-ca.pem", made.cert.pem()),
         ("gateway.key", made.signing_key.serialize_pem()),
         ("users", "ann:$7$101$c2FsdA==$".to_owned() + &hash()),
+        ("issuer.pem", made.signing_key.public_key_pem()),
         ("rules", "user ann\ntopic a/#\n".to_owned()),
     ];
     for (name, content) in files {
@@ -56,6 +57,10 @@ fn reference(also: &[&str], with_defaults: bool) -> String {
     };
     let (without_bridges, _) = REFERENCE.split_once("\n#[[bridge]]").unwrap();
     let text = if cfg!(feature = "bridge") { REFERENCE } else { without_bridges };
+    let (before_jwt, jwt) = text.split_once("\n#[jwt]").unwrap();
+    let (_, behind_jwt) = jwt.split_once("\n\n# Who may do what, in front").unwrap();
+    let without_jwt = format!("{before_jwt}\n\n# Who may do what, in front{behind_jwt}");
+    let text = if cfg!(feature = "jwt") { text } else { &without_jwt };
     text.lines().map(uncommented).collect::<Vec<_>>().join("\n")
 }
 
@@ -73,6 +78,9 @@ fn what_the_reference_spells_out_is_what_holds_without_it() {
         "log =",
         "name",
         "remotes",
+        "public_key_file",
+        "algorithm",
+        "allow =",
     ];
     let spelled_out = read(dir.path(), &reference(&needed, true)).unwrap();
     let needed = read(dir.path(), &reference(&needed, false)).unwrap();
@@ -103,7 +111,8 @@ fn reference_has_every_key_and_no_other() {
         .flat_map(|said| said.split_once("there are ").unwrap().1.split(", "))
         .collect();
     assert!(known.len() > 40, "{known:?}");
-    for key in known.into_iter().filter(|key| cfg!(feature = "bridge") || *key != "bridge") {
+    let parts = [("bridge", cfg!(feature = "bridge")), ("jwt", cfg!(feature = "jwt"))];
+    for key in known.into_iter().filter(|key| !parts.contains(&(*key, false))) {
         let is_there = text.lines().any(|line| {
             line.starts_with(&format!("{key} ="))
                 || line.contains(&format!("[{key}]"))
@@ -205,6 +214,32 @@ fn each_mistake_is_told_with_its_place_and_what_to_do() {
                 "3: `filter` is missing",
             ],
         ),
+        ("[log]\nlevel = 'notice'", &["2: `level` is \"off\" or \"error\" or"]),
+        (
+            "[log]\nformat = 'xml'\nfile = 'gone/log'\ntime = 1\nfacility = 5",
+            &[
+                "2: `format` is \"text\" or \"json\", not \"xml\"",
+                "3: `file`: there is no folder gone",
+                "4: `time` is true or false, not 1",
+                "5: unknown key `facility` in [log]",
+            ],
+        ),
+        (
+            "[log]\nlog_dest = 'stdout'",
+            &["2: unknown key `log_dest` in [log]; mosquitto's is `file`"],
+        ),
+        (
+            "[[rule]]\nallow = 'a/#/b'\nto = 'write'\n[[rule]]\nuser = 'a'\n\
+             [[rule]]\nallow = 'a'\ndeny = 'b'\nuser = 'a'\ngroup = 'b'\n[[rule]]\nallow = 'a'\nanonymous = 'no'",
+            &[
+                "2: `allow`: `a/#/b` is no topic filter of a rule: `#`",
+                "3: `to` is \"all\" or \"publish\" or",
+                "4: `allow` or `deny` is missing in [[rule]]",
+                "8: `allow` and `deny` are two rules",
+                "10: `user` and `group`: a rule is about one of them",
+                "13: `anonymous` is true or false",
+            ],
+        ),
         ("data = 'users'", &["1: `data`: users is no folder"]),
     ];
     for (text, expected) in table {
@@ -218,6 +253,50 @@ fn check(dir: &Path, text: &str, expected: &[&str]) {
     assert_eq!(said.len(), expected.len(), "{text}\n{said:#?}");
     for (said, expected) in said.iter().zip(expected) {
         assert!(said.contains(expected), "{text}\n{said} instead of {expected}");
+    }
+}
+
+#[test]
+#[cfg(not(feature = "jwt"))]
+fn tokens_without_the_feature_say_what_to_build() {
+    let text = "[jwt]\nissuers = ['a']\n[[jwt.key]]\nalgorithm = 'HS256'";
+    check(
+        folder().path(),
+        text,
+        &["1: this program has no tokens: build it with `--features jwt`"],
+    );
+}
+
+#[test]
+#[cfg(feature = "jwt")]
+fn mistakes_of_tokens_are_told_at_their_keys() {
+    let dir = folder();
+    fs::write(dir.path().join("short"), "secret\n").unwrap();
+    let table: &[(&str, &[&str])] = &[
+        (
+            "[jwt]\nleeway = 5",
+            &["1: tokens need a key: write [[jwt.key]]", "2: `leeway` is a time"],
+        ),
+        ("[jwt]\njwks_file = 'short'", &["2: no set of keys: expected value"]),
+        (
+            "[jwt]\nissuer = 'a'\n[[jwt.key]]\nalgorithm = 'none'\n[[jwt.key]]\nid = 'a'\n\
+             [[jwt.key]]\nalgorithm = 'HS256'\nsecret_file = 'short'\n\
+             [[jwt.key]]\nalgorithm = 'ES256'\npublic_key_file = 'gateway.key'\n\
+             [[jwt.key]]\nalgorithm = 'RS256'\nsecret_file = 'gone'",
+            &[
+                "2: unknown key `issuer` in [jwt]; did you mean `issuers`?",
+                "4: `algorithm` is \"HS256\" or",
+                "5: `algorithm` is missing in [jwt.key]",
+                "9: key of 6 bytes is shorter than the 32 that HS256 asks for",
+                "12: no public key in PEM for ES256",
+                "13: `public_key_file` is missing in [jwt.key]",
+                "15: `secret_file`: cannot read gone",
+                "15: `secret_file` is not for this algorithm: set `public_key_file`",
+            ],
+        ),
+    ];
+    for (text, expected) in table {
+        check(dir.path(), text, expected);
     }
 }
 
