@@ -1,5 +1,6 @@
 //! A streaming query that the application itself feeds with rows.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +9,8 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 
 use crate::error::{OperatorError, SqlError};
-use crate::operator::{Chain, Changes, Stored};
-use crate::plan::{self, JobPlan};
+use crate::operator::{Changes, Flow, Stored};
+use crate::plan::{self, JobPlan, Scan};
 use crate::stream::{EventTimeColumn, StreamTable};
 use crate::watermark::{EventTime, Watermark};
 use crate::{session, sql};
@@ -45,29 +46,48 @@ const PROGRESS_KEY: &[u8] = &[0xFF];
 #[derive(Debug)]
 #[must_use]
 pub struct Pipeline {
-    stream: String,
-    chain: Chain,
-    columns: Vec<usize>,
+    sources: Vec<Source>,
+    flow: Flow,
     schema: SchemaRef,
     key: Option<Vec<usize>>,
-    watermark: Option<Watermark>,
     late: u64,
+}
+
+/// A stream in the `FROM` of the query.
+#[derive(Debug)]
+struct Source {
+    scan: Scan,
+    watermark: Option<Watermark>,
 }
 
 /// What a [`Pipeline`] reads.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct PipelineBuilder {
-    stream: String,
+    streams: Vec<Declared>,
+}
+
+#[derive(Debug, Clone)]
+struct Declared {
+    name: String,
     schema: SchemaRef,
     watermark: Option<(String, Duration)>,
 }
 
 impl PipelineBuilder {
-    /// Windows are over this TIMESTAMP column, which is never null; a row may come so much later
-    /// than others that are newer. Without this call there are no windows.
+    /// One more stream that the query may read; [`Pipeline::push_to`] brings its rows.
+    pub fn stream(mut self, name: impl Into<String>, schema: SchemaRef) -> PipelineBuilder {
+        self.streams.push(Declared { name: name.into(), schema, watermark: None });
+        self
+    }
+
+    /// Windows over the stream that was named last are over this TIMESTAMP column, which is never
+    /// null; a row may come so much later than others that are newer. Without this call there are
+    /// no windows.
     pub fn watermark(mut self, column: impl Into<String>, delay: Duration) -> PipelineBuilder {
-        self.watermark = Some((column.into(), delay));
+        if let Some(stream) = self.streams.last_mut() {
+            stream.watermark = Some((column.into(), delay));
+        }
         self
     }
 
@@ -77,36 +97,42 @@ impl PipelineBuilder {
     /// When it cannot run over rows that never end; the message says what would.
     pub async fn query(self, sql: &str) -> Result<Pipeline, SqlError> {
         // It plans, and runs nothing.
-        let (context, schema) = (session::context(usize::MAX), self.schema);
+        let context = session::context(usize::MAX);
         let state = context.state();
-        let event_time = self.watermark.map(|(column, delay)| {
-            let watermark = EventTimeColumn::delayed(&column, delay);
-            EventTimeColumn::new(&state, &schema, &column, watermark)
-        });
-        let event_time = event_time.transpose()?;
-        let stream = StreamTable {
-            name: self.stream.clone(),
-            schema,
-            event_time: event_time.clone(),
-            history: None,
-        };
-        let registered = context.register_table(self.stream.as_str(), Arc::new(stream));
-        registered.map_err(|error| SqlError::planning(&error))?;
+        let mut event_times = HashMap::new();
+        for Declared { name, schema, watermark } in self.streams {
+            let event_time = watermark.map(|(column, delay)| {
+                let watermark = EventTimeColumn::delayed(&column, delay);
+                EventTimeColumn::new(&state, &schema, &column, watermark)
+            });
+            let event_time = event_time.transpose()?;
+            event_times.insert(name.clone(), event_time.clone());
+            let stream = StreamTable { name: name.clone(), schema, event_time, history: None };
+            let registered = context.register_table(name, Arc::new(stream));
+            registered.map_err(|error| SqlError::planning(&error))?;
+        }
         let plan = plan::plan(&context.state(), sql::parse_query(sql)?).await?;
-        Ok(Pipeline::new(plan, event_time))
+        Ok(Pipeline::new(plan, |stream| event_times.get(stream).cloned().flatten()))
     }
 }
 
 impl Pipeline {
     /// A query over a stream of this name and these columns.
     pub fn builder(stream: impl Into<String>, schema: SchemaRef) -> PipelineBuilder {
-        PipelineBuilder { stream: stream.into(), schema, watermark: None }
+        PipelineBuilder { streams: Vec::new() }.stream(stream, schema)
     }
 
-    pub(crate) fn new(plan: JobPlan, event_time: Option<EventTimeColumn>) -> Pipeline {
-        let JobPlan { stream, columns, chain, schema, key } = plan;
-        let watermark = event_time.map(Watermark::new);
-        Pipeline { stream, chain, columns, schema, key, watermark, late: 0 }
+    /// `event_time` knows the event time of each stream that has one.
+    pub(crate) fn new(
+        plan: JobPlan,
+        event_time: impl Fn(&str) -> Option<EventTimeColumn>,
+    ) -> Pipeline {
+        let JobPlan { sources, flow, schema, key } = plan;
+        let sources = sources.into_iter().map(|scan| {
+            let watermark = event_time(&scan.stream).map(Watermark::new);
+            Source { scan, watermark }
+        });
+        Pipeline { sources: sources.collect(), flow, schema, key, late: 0 }
     }
 
     /// The columns of what comes out.
@@ -114,9 +140,17 @@ impl Pipeline {
         &self.schema
     }
 
-    /// The stream that the query reads.
-    pub fn stream(&self) -> &str {
-        &self.stream
+    /// The streams that the query reads, each once.
+    pub fn streams(&self) -> impl Iterator<Item = &str> {
+        let names = self.sources.iter().map(|source| source.scan.stream.as_str());
+        names
+            .enumerate()
+            .filter(|(at, name)| self.first_of(name) == Some(*at))
+            .map(|(_, name)| name)
+    }
+
+    fn first_of(&self, stream: &str) -> Option<usize> {
+        self.sources.iter().position(|source| source.scan.stream == stream)
     }
 
     /// The columns of what comes out that tell its rows apart: the window and the keys of a
@@ -125,15 +159,17 @@ impl Pipeline {
         self.key.as_deref()
     }
 
-    /// The columns of the stream that the query looks at.
+    /// The columns of a stream that the query looks at.
     #[cfg(feature = "db")]
-    pub(crate) fn columns(&self) -> &[usize] {
-        &self.columns
+    pub(crate) fn columns(&self, stream: &str) -> Vec<usize> {
+        let sources = self.sources.iter().filter(|source| source.scan.stream == stream);
+        sources.flat_map(|source| source.scan.columns.iter().copied()).collect()
     }
 
-    /// How far event time has come.
+    /// How far event time has come in all streams.
     pub fn watermark(&self) -> Option<EventTime> {
-        self.watermark.as_ref().and_then(Watermark::current)
+        let watermarks = self.sources.iter().filter_map(|source| source.watermark.as_ref());
+        watermarks.map(Watermark::current).min().flatten()
     }
 
     /// Rows that came behind the watermark, when their window was closed. They are in no answer.
@@ -141,29 +177,57 @@ impl Pipeline {
         self.late
     }
 
-    /// Takes rows with all columns of the stream; returns what they complete.
+    /// Takes rows with all columns of the first stream; returns what they complete.
     ///
     /// # Errors
     /// When an expression fails on a row, or an event time is null. The pipeline may have taken
     /// some of the rows then, and should not be used further.
     pub fn push(&mut self, rows: &RecordBatch) -> Result<Vec<RecordBatch>, OperatorError> {
-        let moved = match &mut self.watermark {
-            Some(watermark) => watermark.observe(rows)?,
-            None => None,
-        };
-        let rows = rows.project(&self.columns)?;
-        self.run(Some(rows), moved)
+        let Some(first) = self.sources.first() else { return Ok(Vec::new()) };
+        let stream = first.scan.stream.clone();
+        self.push_to(&stream, rows)
     }
 
-    /// Says that no row in front of `to` will come any more; returns what that completes.
+    /// Takes rows with all columns of a stream; returns what they complete. A stream that the query
+    /// does not read has no effect.
+    ///
+    /// # Errors
+    /// As those of [`Pipeline::push`].
+    pub fn push_to(
+        &mut self,
+        stream: &str,
+        rows: &RecordBatch,
+    ) -> Result<Vec<RecordBatch>, OperatorError> {
+        let mut answer = Vec::new();
+        for number in 0..self.sources.len() {
+            let source = &mut self.sources[number];
+            if source.scan.stream != stream {
+                continue;
+            }
+            let moved = match &mut source.watermark {
+                Some(watermark) => watermark.observe(rows)?,
+                None => None,
+            };
+            let rows = rows.project(&source.scan.columns)?;
+            answer.extend(self.run(number, Some(rows), moved)?);
+        }
+        Ok(answer)
+    }
+
+    /// Says that no row in front of `to` will come any more, in any stream; returns what that
+    /// completes.
     ///
     /// # Errors
     /// When an expression fails on an answer.
     pub fn advance(&mut self, to: EventTime) -> Result<Vec<RecordBatch>, OperatorError> {
-        let Some(watermark) = &mut self.watermark else { return Ok(Vec::new()) };
-        let reached = watermark.current().max(Some(to));
-        watermark.restore(reached);
-        self.run(None, reached)
+        let mut answer = Vec::new();
+        for number in 0..self.sources.len() {
+            let Some(watermark) = &mut self.sources[number].watermark else { continue };
+            let reached = watermark.current().max(Some(to));
+            watermark.restore(reached);
+            answer.extend(self.run(number, None, reached)?);
+        }
+        Ok(answer)
     }
 
     /// What has changed since the last checkpoint. Stored together with the position up to which
@@ -175,7 +239,7 @@ impl Pipeline {
     /// When the open windows hold more than 64 MiB.
     pub fn checkpoint(&mut self) -> Result<Changes, OperatorError> {
         let mut changes = Changes::new();
-        self.chain.snapshot(&mut changes)?;
+        self.flow.snapshot(&mut changes)?;
         changes.insert(PROGRESS_KEY.to_vec(), Some(self.progress()));
         Ok(changes)
     }
@@ -188,44 +252,54 @@ impl Pipeline {
     pub fn restore(&mut self, stored: &Stored) -> Result<(), OperatorError> {
         let Some(progress) = stored.get(PROGRESS_KEY) else { return Ok(()) };
         self.restore_progress(progress)?;
-        self.chain.restore(stored)?;
-        let Some(watermark) = self.watermark() else { return Ok(()) };
+        self.flow.restore(stored)?;
         // No window that is open ends in front of the watermark, so nothing comes out.
-        self.run(None, Some(watermark)).map(drop)
+        for number in 0..self.sources.len() {
+            let watermark = self.sources[number].watermark.as_ref().and_then(Watermark::current);
+            if watermark.is_some() {
+                self.run(number, None, watermark)?;
+            }
+        }
+        Ok(())
     }
 
-    /// One byte 1 and the watermark, or a 0 and eight zero bytes; then the count of late rows.
+    /// For each source one byte 1 and the watermark, or a 0 and eight zero bytes; then the count
+    /// of late rows.
     fn progress(&self) -> Bytes {
-        let watermark = self.watermark();
-        let mut bytes = vec![u8::from(watermark.is_some())];
-        bytes.extend_from_slice(&watermark.map_or(0, EventTime::micros).to_le_bytes());
+        let mut bytes = Vec::new();
+        for source in &self.sources {
+            let watermark = source.watermark.as_ref().and_then(Watermark::current);
+            bytes.push(u8::from(watermark.is_some()));
+            bytes.extend_from_slice(&watermark.map_or(0, EventTime::micros).to_le_bytes());
+        }
         bytes.extend_from_slice(&self.late.to_le_bytes());
         bytes.into()
     }
 
     fn restore_progress(&mut self, bytes: &[u8]) -> Result<(), OperatorError> {
-        let parts = || {
-            let (has_watermark, rest) = bytes.split_first()?;
-            let (watermark, late) = rest.split_first_chunk::<8>()?;
-            let watermark = EventTime::from_micros(i64::from_le_bytes(*watermark));
-            let late = u64::from_le_bytes(late.try_into().ok()?);
-            Some(((*has_watermark == 1).then_some(watermark), late))
-        };
         let damaged = || OperatorError::State { reason: "its progress is damaged".to_owned() };
-        let (watermark, late) = parts().ok_or_else(damaged)?;
-        self.late = late;
-        if let Some(own) = &mut self.watermark {
-            own.restore(watermark);
+        let (watermarks, late) = bytes.split_last_chunk::<8>().ok_or_else(damaged)?;
+        let (watermarks, rest) = watermarks.as_chunks::<9>();
+        if watermarks.len() != self.sources.len() || !rest.is_empty() {
+            return Err(damaged());
+        }
+        self.late = u64::from_le_bytes(*late);
+        for (source, [is_there, micros @ ..]) in self.sources.iter_mut().zip(watermarks) {
+            let watermark = EventTime::from_micros(i64::from_le_bytes(*micros));
+            if let Some(own) = &mut source.watermark {
+                own.restore((*is_there == 1).then_some(watermark));
+            }
         }
         Ok(())
     }
 
     fn run(
         &mut self,
+        source: usize,
         rows: Option<RecordBatch>,
         watermark: Option<EventTime>,
     ) -> Result<Vec<RecordBatch>, OperatorError> {
-        let out = self.chain.run(rows, watermark)?;
+        let out = self.flow.run(source, rows, watermark)?;
         self.late += out.late;
         Ok(out.batches)
     }

@@ -25,22 +25,34 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::{self, Query};
 
 use crate::error::SqlError;
-use crate::operator::{Chain, Filter, Project};
+use crate::operator::{Filter, Flow, Origin, Project};
 use crate::sql;
 use crate::stream::StreamTable;
 use lineage::Lineage;
 
-/// A query over one stream, ready to run.
+/// A query over streams, ready to run.
 #[derive(Debug)]
 pub(crate) struct JobPlan {
-    /// The stream's name.
-    pub(crate) stream: String,
-    /// The columns of the stream that the chain takes in.
-    pub(crate) columns: Vec<usize>,
-    pub(crate) chain: Chain,
+    /// What it reads, by the number of the source.
+    pub(crate) sources: Vec<Scan>,
+    pub(crate) flow: Flow,
     pub(crate) schema: SchemaRef,
     /// Columns of the answer that tell its rows apart; `None` if each row stands for itself.
     pub(crate) key: Option<Vec<usize>>,
+}
+
+/// A stream in the `FROM` of a query. It may be there twice.
+#[derive(Debug, Clone)]
+pub(crate) struct Scan {
+    pub(crate) stream: String,
+    /// The columns of the stream that are read.
+    pub(crate) columns: Vec<usize>,
+}
+
+/// Rows between two operators of a plan: where they come from, and what their columns are.
+struct Rows {
+    from: Origin,
+    lineage: Vec<Lineage>,
 }
 
 /// Plans a query as a job.
@@ -48,12 +60,11 @@ pub(crate) async fn plan(state: &SessionState, query: Query) -> Result<JobPlan, 
     let plan = logical(state, query).await?;
     refuse_moving_parts(&plan)?;
     let plan = optimized(state, plan).map_err(|error| SqlError::planning(&error))?;
-    let mut builder = Builder { state, chain: Chain::default(), source: None };
-    let lineage = builder.node(&plan)?;
-    let (stream, columns) = builder.source.expect("every plan that is not refused ends in a scan");
+    let mut builder = Builder { state, flow: Flow::default(), sources: Vec::new() };
+    let rows = builder.node(&plan)?;
     let schema = Arc::clone(plan.schema().inner());
-    let key = lineage::key(&lineage)?;
-    Ok(JobPlan { stream, columns, chain: builder.chain, schema, key })
+    let key = lineage::key(&rows.lineage)?;
+    Ok(JobPlan { sources: builder.sources, flow: builder.flow, schema, key })
 }
 
 /// What a query means, not optimized yet.
@@ -128,22 +139,21 @@ fn refuse_moving_parts(plan: &LogicalPlan) -> Result<(), SqlError> {
 
 struct Builder<'a> {
     state: &'a SessionState,
-    chain: Chain,
-    /// The stream, and its columns that are read.
-    source: Option<(String, Vec<usize>)>,
+    flow: Flow,
+    sources: Vec<Scan>,
 }
 
 impl Builder<'_> {
-    /// Adds the operators of a node and all below it. Returns what its columns are.
-    fn node(&mut self, plan: &LogicalPlan) -> Result<Vec<Lineage>, SqlError> {
+    /// Adds the operators of a node and all below it.
+    fn node(&mut self, plan: &LogicalPlan) -> Result<Rows, SqlError> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::SubqueryAlias(alias) => self.node(&alias.input),
             LogicalPlan::Filter(filter) => {
-                let lineage = self.node(&filter.input)?;
+                let Rows { from, lineage } = self.node(&filter.input)?;
                 let condition = self.physical(&filter.predicate, filter.input.schema())?;
-                self.chain.push(Filter::new(condition));
-                Ok(lineage)
+                let from = self.flow.push(&[from], Filter::new(condition));
+                Ok(Rows { from, lineage })
             }
             LogicalPlan::Projection(projection) => {
                 let below = self.node(&projection.input)?;
@@ -151,15 +161,17 @@ impl Builder<'_> {
                 let columns = projection.expr.iter().map(|expr| self.physical(expr, input));
                 let columns = columns.collect::<Result<_, _>>()?;
                 let schema = Arc::clone(projection.schema.inner());
-                self.chain.push(Project::new(columns, schema));
-                Ok(projection.expr.iter().map(|expr| lineage::of(expr, input, &below)).collect())
+                let from = self.flow.push(&[below.from], Project::new(columns, schema));
+                let lineage =
+                    projection.expr.iter().map(|expr| lineage::of(expr, input, &below.lineage));
+                Ok(Rows { from, lineage: lineage.collect() })
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             other => Err(refusal(other)),
         }
     }
 
-    fn scan(&mut self, scan: &TableScan) -> Result<Vec<Lineage>, SqlError> {
+    fn scan(&mut self, scan: &TableScan) -> Result<Rows, SqlError> {
         let provider = source_as_provider(&scan.source).ok();
         let provider: Option<&dyn TableProvider> = provider.as_deref();
         let Some(stream) = provider.and_then(|provider| provider.downcast_ref::<StreamTable>())
@@ -176,8 +188,9 @@ impl Builder<'_> {
             false => Lineage::Other,
         });
         let lineage = lineage.collect();
-        self.source = Some((stream.name.clone(), columns));
-        Ok(lineage)
+        let from = Origin::Source(self.sources.len());
+        self.sources.push(Scan { stream: stream.name.clone(), columns });
+        Ok(Rows { from, lineage })
     }
 
     fn physical(&self, expr: &Expr, input: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, SqlError> {

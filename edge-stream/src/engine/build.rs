@@ -126,12 +126,12 @@ impl Engine {
     ) -> Result<Prepared, SqlError> {
         let planner = self.planner(query);
         let pipeline = planner().await?;
-        let stream = pipeline.stream().to_owned();
+        let stream = pipeline.streams().next().expect("a query reads a stream").to_owned();
         let (log, decoder) = self.source(&stream)?;
         // What the watermark is computed from, too.
         let event_time = self.inner.tables.event_time(&stream);
         let columns = event_time.into_iter().flat_map(|event_time| event_time.columns);
-        let columns: Vec<_> = pipeline.columns().iter().copied().chain(columns).collect();
+        let columns: Vec<_> = pipeline.columns(&stream).into_iter().chain(columns).collect();
         let decoder = decoder.with_columns(&columns);
         let schema = Arc::clone(pipeline.schema());
         let (output, table) = match &topic {
@@ -153,8 +153,7 @@ impl Engine {
             let (state, tables, query) = (context.state(), Arc::clone(&tables), query.clone());
             Box::pin(async move {
                 let plan = plan::plan(&state, query).await?;
-                let event_time = tables.event_time(&plan.stream);
-                Ok(Pipeline::new(plan, event_time))
+                Ok(Pipeline::new(plan, |stream| tables.event_time(stream)))
             })
         })
     }

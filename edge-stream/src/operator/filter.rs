@@ -22,7 +22,12 @@ impl Filter {
 }
 
 impl Operator for Filter {
-    fn on_batch(&mut self, batch: RecordBatch, out: &mut Out) -> Result<(), OperatorError> {
+    fn on_batch(
+        &mut self,
+        _: usize,
+        batch: RecordBatch,
+        out: &mut Out,
+    ) -> Result<(), OperatorError> {
         let holds = self.condition.evaluate(&batch)?.into_array(batch.num_rows())?;
         out.push(filter_record_batch(&batch, as_boolean_array(&holds)?)?);
         Ok(())

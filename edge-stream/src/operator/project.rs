@@ -22,7 +22,12 @@ impl Project {
 }
 
 impl Operator for Project {
-    fn on_batch(&mut self, batch: RecordBatch, out: &mut Out) -> Result<(), OperatorError> {
+    fn on_batch(
+        &mut self,
+        _: usize,
+        batch: RecordBatch,
+        out: &mut Out,
+    ) -> Result<(), OperatorError> {
         let rows = batch.num_rows();
         let columns = self.columns.iter().map(|column| column.evaluate(&batch)?.into_array(rows));
         let columns = columns.collect::<Result<_, _>>()?;

@@ -151,7 +151,12 @@ impl Operator for WindowAggregate {
         true
     }
 
-    fn on_batch(&mut self, batch: RecordBatch, out: &mut Out) -> Result<(), OperatorError> {
+    fn on_batch(
+        &mut self,
+        _: usize,
+        batch: RecordBatch,
+        out: &mut Out,
+    ) -> Result<(), OperatorError> {
         let mut rows = self.evaluate(&batch)?;
         rows.sort_by_window()?;
         for (start, range) in rows.windows() {

@@ -10,14 +10,14 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::scalar::ScalarValue;
 
-use super::Builder;
 use super::lineage::{self, Bound, Lineage};
+use super::{Builder, Rows};
 use crate::error::SqlError;
 use crate::operator::window::{Aggregate, GroupColumn, Grouping, WindowAggregate};
 
 impl Builder<'_> {
-    pub(super) fn aggregate(&mut self, node: &AggregateNode) -> Result<Vec<Lineage>, SqlError> {
-        let below = self.node(&node.input)?;
+    pub(super) fn aggregate(&mut self, node: &AggregateNode) -> Result<Rows, SqlError> {
+        let Rows { from, lineage: below } = self.node(&node.input)?;
         let input = node.input.schema();
         if node.group_expr.iter().any(|expr| matches!(expr, Expr::GroupingSet(_))) {
             let reason = "ROLLUP, CUBE and GROUPING SETS are not there yet";
@@ -65,8 +65,8 @@ impl Builder<'_> {
                 SqlError::statement(None, reason).or("use it in the SELECT that reads the view")
             );
         }
-        self.chain.push(operator);
-        Ok(lineage)
+        let from = self.flow.push(&[from], operator);
+        Ok(Rows { from, lineage })
     }
 
     /// The window that groups are made for; without one they would have to be kept for ever.
@@ -83,7 +83,7 @@ impl Builder<'_> {
         if let Some(found) = found {
             return Ok(found);
         }
-        let stream = self.source.as_ref().map_or("stream", |(stream, _)| stream);
+        let stream = self.sources.first().map_or("stream", |scan| &scan.stream);
         let refuse = |reason: String, would_work: String| {
             Err(SqlError::statement(None, reason).or(would_work))
         };

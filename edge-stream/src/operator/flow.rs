@@ -1,0 +1,150 @@
+//! How the operators of a job hang together: each takes in what sources or other operators give.
+
+use arrow::array::RecordBatch;
+
+use super::{Changes, Operator, Out, StateReader, StateWriter, Stored};
+use crate::error::OperatorError;
+use crate::watermark::EventTime;
+
+/// Where rows come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A source, by its number.
+    Source(usize),
+    /// What [`Flow::push`] returned it for.
+    Operator(usize),
+}
+
+/// Operators in an order in which each stands behind those that it takes from.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    nodes: Vec<Node>,
+    /// Where the answer comes from.
+    answer: Origin,
+}
+
+#[derive(Debug)]
+struct Node {
+    operator: Box<dyn Operator>,
+    inputs: Vec<Input>,
+    watermark: Option<EventTime>,
+}
+
+#[derive(Debug)]
+struct Input {
+    from: Origin,
+    watermark: Option<EventTime>,
+}
+
+/// What a source or an operator gives out in one run.
+#[derive(Debug, Default)]
+struct Given {
+    batches: Vec<RecordBatch>,
+    /// Behind the rows, so that none of them is late for a watermark of its own batch.
+    watermark: Option<EventTime>,
+}
+
+impl Default for Flow {
+    fn default() -> Flow {
+        Flow { nodes: Vec::new(), answer: Origin::Source(0) }
+    }
+}
+
+impl Node {
+    /// Takes one input's rows and watermark.
+    fn take(&mut self, input: usize, given: &Given, out: &mut Out) -> Result<(), OperatorError> {
+        for batch in &given.batches {
+            self.operator.on_batch(input, batch.clone(), out)?;
+        }
+        if given.watermark.is_some() {
+            self.inputs[input].watermark = given.watermark;
+        }
+        Ok(())
+    }
+
+    /// Moves on in event time, if all inputs have.
+    fn advance(&mut self, out: &mut Out) -> Result<Option<EventTime>, OperatorError> {
+        let reached = self.inputs.iter().map(|input| input.watermark).min().flatten();
+        if reached <= self.watermark {
+            return Ok(None);
+        }
+        self.watermark = reached;
+        let Some(watermark) = reached else { return Ok(None) };
+        self.operator.on_watermark(watermark, out)?;
+        Ok(Some(self.operator.watermark_out(watermark)))
+    }
+}
+
+impl Flow {
+    /// Adds an operator that takes from these. The last one gives the answer.
+    pub(crate) fn push(&mut self, inputs: &[Origin], operator: impl Operator + 'static) -> Origin {
+        let inputs = inputs.iter().map(|from| Input { from: *from, watermark: None });
+        let (operator, inputs) = (Box::new(operator), inputs.collect());
+        self.answer = Origin::Operator(self.nodes.len());
+        self.nodes.push(Node { operator, inputs, watermark: None });
+        self.answer
+    }
+
+    /// Carries rows of a source, and then its watermark, if it has moved, through all operators.
+    pub(crate) fn run(
+        &mut self,
+        source: usize,
+        rows: Option<RecordBatch>,
+        watermark: Option<EventTime>,
+    ) -> Result<Out, OperatorError> {
+        let batches = rows.into_iter().filter(|rows| rows.num_rows() > 0).collect();
+        let brought = Given { batches, watermark };
+        let nothing = Given::default();
+        let (mut given, mut late): (Vec<Given>, u64) = (Vec::with_capacity(self.nodes.len()), 0);
+        for node in &mut self.nodes {
+            let mut out = Out::default();
+            for input in 0..node.inputs.len() {
+                let from = match node.inputs[input].from {
+                    Origin::Source(number) if number == source => &brought,
+                    Origin::Source(_) => &nothing,
+                    Origin::Operator(number) => &given[number],
+                };
+                node.take(input, from, &mut out)?;
+            }
+            let watermark = node.advance(&mut out)?;
+            late += out.late;
+            given.push(Given { batches: out.batches, watermark });
+        }
+        let batches = match self.answer {
+            Origin::Source(_) => brought.batches,
+            Origin::Operator(number) => given.swap_remove(number).batches,
+        };
+        Ok(Out { batches, late })
+    }
+
+    /// What has changed since the last snapshot, under keys of this flow's own.
+    pub(crate) fn snapshot(&mut self, changes: &mut Changes) -> Result<(), OperatorError> {
+        for (place, operator) in self.with_state() {
+            operator.snapshot(&mut StateWriter::new(place, changes))?;
+        }
+        Ok(())
+    }
+
+    /// Takes over what the snapshots of such a flow have written.
+    pub(crate) fn restore(&mut self, stored: &Stored) -> Result<(), OperatorError> {
+        let mut places = 0;
+        for (place, operator) in self.with_state() {
+            operator.restore(&StateReader::new(place, stored))?;
+            places = place + 1;
+        }
+        match stored.range(vec![places]..vec![u8::MAX]).next() {
+            None => Ok(()),
+            Some(_) => {
+                let reason = "it has parts that this query has not".to_owned();
+                Err(OperatorError::State { reason })
+            }
+        }
+    }
+
+    /// Those with state, numbered among themselves: where a plan puts a filter or a projection
+    /// does not change what belongs to whom.
+    fn with_state(&mut self) -> impl Iterator<Item = (u8, &mut Box<dyn Operator>)> {
+        let operators = self.nodes.iter_mut().map(|node| &mut node.operator);
+        (0u8..).zip(operators.filter(|operator| operator.has_state()))
+    }
+}
