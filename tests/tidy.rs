@@ -45,6 +45,7 @@ const DECIDING: &[&str] = &[
     "edge-mq/src/net/websocket/frame.rs",
     "edge-mq/src/packet.rs",
     "edge-mq/src/rate.rs",
+    "edge-mq/src/delayed.rs",
     "edge-mq/src/retain.rs",
     "edge-mq/src/router.rs",
     "edge-mq/src/session.rs",

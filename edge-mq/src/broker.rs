@@ -145,7 +145,7 @@ pub struct Left {
     /// same.
     pub uncommitted: usize,
     /// Messages for clients that did not get or acknowledge them, and that are lost, as these
-    /// clients' sessions are not stored.
+    /// clients' sessions are not stored; and those that were to be published later, without a database.
     pub undelivered: usize,
 }
 

@@ -293,6 +293,8 @@ impl DbStore {
             }
             Write::Retain(routed) => rows.retain(routed, clock, batch),
             Write::Unretain(topic) => rows.unretain(topic, batch),
+            Write::Delay(delayed) => rows.delay(delayed, clock, batch),
+            Write::EndDelay(delayed) => rows.end_delay(delayed, batch),
             Write::Session(row) => rows.put_session(row, clock, batch),
             Write::EndSession(session) => {
                 chunks.forget(*session);

@@ -67,7 +67,8 @@ pub trait Hooks: fmt::Debug + Send + Sync + 'static {
         Ok(filter)
     }
 
-    /// A client publishes, or its will is published: the message that goes on instead. With `None`
+    /// A client publishes, or its will is published: the message that goes on instead. One to
+    /// `$delayed/SECONDS/topic` is seen when it comes, and with the topic alone. With `None`
     /// it goes nowhere, and is acknowledged; with an error it is acknowledged with that code, or the
     /// connection of a client ends that has MQTT 3.1.1, which cannot be told.
     ///

@@ -8,6 +8,7 @@ mod allow;
 mod commit;
 mod connect;
 mod count;
+mod delay;
 mod estate;
 mod hook;
 mod inspect;
@@ -32,13 +33,14 @@ use estate::Estates;
 use foldhash::HashMap;
 pub use inspect::{ClientInfo, ConnectionInfo};
 use leave_out::LeftOut;
-use route::{From, Match};
+use route::Match;
 use share::Group;
 pub(crate) use subscribe::Subscription;
 pub(crate) use tap::{Tap, TapRefused};
 
 use crate::access::Acl;
 use crate::arena::{Arena, Key};
+use crate::delayed::Delays;
 use crate::hooks::Hooks;
 use crate::limits::Limits;
 use crate::packet::{Packet, ReasonCode, Text};
@@ -65,6 +67,7 @@ pub(crate) struct Hub {
     estates: Estates,
     left_out: LeftOut,
     retained: Retained,
+    delays: Delays,
     /// What waits for its commit.
     pending: Pending,
     /// Whether sessions and retained messages are stored.
@@ -146,6 +149,7 @@ impl Hub {
             estates: Estates::default(),
             left_out: LeftOut::default(),
             retained: Retained::new(limits.retained_messages, limits.retained_bytes),
+            delays: Delays::new(limits.delayed_messages, limits.delayed_bytes),
             pending: Pending::default(),
             is_kept: false,
             next_session: 0,
@@ -202,13 +206,7 @@ impl Hub {
                     self.stats.rate_exceeded += 1;
                     return Err(Closing::Ended(ReasonCode::MESSAGE_RATE_TOO_HIGH));
                 }
-                match self.screen(peer.session, message) {
-                    Ok(Some(message)) => {
-                        self.publish(message, From::Client(peer), receipt, now, fx);
-                    }
-                    Ok(None) => self.settle(Some(peer.session), receipt, ReasonCode::SUCCESS, fx),
-                    Err(code) => self.settle(Some(peer.session), receipt, code, fx),
-                }
+                self.take_in(peer, message, receipt, now, fx);
             }
             Step::Subscribe(subscribe) => self.subscribe(peer, subscribe, now, fx),
             Step::Unsubscribe(unsubscribe) => self.unsubscribe(peer, unsubscribe, fx),
@@ -340,25 +338,28 @@ impl Hub {
                 Subscriber::Tap(_) | Subscriber::Counter(_) => subscriptions += 1,
             }
         }
-        let retained = self.retained.len();
+        let (retained, delayed) = (self.retained.len(), self.delays.len());
         Stats {
             connections,
             sessions,
             subscriptions,
             retained,
+            delayed,
             stored_messages,
             stored_bytes,
             ..self.stats
         }
     }
 
-    /// Messages that wait for clients, in queues or unacknowledged, and are not on disk.
+    /// Messages that wait for clients, in queues or unacknowledged, or to be published later, and are
+    /// not on disk.
     pub(crate) fn undelivered(&self) -> usize {
         let sessions = self.subscribers.values().map(|subscriber| match subscriber {
             Subscriber::Session(session) if !session.is_kept() => session.outgoing.len(),
             _ => 0,
         });
-        sessions.sum()
+        let delayed = if self.is_kept { 0 } else { self.delays.len() };
+        sessions.sum::<usize>() + delayed
     }
 
     /// The broker stops: nobody connects any more, and who is connected is sent away.

@@ -19,6 +19,7 @@ mod counter;
 mod crowd;
 #[cfg(feature = "db")]
 mod db;
+mod delayed;
 mod events;
 pub mod hooks;
 mod hub;

@@ -95,6 +95,15 @@ pub struct Limits {
     pub retained_messages: usize,
     /// Bytes of retained messages. What does not fit is delivered, but not kept, and counted.
     pub retained_bytes: usize,
+    /// How long a message to `$delayed/SECONDS/topic` may wait. A longer time gets 0x90 in its PUBACK
+    /// or PUBREC (3.1.1: closed), with QoS 0 it is dropped; both are counted.
+    pub max_delay: Duration,
+    /// Messages that wait to be published later, of all publishers together. One more gets 0x97 in its
+    /// PUBACK or PUBREC (3.1.1: closed), with QoS 0 it is dropped; both are counted. 0: nothing is
+    /// published later.
+    pub delayed_messages: usize,
+    /// Bytes of those, which are in memory with a database, too. Beyond, the same.
+    pub delayed_bytes: usize,
     /// Bytes of encoded packets that wait for one slow reader; the rest stays in its queue.
     pub write_buffer_bytes: usize,
     /// How long a reader may take nothing at all while packets wait for it. Then it is closed.
@@ -139,6 +148,7 @@ impl Limits {
     pub(crate) fn workable(self) -> Limits {
         Limits {
             session_expiry: self.session_expiry.min(LONGEST),
+            max_delay: self.max_delay.min(LONGEST),
             max_keep_alive: self.max_keep_alive.clamp(Duration::from_secs(1), LONGEST_KEEP_ALIVE),
             write_within: self.write_within.min(LONGEST),
             packet_bytes: self.packet_bytes.min(MAX_PACKET_BYTES),
@@ -209,6 +219,10 @@ impl Default for Limits {
             subscriptions: 1_000,
             retained_messages: 10_000,
             retained_bytes: 16 * 1024 * 1024,
+            // What EMQX takes.
+            max_delay: Duration::from_secs(42_949_670),
+            delayed_messages: 10_000,
+            delayed_bytes: 16 * 1024 * 1024,
             write_buffer_bytes: 256 * 1024,
             write_within: Duration::from_secs(30),
             uncommitted_bytes: 16 * 1024 * 1024,

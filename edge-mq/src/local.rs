@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::arena::Key;
-use crate::hub::{Reply, TapRefused};
+use crate::hub::{Hub, Reply, TapRefused};
 use crate::message::Message;
 use crate::packet::{Property, ReasonCode};
 use crate::shared::Shared;
@@ -59,8 +59,8 @@ pub enum PublishError {
         /// What is allowed.
         limit_bytes: usize,
     },
-    /// The topic is journaled and the commit stored nothing, so the message was not routed
-    /// either. Publish it again when the cause is gone.
+    /// The commit stored nothing, so the message was not routed either; or there is no room for one
+    /// more that is published later. Publish it again when the cause is gone.
     #[error("message was not stored ({reason})")]
     NotStored {
         /// What an MQTT 5.0 client would be told.
@@ -68,6 +68,17 @@ pub enum PublishError {
         /// What the store said.
         source: Arc<dyn std::error::Error + Send + Sync>,
     },
+    /// What follows `$delayed/` is not a number of seconds within
+    /// [`Limits::max_delay`](crate::Limits::max_delay), `/`, and a topic.
+    #[error("topic asks for no delay that is taken")]
+    InvalidDelay,
+}
+
+/// There is no room for one more message that is published later.
+#[derive(Debug, thiserror::Error)]
+#[error("{messages} messages wait to be published later")]
+struct TooManyDelayed {
+    messages: usize,
 }
 
 /// Why [`LocalClient::subscribe`] subscribed to nothing.
@@ -104,7 +115,8 @@ impl LocalClient {
     }
 
     /// Publishes a message. Returns when it is in the queues of its receivers; for a journaled
-    /// topic that is after its commit.
+    /// topic that is after its commit. One to `$delayed/SECONDS/topic` is published later, and is on
+    /// disk when this returns, if there is a database.
     ///
     /// # Errors
     /// When it was neither stored nor routed.
@@ -121,8 +133,8 @@ impl LocalClient {
             if hub.is_closed() {
                 return Err(PublishError::Closed);
             }
-            hub.publish_local(message, Some(reply), &self.without, now, fx);
-            Ok(())
+            let published = hub.publish_local(message, Some(reply), &self.without, now, fx);
+            published.map_err(|reason| not_delayed(reason, hub))
         });
         taken.result?;
         match answered.await {
@@ -190,6 +202,17 @@ impl LocalSubscription {
     /// How many messages were dropped because too many waited.
     pub fn dropped(&self) -> u64 {
         self.shared.hub(|hub| hub.tap_dropped(self.key))
+    }
+}
+
+/// Why a message is not published later.
+fn not_delayed(reason: ReasonCode, hub: &Hub) -> PublishError {
+    match reason {
+        ReasonCode::QUOTA_EXCEEDED => {
+            let source = Arc::new(TooManyDelayed { messages: hub.stats().delayed });
+            PublishError::NotStored { reason, source }
+        }
+        _ => PublishError::InvalidDelay,
     }
 }
 

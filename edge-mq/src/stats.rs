@@ -12,6 +12,8 @@ pub struct Stats {
     pub subscriptions: usize,
     /// Retained messages now.
     pub retained: usize,
+    /// Messages now that wait to be published later.
+    pub delayed: usize,
     /// Bytes in the queues of all sessions now, as far as they are in memory.
     pub queued_bytes: usize,
     /// Messages in the queues of all sessions on disk now. Those that a commit refused count until
@@ -47,6 +49,8 @@ pub struct Stats {
     pub dropped_too_large: u64,
     /// Retained messages that were delivered, but did not fit into what is kept.
     pub retained_refused: u64,
+    /// Messages to `$delayed/..` that were refused because too many waited.
+    pub delayed_refused: u64,
     /// Connections closed because the number of connections, in all, of one listener or from one
     /// address, or of sessions was reached.
     pub refused_connections: u64,
@@ -60,7 +64,8 @@ pub struct Stats {
     pub expired_logins: u64,
     /// Connections closed because the client published too fast.
     pub rate_exceeded: u64,
-    /// Messages and subscriptions with a topic or filter longer than is taken.
+    /// Messages and subscriptions with a topic or filter longer than is taken, and messages and wills
+    /// to `$delayed/..` without a topic behind it or for later than is taken.
     pub refused_topics: u64,
     /// Messages and subscriptions of clients that access control, or a hook, refused.
     pub denied: u64,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::access::User;
 use crate::arena::Key;
+use crate::delayed::Delayed;
 use crate::hub::Deed;
 use crate::message::{Message, Routed};
 use crate::packet::{PacketId, ReasonCode, SubscribeOptions, SubscriptionId, Text};
@@ -121,6 +122,9 @@ pub(crate) struct Stored {
     pub(crate) next_session: u64,
     pub(crate) sessions: Vec<StoredSession>,
     pub(crate) retained: Vec<Arc<Routed>>,
+    /// In the order in which they are due; and behind all their numbers.
+    pub(crate) delayed: Vec<Delayed>,
+    pub(crate) next_delayed: u64,
 }
 
 /// One session of a store.
@@ -165,6 +169,10 @@ pub(crate) enum Write {
     /// In place of the one that its topic had.
     Retain(Arc<Routed>),
     Unretain(TopicName),
+    /// A message that is published later.
+    Delay(Arc<Delayed>),
+    /// It is published now.
+    EndDelay(Arc<Delayed>),
     /// In place of what was stored of it.
     Session(SessionRow),
     /// With all that belongs to it.
@@ -195,6 +203,7 @@ impl Write {
         match self {
             Write::Append { routed, .. } | Write::Retain(routed) => Some(&routed.message),
             Write::Queue { queued, .. } => Some(&queued.routed.message),
+            Write::Delay(delayed) => Some(&delayed.message),
             _ => None,
         }
     }

@@ -74,6 +74,7 @@ impl Sys {
             ("connections/denied", stats.denied_logins),
             ("subscriptions/count", stats.subscriptions as u64),
             ("retained messages/count", stats.retained as u64),
+            ("delayed messages/count", stats.delayed as u64),
             ("store/messages/count", stats.stored_messages),
             ("store/messages/bytes", stats.stored_bytes),
             ("store/disk full", stats.disk_full),

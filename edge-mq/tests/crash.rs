@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::time::Duration;
 
-use edge_mq::Broker;
+use edge_mq::{Broker, Limits};
 use talker::Talker;
 
 const CHILD: &str = "EDGE_MQ_CRASH_CHILD";
@@ -31,7 +31,9 @@ async fn child_serves_until_it_is_killed() {
     let Ok(dir) = std::env::var(CHILD) else { return };
     let db = edge_db::Db::open(dir).unwrap();
     let within = Duration::from_secs(std::env::var(WITHIN).unwrap().parse().unwrap());
-    let broker = Broker::builder().db(&db).durable_within(within);
+    let mut limits = Limits::default();
+    limits.delayed_messages = usize::MAX;
+    let broker = Broker::builder().db(&db).durable_within(within).limits(limits);
     let broker = broker.listen(([127, 0, 0, 1], 0).into());
     let broker = broker.start().await.unwrap();
     println!("\nlistening on {}", broker.local_addr().unwrap());
@@ -68,7 +70,7 @@ impl Random {
 fn publish(
     publisher: &mut Talker,
     next: &mut u64,
-    broker: SocketAddr,
+    (broker, prefix): (SocketAddr, &str),
     (window, until): (usize, usize),
     random: &mut Random,
     enough: &SyncSender<()>,
@@ -77,15 +79,11 @@ fn publish(
     let (until, mut has_enough) = (line.acknowledged() + until, false);
     loop {
         while line.under_way() < window {
-            match next.is_multiple_of(8) {
-                true => {
-                    let qos = kept_qos(*next);
-                    line.publish(kept_topic(qos), qos, true, *next);
-                }
-                false => {
-                    line.publish("n/x", 1 + u8::try_from(random.below(2)).unwrap(), false, *next)
-                }
-            }
+            let (topic, qos, retain) = match next.is_multiple_of(8) {
+                true => (kept_topic(kept_qos(*next)), kept_qos(*next), true),
+                false => ("n/x", 1 + u8::try_from(random.below(2)).unwrap(), false),
+            };
+            line.publish(&format!("{prefix}{topic}"), qos, retain, *next);
             *next += 1;
         }
         if line.exchange().is_err() {
@@ -110,6 +108,16 @@ fn subscribe(reader: &mut Talker, broker: SocketAddr) {
 
 #[test]
 fn what_was_acknowledged_is_delivered_after_kill_9() {
+    kill_again_and_again("");
+}
+
+#[test]
+fn what_was_acknowledged_is_published_later_after_kill_9() {
+    kill_again_and_again("$delayed/1/");
+}
+
+/// Topics begin with this.
+fn kill_again_and_again(prefix: &str) {
     println!("seed {SEED}");
     let dir = tempfile::tempdir().unwrap();
     let mut random = Random(SEED);
@@ -128,7 +136,7 @@ fn what_was_acknowledged_is_delivered_after_kill_9() {
         let (enough, ended) = sync_channel(1);
         std::thread::scope(|scope| {
             let (publisher, next, random) = (&mut publisher, &mut next, &mut random);
-            scope.spawn(move || publish(publisher, next, addr, load, random, &enough));
+            scope.spawn(move || publish(publisher, next, (addr, prefix), load, random, &enough));
             scope.spawn(|| read(&mut online, addr));
             ended.recv().expect("the publisher asks for it");
             broker.kill().unwrap();

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::clock::Clock;
 use super::{StoredError, message, queue};
 use crate::access::User;
+use crate::delayed::Delayed;
 use crate::message::{Message, Routed};
 use crate::packet::{PacketId, SubscribeOptions, SubscriptionId, Text};
 use crate::store::{
@@ -24,6 +25,7 @@ pub(super) struct Rows {
     /// QoS 2 messages that came, by session and packet identifier.
     received: Table<(u64, u16), ()>,
     retained: Table<String, RetainedValue>,
+    delayed: Table<u64, DelayedValue>,
     pub(super) queue: edge_db::Keyspace,
 }
 
@@ -65,6 +67,15 @@ struct RetainedValue {
     publish: Vec<u8>,
 }
 
+#[derive(Debug, Serialize, Deserialize)]
+struct DelayedValue {
+    /// Milliseconds since the Unix epoch.
+    due: u64,
+    delay_ms: u64,
+    client: Option<String>,
+    publish: Vec<u8>,
+}
+
 fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
@@ -77,6 +88,7 @@ impl Rows {
             progress: db.table("mq.progress")?,
             received: db.table("mq.received")?,
             retained: db.table("mq.retained")?,
+            delayed: db.table("mq.delayed")?,
             queue: db.keyspace("mq.queue")?,
         })
     }
@@ -164,6 +176,21 @@ impl Rows {
         batch.remove(&self.retained, &topic.as_str().to_owned());
     }
 
+    /// Keeps a message until it is published.
+    pub(super) fn delay(&self, delayed: &Delayed, clock: Clock, batch: &mut Batch) {
+        let value = DelayedValue {
+            due: clock.unix_ms(delayed.due),
+            delay_ms: ms(delayed.delay),
+            client: delayed.client.as_ref().map(Text::to_string),
+            publish: message::bytes(&delayed.message),
+        };
+        insert(batch, &self.delayed, &delayed.number, &value);
+    }
+
+    pub(super) fn end_delay(&self, delayed: &Delayed, batch: &mut Batch) {
+        batch.remove(&self.delayed, &delayed.number);
+    }
+
     /// How much there is of a session's.
     #[cfg(test)]
     pub(super) fn counts(&self) -> [usize; 5] {
@@ -192,7 +219,24 @@ impl Rows {
             let deadline = expires.map(|expires| clock.moment(expires, longest));
             stored.retained.push(Routed { message, deadline }.into());
         }
+        (stored.delayed, stored.next_delayed) = self.delayed(clock)?;
         Ok(stored)
+    }
+
+    /// What waits, in the order in which it is due, and the number behind all of it.
+    fn delayed(&self, clock: Clock) -> Result<(Vec<Delayed>, u64), StoredError> {
+        let rows = self.delayed.iter()?;
+        let mut rows = rows.collect::<Result<Vec<(u64, DelayedValue)>, _>>()?;
+        let next = rows.last().map_or(0, |(number, _)| number + 1);
+        rows.sort_by_key(|(number, value)| (value.due, *number));
+        let delayed = rows.into_iter().map(|(number, value)| {
+            let delay = Duration::from_millis(value.delay_ms);
+            let (message, _) = message::decode(value.publish.into())?;
+            let client = value.client.map(text).transpose()?;
+            let due = clock.moment(value.due, delay);
+            Ok(Delayed { number, order: number, due, delay, client, message })
+        });
+        Ok((delayed.collect::<Result<_, StoredError>>()?, next))
     }
 
     /// The highest number that anything is stored under. Not only sessions count: one that the full

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::access::User;
 use crate::arena::Arena;
+use crate::delayed::Delayed;
 use crate::limits::Limits;
 use crate::message::Routed;
 use crate::packet::{PacketId, QoS, RetainHandling, SubscribeOptions, SubscriptionId};
@@ -211,6 +212,68 @@ fn retained_messages_come_back_with_what_is_left_of_their_time() {
     assert_eq!(found.deadline, None);
     let left = brief.deadline.unwrap().saturating_duration_since(now).as_secs_f64();
     assert!((left - 100.0).abs() < 1.0, "{left} s are left");
+}
+
+fn delayed(number: u64, seconds: u64, message: Message) -> Arc<Delayed> {
+    let delay = Duration::from_secs(seconds);
+    let (due, client) = (Clock::now().instant() + delay, Some("sensor".parse().unwrap()));
+    Arc::new(Delayed { number, order: number, due, delay, client, message })
+}
+
+/// Puts the wall clock of what is stored back.
+fn store_as_of(store: &DbStore, delayed: &Delayed, ago: Duration) {
+    let mut batch = store.db.batch();
+    store.rows.delay(delayed, Clock::now().behind(ago), &mut batch);
+    batch.commit().unwrap();
+}
+
+#[test]
+fn delayed_messages_come_back_in_the_order_in_which_they_are_due() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let store = open(&db);
+    let first = message("x", "1").expires_after(LONG).retain(true);
+    commit(&store, vec![Write::Delay(delayed(3, 500, message("x", "3")))]);
+    let gone = delayed(4, 5, message("x", "4"));
+    commit(&store, vec![Write::Delay(Arc::clone(&gone))]);
+    commit(&store, vec![Write::EndDelay(gone)]);
+    // Due 50 and 60 seconds ago.
+    store_as_of(&store, &delayed(1, 50, message("x", "2")), Duration::from_secs(100));
+    store_as_of(&store, &delayed(2, 40, first.clone()), Duration::from_secs(100));
+    let stored = store.rows.load().unwrap();
+    let now = Clock::now().instant();
+    let found = stored.delayed.iter().map(|one| {
+        let left = one.due.saturating_duration_since(now).as_secs_f64().round();
+        (one.number, left, one.message.payload().clone())
+    });
+    let found: Vec<_> = found.collect();
+    assert_eq!(found, [(2, 0.0, "1".into()), (1, 0.0, "2".into()), (3, 500.0, "3".into())]);
+    assert_eq!((&stored.delayed[0].message, stored.next_delayed), (&first, 4));
+    assert_eq!(stored.delayed[0].client, Some("sensor".parse().unwrap()));
+    // In this order they are published, each in one commit with its end.
+    let mut hub = Hub::new(Limits::default());
+    hub.restore(stored, now, &mut Effects::default());
+    let group = hub.take_group(usize::MAX);
+    let published: Vec<_> = group.iter().filter_map(Deed::stored).map(Message::payload).collect();
+    assert_eq!(published, ["1", "2"]);
+    store.commit(&group).unwrap();
+    assert_eq!(store.rows.load().unwrap().delayed.len(), 1);
+}
+
+#[test]
+fn clock_that_was_set_back_makes_no_delay_longer_than_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let store = open(&db);
+    let ahead = delayed(0, 5_000_000, message("x", "1"));
+    let (number, order, due) = (0, 0, ahead.due);
+    let (delay, client, message) = (Duration::from_secs(5), None, ahead.message.clone());
+    commit(
+        &store,
+        vec![Write::Delay(Delayed { number, order, due, delay, client, message }.into())],
+    );
+    let due = store.rows.load().unwrap().delayed[0].due;
+    assert!(due <= Clock::now().instant() + Duration::from_secs(5));
 }
 
 #[test]

@@ -5,14 +5,17 @@ use std::sync::Arc;
 use super::{Effects, Hub, Peer, Subscriber};
 use crate::access::{Acl, GuardId, User};
 use crate::arena::{Arena, Key};
+use crate::delayed;
 use crate::packet::{Packet, ReasonCode};
 use crate::store::Write;
 use crate::{TopicFilter, TopicName};
 
 impl Hub {
     pub(super) fn may_publish(&self, key: Key, topic: &TopicName) -> bool {
-        if topic.as_str().starts_with("$SYS/") {
-            // The broker alone speaks for itself (section 4.7.2).
+        if topic.is_reserved()
+            && (topic.as_str().starts_with("$SYS/") || delayed::is_for_later(topic))
+        {
+            // The broker alone speaks for itself (section 4.7.2). Later is what a client says, no hook.
             return false;
         }
         let (Some(acl), Some(Subscriber::Session(session))) =

@@ -120,11 +120,14 @@ impl Deed {
         // Each queue gets a copy of its own on disk.
         let copy_bytes = delivery.routed.message.cost_bytes() + size_of::<Write>();
         let bytes = copy_bytes * writes.len();
+        let is_awaited = delivery.receipt.is_some() || delivery.reply.is_some();
+        let is_due = || writes.iter().any(|write| matches!(write, Write::EndDelay(_)));
         let urgency = match delivery.routed.message.published_qos() {
-            _ if delivery.receipt.is_none() && delivery.reply.is_none() => Urgency::Lazy,
-            // What was received and what released has to be known, or later messages are lost, too.
-            QoS::ExactlyOnce => Urgency::Now,
-            QoS::AtMostOnce | QoS::AtLeastOnce => Urgency::Acknowledged,
+            // What was received and what released has to be known, or later messages are lost, too;
+            // and that it was published, or it is a second time.
+            QoS::ExactlyOnce if is_awaited || is_due() => Urgency::Now,
+            _ if !is_awaited => Urgency::Lazy,
+            _ => Urgency::Acknowledged,
         };
         Deed { writes, urgency, then: Then::Route(delivery), origin, bytes }
     }
@@ -132,8 +135,9 @@ impl Deed {
     /// The message that is to be stored, if it is one.
     #[cfg(test)]
     pub(crate) fn stored(&self) -> Option<&crate::Message> {
+        let is_delay = self.writes.iter().any(|write| matches!(write, Write::Delay(_)));
         match &self.then {
-            Then::Route(delivery) => Some(&delivery.routed.message),
+            Then::Route(delivery) if !is_delay => Some(&delivery.routed.message),
             _ => None,
         }
     }
@@ -265,9 +269,9 @@ impl Hub {
             self.pending.bytes -= bytes;
             match outcome {
                 Ok(()) => writes.into_iter().for_each(|write| self.stored(write, now, fx)),
-                Err(_) => {
-                    self.stats.journal_refused += u64::from(matches!(then, Then::Route(_)));
-                    writes.into_iter().for_each(|write| self.not_stored(write));
+                Err(refused) => {
+                    self.count_refused(&writes, &then);
+                    writes.into_iter().for_each(|write| self.not_stored(write, refused, now, fx));
                 }
             }
             self.follow(then, origin, outcome, fx);
@@ -298,6 +302,8 @@ impl Hub {
                     fx.congested |= session.outgoing.is_congested(limits);
                 }
             }
+            Write::Delay(delayed) => self.delays.add(delayed),
+            Write::EndDelay(delayed) => self.delays.end(&delayed),
             // These were true before: the store was told.
             Write::Unretain(_)
             | Write::Session(_)
@@ -312,12 +318,23 @@ impl Hub {
         }
     }
 
+    /// A message that is tried again is not lost.
+    fn count_refused(&mut self, writes: &[Write], then: &Then) {
+        let is_put_back = writes.iter().any(|write| matches!(write, Write::EndDelay(_)));
+        self.stats.journal_refused += u64::from(matches!(then, Then::Route(_)) && !is_put_back);
+    }
+
     /// Something is not on disk; what was told to the store is to be told again.
-    fn not_stored(&mut self, write: Write) {
-        if let Write::Progress { owner, progress } = write {
-            let kept = self.session(owner).and_then(|session| session.outgoing.kept_mut());
-            kept.into_iter().for_each(|kept| kept.untell(&progress));
-            self.untold.insert(owner);
+    fn not_stored(&mut self, write: Write, refused: &Refused, now: Instant, fx: &mut Effects) {
+        match write {
+            Write::Progress { owner, progress } => {
+                let kept = self.session(owner).and_then(|session| session.outgoing.kept_mut());
+                kept.into_iter().for_each(|kept| kept.untell(&progress));
+                self.untold.insert(owner);
+            }
+            Write::Delay(delayed) => self.delays.forget(&delayed),
+            Write::EndDelay(delayed) => self.put_back(delayed, refused, now, fx),
+            _ => {}
         }
     }
 
@@ -424,7 +441,7 @@ impl Hub {
     /// nor while some of its own waits behind too much of all. It is woken when that changes.
     pub(super) fn may_read(&mut self, peer: Peer) -> bool {
         let limit = self.limits.receive_maximum;
-        let is_behind = self.pending.bytes > self.limits.uncommitted_bytes;
+        let is_behind = !self.is_committing_little();
         let Some(link) = self.link(peer) else { return false };
         let of_all = is_behind && link.uncommitted > 0;
         link.is_held_back = link.uncommitted >= limit.into() || of_all;
@@ -444,8 +461,13 @@ impl Hub {
         link.is_held_back
     }
 
+    /// Whether no more waits for its commit than is taken.
+    pub(super) fn is_committing_little(&self) -> bool {
+        self.pending.bytes <= self.limits.uncommitted_bytes
+    }
+
     fn let_read(&mut self, fx: &mut Effects) {
-        if self.pending.bytes > self.limits.uncommitted_bytes {
+        if !self.is_committing_little() {
             return;
         }
         for peer in std::mem::take(&mut self.pending.held_back) {

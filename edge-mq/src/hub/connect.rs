@@ -11,6 +11,7 @@ use super::{Effects, Hub, Peer, Subscriber};
 use crate::TopicFilter;
 use crate::access::{Client, GuardId, User};
 use crate::arena::Key;
+use crate::delayed;
 use crate::message::Message;
 use crate::packet::{
     ConnAck, Connect, Packet, PacketSize, Properties, Property, ReasonCode, Text, Version,
@@ -139,11 +140,13 @@ impl Hub {
             self.stats.denied_logins += 1;
             return Err(ReasonCode::CLIENT_IDENTIFIER_NOT_VALID);
         }
-        if let (Some(acl), Some(will)) = (&self.acl, &connect.will)
-            && !acl.may_publish(Client { id: &connect.client_id, user }, &will.topic)
-        {
-            self.stats.denied += 1;
-            return Err(ReasonCode::NOT_AUTHORIZED);
+        if let Some(will) = &connect.will {
+            let (_, topic) = self.real_topic(&will.topic)?;
+            let client = Client { id: &connect.client_id, user };
+            if self.acl.as_ref().is_some_and(|acl| !acl.may_publish(client, &topic)) {
+                self.stats.denied += 1;
+                return Err(ReasonCode::NOT_AUTHORIZED);
+            }
         }
         // Section 3.1.3.1 of MQTT 3.1.1: nobody could come back to a session without a name.
         let nameless = connect.client_id.as_str().is_empty();
@@ -207,6 +210,7 @@ impl Hub {
         for routed in stored.retained {
             self.retain(&routed, now, fx);
         }
+        self.delays.restore(stored.delayed, stored.next_delayed);
         for stored in stored.sessions {
             let session = Session::restored(&stored);
             let client_id = session.client_id.clone();
@@ -218,7 +222,7 @@ impl Hub {
             self.restore_parting(key, stored.row, now);
             self.open_estate(key, fx);
         }
-        // All sessions are there, so that they get the wills of others.
+        // All sessions are there, so that they get the wills of others, and what is overdue.
         self.tick(now, fx);
     }
 
@@ -391,13 +395,18 @@ impl Hub {
         fx: &mut Effects,
     ) {
         // It was allowed when the client connected; that may be long ago.
+        if delayed::is_for_later(message.topic()) {
+            // There is nobody to be told.
+            self.publish_later(message, From::Will(key, writes), None, now, fx).ok();
+            return;
+        }
         match self.screen(key, message) {
             Ok(Some(message)) => self.publish(message, From::Will(key, writes), None, now, fx),
             Ok(None) | Err(_) => self.note_lazily(writes, fx),
         }
     }
 
-    /// Does what is due by now: delayed wills, and the end of sessions.
+    /// Does what is due by now: delayed wills, the end of sessions, and messages for later.
     pub(crate) fn tick(&mut self, now: Instant, fx: &mut Effects) {
         while let Some(&(due, key)) = self.deadlines.first()
             && due <= now
@@ -405,6 +414,7 @@ impl Hub {
             self.deadlines.pop_first();
             self.parting_due(key, now, fx);
         }
+        self.publish_due(now, fx);
         self.tell_all(fx);
         if self.is_kept {
             self.stored_bytes = self.stats().stored_bytes;

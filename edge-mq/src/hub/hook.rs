@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{Effects, Hub, Subscriber};
+use super::route::From;
+use super::{Effects, Hub, Peer, Subscriber};
 use crate::TopicFilter;
 use crate::access::Client;
 use crate::arena::Key;
+use crate::delayed;
 use crate::hooks::Hooks;
 use crate::message::Message;
 use crate::packet::{ReasonCode, RetainHandling, SubscribeOptions};
+use crate::session::Receipt;
 use crate::store::{StoredSubscription, Write};
 
 impl Hub {
@@ -23,6 +26,27 @@ impl Hub {
         match (self.hooks.as_deref()?, self.subscribers.get(key)?) {
             (hooks, Subscriber::Session(session)) => Some((hooks, session.client())),
             _ => None,
+        }
+    }
+
+    /// Takes in a message of a client, if nobody objects.
+    pub(super) fn take_in(
+        &mut self,
+        peer: Peer,
+        message: Message,
+        receipt: Option<Receipt>,
+        now: Instant,
+        fx: &mut Effects,
+    ) {
+        if delayed::is_for_later(message.topic()) {
+            // If it is refused, its client is told.
+            self.publish_later(message, From::Client(peer), receipt, now, fx).ok();
+            return;
+        }
+        match self.screen(peer.session, message) {
+            Ok(Some(message)) => self.publish(message, From::Client(peer), receipt, now, fx),
+            Ok(None) => self.settle(Some(peer.session), receipt, ReasonCode::SUCCESS, fx),
+            Err(code) => self.settle(Some(peer.session), receipt, code, fx),
         }
     }
 

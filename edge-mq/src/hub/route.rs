@@ -9,9 +9,10 @@ use super::share::Readiness;
 use super::{Effects, Hub, Peer, Subscriber, Subscription};
 use crate::TopicFilter;
 use crate::arena::Key;
+use crate::delayed::{self, Delayed};
 use crate::limits::{Limits, WhenFull};
 use crate::message::{Message, Routed};
-use crate::packet::{self, QoS, ReasonCode, SubscribeOptions, SubscriptionId};
+use crate::packet::{self, QoS, ReasonCode, SubscribeOptions, SubscriptionId, Text};
 use crate::session::{Queued, Receipt, Session};
 use crate::stats::Stats;
 use crate::store::LogSlot;
@@ -25,6 +26,19 @@ pub(super) enum From {
     Will(Key, Vec<Write>),
     /// It may want to know how it came out. What it publishes goes past these Logs.
     Application(Option<Reply>, Arc<[LogSlot]>),
+    /// Nobody any more: its time has come.
+    Delayed(Arc<Delayed>),
+}
+
+impl From {
+    /// The session that brings it.
+    pub(super) fn publisher(&self) -> Option<Key> {
+        match self {
+            From::Client(peer) => Some(peer.session),
+            From::Will(key, _) => Some(*key),
+            From::Application(..) | From::Delayed(_) => None,
+        }
+    }
 }
 
 /// One subscription that wants the message at hand.
@@ -62,7 +76,7 @@ impl Hub {
         now: Instant,
         fx: &mut Effects,
     ) {
-        let mut without = Arc::default();
+        let (mut without, mut client) = (Arc::default(), None);
         let (publisher, origin, reply, mut writes) = match from {
             From::Client(peer) => (Some(peer.session), Some(peer), None, Vec::new()),
             From::Will(key, writes) => (Some(key), None, None, writes),
@@ -70,11 +84,16 @@ impl Hub {
                 without = past;
                 (None, None, reply, Vec::new())
             }
+            From::Delayed(delayed) => {
+                let (publisher, writes) = self.origin_of(&delayed);
+                client.clone_from(&delayed.client);
+                (publisher, None, None, writes)
+            }
         };
         let routed = Routed::new(message, now);
         let mut matches = std::mem::take(&mut self.matches);
         self.find(&routed.message, publisher, &mut matches);
-        self.journal(&routed, publisher, &without, &mut writes);
+        self.journal(&routed, publisher, client, &without, &mut writes);
         if self.is_kept {
             self.keep(&routed, &mut matches, receipt, publisher, &mut writes, fx);
         }
@@ -97,7 +116,7 @@ impl Hub {
         }
     }
 
-    /// Takes in a message of the application itself, which goes past some Logs.
+    /// Takes in a message of the application itself, which goes past some Logs; or says why not.
     pub(crate) fn publish_local(
         &mut self,
         message: Message,
@@ -105,10 +124,15 @@ impl Hub {
         without: &Arc<[LogSlot]>,
         now: Instant,
         fx: &mut Effects,
-    ) {
+    ) -> Result<(), ReasonCode> {
         self.stats.received += 1;
         self.stats.received_bytes += message.payload().len() as u64;
-        self.publish(message, From::Application(reply, Arc::clone(without)), None, now, fx);
+        let from = From::Application(reply, Arc::clone(without));
+        if delayed::is_for_later(message.topic()) {
+            return self.publish_later(message, from, None, now, fx);
+        }
+        self.publish(message, from, None, now, fx);
+        Ok(())
     }
 
     /// Messages that the filter matches go into this Log from now on.
@@ -126,13 +150,15 @@ impl Hub {
         &mut self,
         routed: &Arc<Routed>,
         publisher: Option<Key>,
+        client: Option<Text>,
         without: &[LogSlot],
         writes: &mut Vec<Write>,
     ) {
         if self.rules.is_empty() {
             return;
         }
-        let client = publisher.and_then(|key| self.session(key)).map(|s| s.client_id.clone());
+        let session = publisher.and_then(|key| self.session(key));
+        let client = client.or_else(|| session.map(|session| session.client_id.clone()));
         let left_out = &mut self.left_out;
         self.rules.each_match(routed.message.topic(), |log| {
             // Two rules may lead to the same Log; it gets the message once.
@@ -158,12 +184,7 @@ impl Hub {
         fx: &mut Effects,
     ) {
         let message = &routed.message;
-        let session = publisher.and_then(|key| self.session(key)).filter(|s| s.is_kept());
-        if let Some(number) = session.and_then(|session| session.number)
-            && let Some(packet::Delivery::ExactlyOnce(id)) = receipt.map(|receipt| receipt.delivery)
-        {
-            writes.push(Write::Received(number, id));
-        }
+        writes.extend(self.received(publisher, receipt));
         if message.published_qos() == QoS::AtMostOnce {
             return;
         }
@@ -176,6 +197,17 @@ impl Hub {
             }
         }
         *matches = rest;
+    }
+
+    /// That a message came from a stored session which may send it again.
+    pub(super) fn received(
+        &mut self,
+        publisher: Option<Key>,
+        receipt: Option<Receipt>,
+    ) -> Option<Write> {
+        let packet::Delivery::ExactlyOnce(id) = receipt?.delivery else { return None };
+        let session = self.session(publisher?).filter(|session| session.is_kept())?;
+        Some(Write::Received(session.number?, id))
     }
 
     /// Gives a message its place in the queue of a session, as far as there is room. Returns whether

@@ -6,6 +6,7 @@ mod allow;
 mod answer;
 mod connect;
 mod count;
+mod delay;
 mod deliver;
 mod disk;
 mod estate;

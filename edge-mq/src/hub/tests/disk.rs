@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::TopicFilter;
+use crate::delayed::Delayed;
 use crate::hub::Deed;
 use crate::message::Routed;
 use crate::packet::{PacketId, Text};
@@ -14,6 +15,7 @@ use crate::store::*;
 pub(super) struct Disk {
     sessions: BTreeMap<SessionNumber, Kept>,
     retained: BTreeMap<Text, Arc<Routed>>,
+    delayed: BTreeMap<u64, Arc<Delayed>>,
     /// Most messages of a page.
     pub(super) page: usize,
 }
@@ -54,6 +56,12 @@ impl Disk {
                 self.retained.insert(routed.message.topic().as_text().clone(), routed.clone());
             }
             Write::Unretain(topic) => drop(self.retained.remove(topic.as_text())),
+            Write::Delay(delayed) => {
+                self.delayed.insert(delayed.number, Arc::clone(delayed));
+            }
+            Write::EndDelay(delayed) => {
+                self.delayed.remove(&delayed.number).expect("it is published once");
+            }
             Write::Session(row) => self.put(row),
             Write::EndSession(session) => drop(self.sessions.remove(session)),
             Write::Subscribe(session, wanted) => {
@@ -112,7 +120,16 @@ impl Disk {
         });
         let next_session = self.sessions.last_key_value().map_or(0, |(number, _)| number.0 + 1);
         let retained = self.retained.values().cloned().collect();
-        Stored { next_session, sessions: sessions.collect(), retained }
+        let next_delayed = self.delayed.last_key_value().map_or(0, |(number, _)| number + 1);
+        let mut delayed: Vec<_> = self.delayed.values().map(|delayed| copy(delayed)).collect();
+        delayed.sort_by_key(|delayed| (delayed.due, delayed.number));
+        let sessions = sessions.collect();
+        Stored { next_session, sessions, retained, delayed, next_delayed }
+    }
+
+    /// Messages that are to be published later.
+    pub(super) fn delayed(&self) -> usize {
+        self.delayed.len()
     }
 
     pub(super) fn read(&self, request: &PageRequest) -> Page {
@@ -143,4 +160,9 @@ impl Disk {
     pub(super) fn sessions(&self) -> usize {
         self.sessions.len()
     }
+}
+
+fn copy(delayed: &Delayed) -> Delayed {
+    let (client, message) = (delayed.client.clone(), delayed.message.clone());
+    Delayed { client, message, ..*delayed }
 }

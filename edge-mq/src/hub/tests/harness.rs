@@ -250,7 +250,10 @@ impl World {
 
     /// The application publishes.
     pub(super) fn publish(&mut self, message: Message) {
-        self.act(|hub, now, fx| hub.publish_local(message, None, &Arc::default(), now, fx));
+        let publish = |hub: &mut Hub, now, fx: &mut Effects| {
+            hub.publish_local(message, None, &Arc::default(), now, fx)
+        };
+        self.act(publish).unwrap();
     }
 }
 

@@ -157,7 +157,8 @@ fn older_connection_is_woken_even_if_it_was_before() {
     let old = world.hub.connect(v5("a"), entrance, world.now, &mut fx).unwrap().peer;
     world.send(Client(old), [subscribe(1, "x", 0)]);
     for _ in 0..3 {
-        world.hub.publish_local(message("x", "1"), None, &Arc::default(), world.now, &mut fx);
+        let message = message("x", "1");
+        world.hub.publish_local(message, None, &Arc::default(), world.now, &mut fx).unwrap();
     }
     // It was told once, and has not asked yet.
     assert_eq!(fx.wakes.len(), 1);

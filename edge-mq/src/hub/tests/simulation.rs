@@ -79,6 +79,8 @@ enum Mode {
     Shared,
     /// Sessions, and QoS 1 messages are durable some time after their acknowledgement.
     Delayed,
+    /// Sessions, and messages are published a second after they came.
+    Later,
 }
 
 impl Simulation {
@@ -86,18 +88,19 @@ impl Simulation {
         let mut random = Random(seed);
         let mut world = match mode {
             Mode::Journal => World::journaling(),
-            Mode::Sessions | Mode::Shared | Mode::Delayed => World::keeping(),
+            Mode::Sessions | Mode::Shared | Mode::Delayed | Mode::Later => World::keeping(),
         };
         world.is_eager = false;
         world.disk.page = 1 + random.below(5);
         let refuse_one_in = [0, 8][random.below(2)];
         let mut version = |name: &str| [v311(name), v5(name)][random.below(2)].clone();
         let window = Property::ReceiveMaximum(NonZeroU16::new(3).unwrap());
+        let topic = if mode == Mode::Later { "$delayed/1/log/x" } else { "log/x" };
         let devices = vec![
-            Device::new("a", version("a")),
-            Device::new("b", version("b")),
-            Device::new("reader2", asking(v5("reader2"), window)),
-            Device::new("reader1", version("reader1")),
+            Device::new("a", version("a"), topic),
+            Device::new("b", version("b"), topic),
+            Device::new("reader2", asking(v5("reader2"), window), topic),
+            Device::new("reader1", version("reader1"), topic),
         ];
         let (stored, pages) = (Vec::new(), (0..4).map(|_| None).collect());
         let (states, lost) = (Vec::new(), BTreeSet::new());
@@ -253,6 +256,9 @@ impl Simulation {
     fn settle(&mut self) {
         for _ in 0..STEPS {
             self.end_commit(false);
+            if self.mode == Mode::Later {
+                self.world.pass(1);
+            }
             for device in 0..self.devices.len() {
                 if self.devices[device].line.is_none() {
                     self.connect(device);
@@ -270,7 +276,13 @@ impl Simulation {
         }
         assert_eq!((self.world.hub.undelivered(), self.world.held.len()), (0, 0));
         assert_eq!((self.world.disk.queued(), self.world.disk.unreleased()), (0, 0));
-        assert_eq!(self.world.hub.stats().queued_bytes, 0);
+        assert_eq!((self.world.hub.stats().queued_bytes, self.world.disk.delayed()), (0, 0));
+    }
+
+    /// What waited for its time is published again when the power cut took that it was.
+    fn take_back_lost(&mut self) {
+        let stored = &self.stored;
+        self.lost.retain(|payload| !stored.contains(payload));
     }
 
     fn check(&self) {
@@ -379,6 +391,11 @@ fn only_qos_1_may_be_lost_where_it_is_durable_after_its_acknowledgement() {
     run(Mode::Delayed);
 }
 
+#[test]
+fn what_is_published_later_is_so_once_though_the_power_fails() {
+    run(Mode::Later);
+}
+
 fn run(mode: Mode) {
     let (mut acknowledged, mut refused, mut lost) = (0, 0, 0);
     for seed in seeds() {
@@ -388,6 +405,9 @@ fn run(mode: Mode) {
             simulation.step();
         }
         simulation.settle();
+        if mode == Mode::Later {
+            simulation.take_back_lost();
+        }
         simulation.check();
         lost += simulation.lost.len();
         for device in &simulation.devices {

@@ -25,6 +25,8 @@ pub(super) struct Sending {
 pub(super) struct Device {
     pub(super) name: String,
     pub(super) connect: Connect,
+    /// Where to it publishes.
+    topic: &'static str,
     pub(super) line: Option<Line>,
     pub(super) sending: VecDeque<Sending>,
     pub(super) published: usize,
@@ -44,10 +46,11 @@ impl Line {
 }
 
 impl Device {
-    pub(super) fn new(name: &str, connect: Connect) -> Device {
+    pub(super) fn new(name: &str, connect: Connect, topic: &'static str) -> Device {
         Device {
             name: name.to_owned(),
             connect,
+            topic,
             line: None,
             sending: VecDeque::new(),
             published: 0,
@@ -63,7 +66,7 @@ impl Device {
         let id = (1..).find(|id| self.sending.iter().all(|sending| sending.id != *id)).unwrap();
         let payload = format!("{}:{:04}", self.name, self.published);
         self.published += 1;
-        let packet = send(qos, id, "log/x", &payload);
+        let packet = send(qos, id, self.topic, &payload);
         self.sending.push_back(Sending { id, qos, payload, received: false });
         self.line.as_mut().unwrap().up.push_back(packet);
     }
@@ -74,7 +77,7 @@ impl Device {
         for Sending { id, qos, payload, received } in &self.sending {
             line.up.push_back(match received {
                 true => pub_rel(*id),
-                false => again(*qos, *id, "log/x", payload),
+                false => again(*qos, *id, self.topic, payload),
             });
         }
     }
