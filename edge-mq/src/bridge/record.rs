@@ -6,6 +6,7 @@ use edge_db::{Record, Time};
 
 use super::client::Terms;
 use super::rule::{Mapping, Priority, deciding};
+use crate::delayed;
 use crate::packet::{Property, QoS, Text};
 use crate::{Message, TopicName};
 
@@ -120,8 +121,9 @@ fn left(since: Time, seconds: &[u8], now: Time) -> Result<u32, Stays> {
 pub(super) fn received(rules: &[Mapping], message: &Message, client_id: &str) -> Option<Message> {
     let rule = deciding(rules, message.topic())?;
     let topic = rule.topic(message.topic())?;
-    if topic.as_str().starts_with("$SYS/") {
-        // The broker alone speaks for itself (section 4.7.2).
+    if topic.as_str().starts_with("$SYS/") || delayed::is_for_later(&topic) {
+        // The broker alone speaks for itself (section 4.7.2). What waited would be sent back over the
+        // bridge, as nobody remembers by then where it came from.
         return None;
     }
     let received = Message::new(topic, message.payload().clone())
@@ -170,5 +172,7 @@ mod tests {
         let theirs = Rule::new("$SYS/#".parse().unwrap());
         assert!(got("$SYS/broker/uptime", theirs.clone()).is_none());
         assert!(got("$SYS/broker/uptime", theirs.local_prefix("there/")).is_some());
+        // Nor does it have this one wait.
+        assert!(got("5/x", all().local_prefix("$delayed/")).is_none());
     }
 }
