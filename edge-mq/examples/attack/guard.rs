@@ -28,11 +28,12 @@ pub(crate) fn limits(name: &str) -> Limits {
 }
 
 /// What a broker without a database may hold beside what it has when it starts, with so many
-/// connections of attackers: queues, retained messages, and for each connection one packet that
+/// connections of attackers: queues, retained and delayed messages, and for each connection one packet that
 /// comes, one read, and what waits to be written. A quarter more for what an allocator does not give back.
 pub(crate) fn most_bytes(limits: &Limits, connections: usize) -> usize {
     let connections = connections.min(limits.connections_per_address.unwrap_or(connections));
     let each = limits.packet_bytes + READ_BYTES + limits.write_buffer_bytes;
-    let all = limits.queue_bytes_total + limits.retained_bytes + limits.uncommitted_bytes;
+    let kept = limits.queue_bytes_total + limits.retained_bytes + limits.delayed_bytes;
+    let all = kept + limits.uncommitted_bytes;
     (all + connections * each) / 4 * 5
 }

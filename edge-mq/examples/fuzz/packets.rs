@@ -13,7 +13,17 @@ use crate::chance::Chance;
 
 /// Client identifiers: enough that not each connection is soon taken over by another one.
 const CLIENTS: usize = 60;
-const TOPICS: &[&str] = &["a", "a/b", "a/b/c", "/", "$SYS/x", "ä/€/\u{FEFF}", "office/lab/climate"];
+const TOPICS: &[&str] = &[
+    "a",
+    "a/b",
+    "a/b/c",
+    "/",
+    "$SYS/x",
+    "$delayed/1/a/b",
+    "$delayed/x",
+    "ä/€/\u{FEFF}",
+    "office/lab/climate",
+];
 const FILTERS: &[&str] = &[
     "#",
     "+",

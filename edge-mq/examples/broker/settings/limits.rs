@@ -17,7 +17,7 @@ const WHEN_DISK_FULL: &[(&str, WhenDiskFull)] =
 
 /// What the two bytes of a keep alive can say.
 const LONGEST_KEEP_ALIVE: Duration = Duration::from_secs(u16::MAX as u64);
-/// What MQTT 5.0 can say of the expiry of a session.
+/// What MQTT 5.0 can say of the expiry of a session; nothing else waits longer.
 const LONGEST_EXPIRY: Duration = Duration::from_secs(u32::MAX as u64);
 
 pub(super) fn limits(section: Option<&Section<'_>>) -> Limits {
@@ -52,6 +52,9 @@ pub(super) fn limits(section: Option<&Section<'_>>) -> Limits {
     section.set("subscriptions", &mut limits.subscriptions);
     section.set("retained_messages", &mut limits.retained_messages);
     section.set_bytes("retained_bytes", &mut limits.retained_bytes);
+    section.set("max_delay", &mut limits.max_delay);
+    section.set("delayed_messages", &mut limits.delayed_messages);
+    section.set_bytes("delayed_bytes", &mut limits.delayed_bytes);
     section.set_bytes("write_buffer_bytes", &mut limits.write_buffer_bytes);
     section.set("write_within", &mut limits.write_within);
     section.set_bytes("uncommitted_bytes", &mut limits.uncommitted_bytes);
@@ -76,7 +79,10 @@ fn check(section: &Section<'_>, limits: &Limits) {
     if !(Duration::from_secs(1)..=LONGEST_KEEP_ALIVE).contains(&keep_alive) {
         section.wrong("max_keep_alive", "`max_keep_alive` is from 1 s to 65535 s");
     }
-    if limits.session_expiry > LONGEST_EXPIRY {
-        section.wrong("session_expiry", "`session_expiry` is up to 4294967295 s");
+    for (key, value) in [("session_expiry", limits.session_expiry), ("max_delay", limits.max_delay)]
+    {
+        if value > LONGEST_EXPIRY {
+            section.wrong(key, format!("`{key}` is up to 4294967295 s"));
+        }
     }
 }
