@@ -132,7 +132,9 @@ impl Publisher {
         match self.client.publish(message).await {
             Ok(()) => Ok(Fate::Sent),
             Err(PublishError::NotStored { .. }) => Err(Stopped::Retry),
-            Err(error @ PublishError::TooLarge { .. }) => Ok(Fate::Refused(error.to_string())),
+            Err(error @ (PublishError::TooLarge { .. } | PublishError::InvalidDelay)) => {
+                Ok(Fate::Refused(error.to_string()))
+            }
             Err(_) => Err(Stopped::Closed),
         }
     }
