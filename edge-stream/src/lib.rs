@@ -22,6 +22,7 @@ mod stream;
 #[cfg(feature = "db")]
 mod topic;
 mod watermark;
+mod windows;
 
 #[cfg(feature = "db")]
 pub use db::task::JobStatus;

@@ -36,6 +36,11 @@ pub(crate) trait Operator: Debug + Send {
         Ok(())
     }
 
+    /// Event time stands where it stood at the last snapshot: what that completes has been given out.
+    fn resume(&mut self, watermark: EventTime) -> Result<(), OperatorError> {
+        self.on_watermark(watermark, &mut Out::default())
+    }
+
     /// How far event time has come in what it gives out from here on, once it has come to
     /// `watermark` in what it takes in.
     fn watermark_out(&self, watermark: EventTime) -> EventTime {

@@ -253,11 +253,9 @@ impl Pipeline {
         let Some(progress) = stored.get(PROGRESS_KEY) else { return Ok(()) };
         self.restore_progress(progress)?;
         self.flow.restore(stored)?;
-        // No window that is open ends in front of the watermark, so nothing comes out.
-        for number in 0..self.sources.len() {
-            let watermark = self.sources[number].watermark.as_ref().and_then(Watermark::current);
-            if watermark.is_some() {
-                self.run(number, None, watermark)?;
+        for (number, source) in self.sources.iter().enumerate() {
+            if let Some(watermark) = source.watermark.as_ref().and_then(Watermark::current) {
+                self.flow.resume(number, watermark)?;
             }
         }
         Ok(())

@@ -63,6 +63,7 @@ pub(crate) async fn plan(state: &SessionState, query: Query) -> Result<JobPlan, 
     let mut builder = Builder { state, flow: Flow::default(), sources: Vec::new() };
     let rows = builder.node(&plan)?;
     let schema = Arc::clone(plan.schema().inner());
+    lineage::check_grouped(&rows.lineage)?;
     let key = lineage::key(&rows.lineage)?;
     Ok(JobPlan { sources: builder.sources, flow: builder.flow, schema, key })
 }
@@ -77,6 +78,12 @@ pub(crate) async fn logical(state: &SessionState, query: Query) -> Result<Logica
 pub(crate) fn planning_error(state: &SessionState, error: &DataFusionError) -> SqlError {
     let error = SqlError::planning(error);
     let SqlError::Statement { position, reason, .. } = &error else { return error };
+    let is_twice = |name: &&str| reason.contains(*name) && reason.contains("ambiguous");
+    if let Some(name) = ["window_start", "window_end"].into_iter().find(is_twice) {
+        let reason = format!("a window over rows that have a column `{name}` already");
+        let would_work = format!("give it another name where they come from: {name} AS ts");
+        return SqlError::statement(*position, reason).or(would_work);
+    }
     let missing = reason.strip_prefix("table '").and_then(|rest| rest.strip_suffix("' not found"));
     let Some(missing) = missing.and_then(|path| path.rsplit('.').next()) else { return error };
     let known: Vec<String> = state
@@ -151,6 +158,7 @@ impl Builder<'_> {
             LogicalPlan::SubqueryAlias(alias) => self.node(&alias.input),
             LogicalPlan::Filter(filter) => {
                 let Rows { from, lineage } = self.node(&filter.input)?;
+                lineage::check_spread([&filter.predicate], filter.input.schema(), &lineage)?;
                 let condition = self.physical(&filter.predicate, filter.input.schema())?;
                 let from = self.flow.push(&[from], Filter::new(condition));
                 Ok(Rows { from, lineage })
@@ -158,6 +166,7 @@ impl Builder<'_> {
             LogicalPlan::Projection(projection) => {
                 let below = self.node(&projection.input)?;
                 let input = projection.input.schema();
+                lineage::check_spread(&projection.expr, input, &below.lineage)?;
                 let columns = projection.expr.iter().map(|expr| self.physical(expr, input));
                 let columns = columns.collect::<Result<_, _>>()?;
                 let schema = Arc::clone(projection.schema.inner());

@@ -1,11 +1,11 @@
 //! The SQL front: text into statements, with the place of every mistake.
 //!
 //! What DataFusion knows goes to its own parser unchanged. Ours are the statements around a query
-//! (`statement`), and the windows in `FROM` (`tumble`), which become ordinary projections.
+//! (`statement`), and the windows in `FROM` (`window`), which become ordinary projections.
 
 #[cfg(feature = "db")]
 pub(crate) mod statement;
-mod tumble;
+pub(crate) mod window;
 
 use std::ops::ControlFlow;
 
@@ -17,7 +17,7 @@ use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use crate::error::{Position, SqlError};
-use tumble::Windows;
+use window::{Resolve, RunBy};
 
 /// AND, OR, +, UNION and the like in one statement. 500 pass on a thread with 2 MiB of stack in a
 /// debug build, 2,000 do not.
@@ -35,16 +35,16 @@ impl<'a> Script<'a> {
         let tokens =
             tokens.map_err(|error| SqlError::statement(position(error.location), error.message))?;
         check_operators(&tokens)?;
-        let tokens = tumble::without_table_word(tokens);
+        let tokens = window::without_table_word(tokens);
         let parser = Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens);
         Ok(Script { sql, parser })
     }
 
-    /// The query that begins here, its windows resolved.
+    /// The query of a job that begins here, its windows resolved.
     pub(crate) fn query(&mut self) -> Result<Query, SqlError> {
         let query = self.parser.parse_query();
         let mut query = *query.map_err(|error| self.parse_error(error))?;
-        match query.visit(&mut Windows) {
+        match query.visit(&mut Resolve(RunBy::Job)) {
             ControlFlow::Continue(()) => Ok(query),
             ControlFlow::Break(error) => Err(error),
         }

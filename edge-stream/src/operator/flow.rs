@@ -56,22 +56,18 @@ impl Node {
         for batch in &given.batches {
             self.operator.on_batch(input, batch.clone(), out)?;
         }
-        if given.watermark.is_some() {
-            self.inputs[input].watermark = given.watermark;
-        }
         Ok(())
     }
 
-    /// Moves on in event time, if all inputs have.
-    fn advance(&mut self, out: &mut Out) -> Result<Option<EventTime>, OperatorError> {
-        let reached = self.inputs.iter().map(|input| input.watermark).min().flatten();
-        if reached <= self.watermark {
-            return Ok(None);
+    /// How far event time has come at all inputs, if it has moved.
+    fn advance(&mut self, given: impl Fn(Origin) -> Option<EventTime>) -> Option<EventTime> {
+        for input in &mut self.inputs {
+            input.watermark = given(input.from).or(input.watermark);
         }
-        self.watermark = reached;
-        let Some(watermark) = reached else { return Ok(None) };
-        self.operator.on_watermark(watermark, out)?;
-        Ok(Some(self.operator.watermark_out(watermark)))
+        let reached = self.inputs.iter().map(|input| input.watermark).min().flatten();
+        let has_moved = reached > self.watermark;
+        self.watermark = reached.max(self.watermark);
+        reached.filter(|_| has_moved)
     }
 }
 
@@ -97,17 +93,21 @@ impl Flow {
         let nothing = Given::default();
         let (mut given, mut late): (Vec<Given>, u64) = (Vec::with_capacity(self.nodes.len()), 0);
         for node in &mut self.nodes {
+            let of = |from: Origin| match from {
+                Origin::Source(number) if number == source => &brought,
+                Origin::Source(_) => &nothing,
+                Origin::Operator(number) => &given[number],
+            };
             let mut out = Out::default();
             for input in 0..node.inputs.len() {
-                let from = match node.inputs[input].from {
-                    Origin::Source(number) if number == source => &brought,
-                    Origin::Source(_) => &nothing,
-                    Origin::Operator(number) => &given[number],
-                };
-                node.take(input, from, &mut out)?;
+                node.take(input, of(node.inputs[input].from), &mut out)?;
             }
-            let watermark = node.advance(&mut out)?;
+            let watermark = node.advance(|from| of(from).watermark);
+            if let Some(watermark) = watermark {
+                node.operator.on_watermark(watermark, &mut out)?;
+            }
             late += out.late;
+            let watermark = watermark.map(|reached| node.operator.watermark_out(reached));
             given.push(Given { batches: out.batches, watermark });
         }
         let batches = match self.answer {
@@ -115,6 +115,26 @@ impl Flow {
             Origin::Operator(number) => given.swap_remove(number).batches,
         };
         Ok(Out { batches, late })
+    }
+
+    /// Event time of a source stands where it stood at the last snapshot.
+    pub(crate) fn resume(
+        &mut self,
+        source: usize,
+        watermark: EventTime,
+    ) -> Result<(), OperatorError> {
+        let mut given: Vec<Option<EventTime>> = Vec::with_capacity(self.nodes.len());
+        for node in &mut self.nodes {
+            let reached = node.advance(|from| match from {
+                Origin::Source(number) => (number == source).then_some(watermark),
+                Origin::Operator(number) => given[number],
+            });
+            if let Some(reached) = reached {
+                node.operator.resume(reached)?;
+            }
+            given.push(reached.map(|reached| node.operator.watermark_out(reached)));
+        }
+        Ok(())
     }
 
     /// What has changed since the last snapshot, under keys of this flow's own.

@@ -1,27 +1,30 @@
-//! `GROUP BY` over a tumbling window: one pane of groups for each window that is open.
+//! `GROUP BY` over windows: one pane of groups for each stretch of time whose rows lie in the same
+//! windows. A tumbling window is a pane; windows that lie over each other are merged of theirs.
 
 mod pane;
+mod rows;
+mod sliding;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array,
-    new_null_array,
-};
-use arrow::compute::{concat_batches, take};
-use arrow::datatypes::{DataType, Schema, SchemaRef, TimestampMicrosecondType};
-use datafusion::common::cast::as_boolean_array;
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::compute::concat_batches;
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::scalar::ScalarValue;
 
 pub(crate) use pane::Aggregate;
-use pane::{Layout, Pane, Rows};
+use pane::{Layout, Pane};
+use rows::Evaluated;
+use sliding::Sliding;
 
 use super::{Operator, Out, StateReader, StateWriter};
 use crate::error::OperatorError;
 use crate::watermark::EventTime;
+use crate::windows::{Shape, Window, Windows};
 
 /// State of the open windows of one operator; beyond, the job stops and says so. The rows of a
 /// window take some three times its state, and all of them go into one batch of edge-db, which
@@ -37,12 +40,12 @@ pub(crate) enum GroupColumn {
     Key(usize),
 }
 
-/// The window and the keys of a `GROUP BY`.
+/// The windows and the keys of a `GROUP BY`.
 #[derive(Debug)]
 pub(crate) struct Grouping {
-    /// Gives the start of each row's window.
-    pub(crate) window_start: Arc<dyn PhysicalExpr>,
-    pub(crate) size_micros: i64,
+    /// Gives the start of each row's pane.
+    pub(crate) pane: Arc<dyn PhysicalExpr>,
+    pub(crate) windows: Windows,
     pub(crate) columns: Vec<GroupColumn>,
     pub(crate) keys: Vec<Arc<dyn PhysicalExpr>>,
     /// Columns of the answer: groups, then aggregates.
@@ -53,10 +56,11 @@ pub(crate) struct Grouping {
 pub(crate) struct WindowAggregate {
     of: Grouping,
     layout: Arc<Layout>,
-    /// By the start of their window. Behind the watermark there are none.
-    open: BTreeMap<i64, Pane>,
-    /// Windows that were closed and are still in the stored state.
-    closed: Vec<i64>,
+    /// By their start. None of them is behind the watermark with all windows that it lies in.
+    panes: BTreeMap<i64, Pane>,
+    sliding: Sliding,
+    /// Panes that have gone and are still in the stored state.
+    gone: Vec<i64>,
     watermark: Option<EventTime>,
     limit_bytes: usize,
 }
@@ -70,9 +74,9 @@ impl WindowAggregate {
     ) -> Result<WindowAggregate, DataFusionError> {
         let layout = Layout::new(&of.keys, aggregates, input)?;
         let layout = Arc::new(layout);
-        let (open, closed) = (BTreeMap::new(), Vec::new());
+        let (panes, gone, sliding) = (BTreeMap::new(), Vec::new(), Sliding::default());
         let limit_bytes = STATE_BYTES;
-        Ok(WindowAggregate { of, layout, open, closed, watermark: None, limit_bytes })
+        Ok(WindowAggregate { of, layout, panes, sliding, gone, watermark: None, limit_bytes })
     }
 
     /// Runs every step once on a row of nulls, so that an aggregate that cannot be stored, or
@@ -87,32 +91,57 @@ impl WindowAggregate {
         let mut pane = Pane::new(&self.layout)?;
         pane.update(&self.evaluate(&nulls)?.slice(0..1)?)?;
         pane.take_changed()?;
-        self.answer(0, pane).map(drop)
-    }
-
-    fn is_closed(&self, start: i64) -> bool {
-        let end = start.saturating_add(self.of.size_micros);
-        self.watermark.is_some_and(|watermark| end <= watermark.micros())
+        self.answer(Window { start: 0, end: 0 }, pane).map(drop)
     }
 
     /// All expressions of the operator, for the whole batch at once.
     fn evaluate(&self, batch: &RecordBatch) -> Result<Evaluated, OperatorError> {
-        let rows = batch.num_rows();
-        let column = |expr: &Arc<dyn PhysicalExpr>| expr.evaluate(batch)?.into_array(rows);
-        let columns = |exprs: &[Arc<dyn PhysicalExpr>]| {
-            exprs.iter().map(column).collect::<Result<Vec<_>, DataFusionError>>()
-        };
-        let (mut arguments, mut filters) = (Vec::new(), Vec::new());
-        for aggregate in &self.layout.aggregates {
-            arguments.push(columns(&aggregate.arguments)?);
-            filters.push(aggregate.filter.as_ref().map(column).transpose()?);
+        Evaluated::new(&self.of.pane, &self.of.keys, &self.layout.aggregates, batch)
+    }
+
+    /// Whether all windows are closed that the rows of this pane would lie in.
+    fn is_late(&self, pane: i64) -> bool {
+        let end = self.of.windows.last_end(pane);
+        self.watermark.is_some_and(|watermark| end <= watermark.micros())
+    }
+
+    /// The next window that is to be closed, once the watermark is there.
+    fn next_window(&self) -> Option<Window> {
+        let closed = self.watermark.map_or(i64::MIN, EventTime::micros);
+        self.panes.keys().find_map(|pane| self.of.windows.first(*pane, closed))
+    }
+
+    /// The groups of a window that is closed.
+    fn close(&mut self, window: Window) -> Result<Pane, OperatorError> {
+        match self.of.windows.shape {
+            Shape::Tumble => {
+                let pane = self.panes.remove(&window.start).expect("it was found in a pane");
+                self.forget(window.start, &pane);
+                Ok(pane)
+            }
+            shape => self.sliding.window(shape, window, &self.layout, &self.panes),
         }
-        let starts = column(&self.of.window_start)?;
-        Ok(Evaluated { starts, keys: columns(&self.of.keys)?, arguments, filters })
+    }
+
+    /// A pane is not needed any more.
+    fn forget(&mut self, start: i64, pane: &Pane) {
+        if pane.stored_bytes > 0 {
+            self.gone.push(start);
+        }
+    }
+
+    /// Lets go of panes all of whose windows end at `closed` or in front of it.
+    fn let_go(&mut self, closed: i64) {
+        while let Some(first) = self.panes.first_entry()
+            && self.of.windows.last_end(*first.key()) <= closed
+        {
+            let (start, pane) = first.remove_entry();
+            self.forget(start, &pane);
+        }
     }
 
     /// The answer of one window.
-    fn answer(&self, start: i64, pane: Pane) -> Result<RecordBatch, OperatorError> {
+    fn answer(&self, window: Window, pane: Pane) -> Result<RecordBatch, OperatorError> {
         let (keys, aggregates) = pane.finish()?;
         let rows = aggregates.first().or(keys.first()).map_or(1, |column| column.len());
         let mut columns = Vec::new();
@@ -122,8 +151,8 @@ impl WindowAggregate {
                     columns.push(ArrayRef::clone(&keys[*key]));
                     continue;
                 }
-                GroupColumn::WindowStart => start,
-                GroupColumn::WindowEnd => start.saturating_add(self.of.size_micros),
+                GroupColumn::WindowStart => window.start,
+                GroupColumn::WindowEnd => window.end,
             };
             let zone = match self.of.output.field(place).data_type() {
                 DataType::Timestamp(_, zone) => zone.clone(),
@@ -137,11 +166,11 @@ impl WindowAggregate {
     }
 
     fn check_size(&self) -> Result<(), OperatorError> {
-        let used_bytes = self.open.values().map(|pane| pane.stored_bytes).sum();
+        let used_bytes = self.panes.values().map(|pane| pane.stored_bytes).sum();
         if used_bytes <= self.limit_bytes {
             return Ok(());
         }
-        let groups = self.open.values().map(Pane::groups).sum();
+        let groups = self.panes.values().map(Pane::groups).sum();
         Err(OperatorError::StateFull { groups, used_bytes, limit_bytes: self.limit_bytes })
     }
 }
@@ -158,47 +187,67 @@ impl Operator for WindowAggregate {
         out: &mut Out,
     ) -> Result<(), OperatorError> {
         let mut rows = self.evaluate(&batch)?;
-        rows.sort_by_window()?;
-        for (start, range) in rows.windows() {
-            if self.is_closed(start) {
+        rows.sort_by_pane()?;
+        for (start, range) in rows.panes() {
+            // Where hops leave gaps between windows, a row may lie in none.
+            if self.of.windows.first(start, i64::MIN).is_none() {
+                continue;
+            }
+            if self.is_late(start) {
                 out.late += range.len() as u64;
                 continue;
             }
-            let pane = match self.open.entry(start) {
-                std::collections::btree_map::Entry::Occupied(open) => open.into_mut(),
-                std::collections::btree_map::Entry::Vacant(free) => {
-                    free.insert(Pane::new(&self.layout)?)
-                }
+            let pane = match self.panes.entry(start) {
+                Entry::Occupied(open) => open.into_mut(),
+                Entry::Vacant(free) => free.insert(Pane::new(&self.layout)?),
             };
+            if pane.is_sealed() {
+                self.sliding.forget();
+            }
             pane.update(&rows.slice(range)?)?;
         }
         Ok(())
     }
 
     fn on_watermark(&mut self, watermark: EventTime, out: &mut Out) -> Result<(), OperatorError> {
-        self.watermark = Some(watermark);
-        let mut answers = Vec::new();
-        while let Some((&start, _)) = self.open.first_key_value() {
-            if !self.is_closed(start) {
-                break;
-            }
-            let Some((_, pane)) = self.open.pop_first() else { break };
-            if pane.stored_bytes > 0 {
-                self.closed.push(start);
-            }
-            answers.push(self.answer(start, pane)?);
+        if self.of.windows.shape != Shape::Tumble {
+            let size = self.of.windows.pane();
+            let mut ended = self.panes.range_mut(..=watermark.micros().saturating_sub(size));
+            ended.try_for_each(|(_, pane)| pane.seal())?;
         }
+        let mut answers = Vec::new();
+        while let Some(window) = self.next_window()
+            && window.end <= watermark.micros()
+        {
+            let pane = self.close(window)?;
+            answers.push(self.answer(window, pane)?);
+            self.watermark = Some(EventTime::from_micros(window.end));
+            self.let_go(window.end);
+        }
+        self.watermark = Some(watermark);
+        self.let_go(watermark.micros());
         if !answers.is_empty() {
             out.push(concat_batches(&self.of.output, &answers)?);
         }
         Ok(())
     }
 
+    fn resume(&mut self, watermark: EventTime) -> Result<(), OperatorError> {
+        self.watermark = Some(watermark);
+        Ok(())
+    }
+
+    /// Answers to come are of windows that end behind the watermark; their starts are the least of
+    /// their times.
+    fn watermark_out(&self, watermark: EventTime) -> EventTime {
+        EventTime::from_micros(self.of.windows.next_start(watermark.micros()))
+    }
+
     fn snapshot(&mut self, state: &mut StateWriter<'_>) -> Result<(), OperatorError> {
-        for start in self.closed.drain(..) {
+        for start in self.gone.drain(..) {
             state.remove(start);
         }
-        for (start, pane) in &mut self.open {
+        for (start, pane) in &mut self.panes {
             if let Some(columns) = pane.take_changed()? {
                 pane.stored_bytes = state.put(*start, &columns)?;
             }
@@ -211,66 +260,8 @@ impl Operator for WindowAggregate {
             let (start, columns, stored_bytes) = entry?;
             let mut pane = Pane::restore(&self.layout, columns.columns())?;
             pane.stored_bytes = stored_bytes;
-            self.open.insert(start, pane);
+            self.panes.insert(start, pane);
         }
         Ok(())
-    }
-}
-
-/// What the expressions gave for one batch.
-struct Evaluated {
-    starts: ArrayRef,
-    keys: Vec<ArrayRef>,
-    arguments: Vec<Vec<ArrayRef>>,
-    filters: Vec<Option<ArrayRef>>,
-}
-
-impl Evaluated {
-    fn starts(&self) -> &[i64] {
-        self.starts.as_primitive::<TimestampMicrosecondType>().values()
-    }
-
-    /// Brings rows of one window together, in the order in which they came. Rows mostly come in
-    /// that order, and then this costs one look at each.
-    fn sort_by_window(&mut self) -> Result<(), OperatorError> {
-        let starts = self.starts();
-        if starts.is_sorted() {
-            return Ok(());
-        }
-        let rows = u32::try_from(starts.len()).expect("batches have at most some thousand rows");
-        let mut order: Vec<u32> = (0..rows).collect();
-        order.sort_by_key(|row| starts[*row as usize]);
-        let order = UInt32Array::from(order);
-        let arguments = self.arguments.iter_mut().flatten();
-        let filters = self.filters.iter_mut().flatten();
-        let starts = std::iter::once(&mut self.starts);
-        for column in starts.chain(&mut self.keys).chain(arguments).chain(filters) {
-            *column = take(&*column, &order, None)?;
-        }
-        Ok(())
-    }
-
-    /// Each window's start and rows.
-    fn windows(&self) -> Vec<(i64, std::ops::Range<usize>)> {
-        let mut end = 0;
-        let runs = self.starts().chunk_by(|a, b| a == b);
-        runs.map(|run| {
-            end += run.len();
-            (run[0], end - run.len()..end)
-        })
-        .collect()
-    }
-
-    fn slice(&self, range: std::ops::Range<usize>) -> Result<Rows, OperatorError> {
-        let (from, len) = (range.start, range.len());
-        let slice = |column: &ArrayRef| column.slice(from, len);
-        let slices = |columns: &Vec<ArrayRef>| columns.iter().map(slice).collect();
-        let filters = self.filters.iter().map(|filter| match filter {
-            None => Ok(None),
-            Some(filter) => as_boolean_array(&slice(filter)).cloned().map(Some),
-        });
-        let filters = filters.collect::<Result<Vec<Option<BooleanArray>>, DataFusionError>>()?;
-        let arguments = self.arguments.iter().map(slices).collect();
-        Ok(Rows { len, keys: slices(&self.keys), arguments, filters })
     }
 }

@@ -5,7 +5,8 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::Expr;
 
 use crate::error::SqlError;
-use crate::session::{TUMBLE_END, TUMBLE_START, micros};
+use crate::windows::function::{Side, WindowFunction};
+use crate::windows::{Shape, Windows};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Lineage {
@@ -15,8 +16,11 @@ pub(super) enum Lineage {
     Bound(Bound),
     /// A bound of a window over a column that is not the event time.
     ForeignBound,
-    /// A bound of the window that a group was made for.
-    GroupWindow,
+    /// A bound of the window that a group was made for. Windows that grow have their start in common
+    /// with others, and are told apart by their ends only.
+    GroupWindow {
+        is_unique: bool,
+    },
     /// A key of a group: its place, and its name for messages.
     GroupKey(usize, String),
     /// The groups' keys have gone, with only this said about the column.
@@ -28,8 +32,20 @@ pub(super) enum Lineage {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Bound {
-    pub(super) size_micros: i64,
-    pub(super) is_end: bool,
+    pub(super) windows: Windows,
+    pub(super) side: Side,
+}
+
+impl Lineage {
+    /// Whether the watermark is about this column.
+    fn is_event_time(&self) -> bool {
+        matches!(self, Lineage::EventTime | Lineage::GroupWindow { .. })
+    }
+
+    /// Whether its values say nothing before rows are grouped: a row lies in several windows.
+    fn is_spread(&self) -> bool {
+        matches!(self, Lineage::Bound(bound) if bound.windows.shape != Shape::Tumble)
+    }
 }
 
 /// What an expression over columns of these lineages is.
@@ -40,22 +56,57 @@ pub(super) fn of(expr: &Expr, input: &DFSchema, below: &[Lineage]) -> Lineage {
             let place = input.maybe_index_of_column(column);
             place.and_then(|place| below.get(place)).cloned().unwrap_or(Lineage::Other)
         }
-        Expr::ScalarFunction(function) => {
-            let is_end = match function.func.name() {
-                TUMBLE_START => false,
-                TUMBLE_END => true,
-                _ => return Lineage::Other,
+        Expr::ScalarFunction(call) => {
+            let function = WindowFunction::named(call.func.name());
+            let Some(function @ WindowFunction::Bound(_, side)) = function else {
+                return Lineage::Other;
             };
-            match function.args.as_slice() {
-                [time, Expr::Literal(size, _)] if of(time, input, below) == Lineage::EventTime => {
-                    let bound = |size_micros| Lineage::Bound(Bound { size_micros, is_end });
-                    micros(size).map_or(Lineage::ForeignBound, bound)
+            let Some((time, sizes)) = call.args.split_first() else { return Lineage::Other };
+            let sizes = sizes.iter().map(|size| match size {
+                Expr::Literal(size, _) => Some(size),
+                _ => None,
+            });
+            let windows = sizes.collect::<Option<Vec<_>>>().map(|sizes| function.windows(&sizes));
+            match windows {
+                Some(Ok(windows)) if of(time, input, below).is_event_time() => {
+                    Lineage::Bound(Bound { windows, side })
                 }
                 _ => Lineage::ForeignBound,
             }
         }
         _ => Lineage::Other,
     }
+}
+
+/// Refuses expressions that compute with a bound of windows that lie over each other: which of them
+/// is meant is known only once rows are grouped.
+pub(super) fn check_spread<'a>(
+    exprs: impl IntoIterator<Item = &'a Expr>,
+    input: &DFSchema,
+    below: &[Lineage],
+) -> Result<(), SqlError> {
+    for expr in exprs {
+        let is_plain = matches!(expr.clone().unalias(), Expr::Column(_));
+        let columns = expr.column_refs();
+        let places = columns.iter().filter_map(|column| input.maybe_index_of_column(column));
+        if !is_plain && places.filter_map(|place| below.get(place)).any(Lineage::is_spread) {
+            let reason = format!("`{expr}`: a row lies in several windows of HOP and CUMULATE");
+            return Err(SqlError::statement(None, reason).or(
+                "GROUP BY window_start, window_end, and compute with the columns of the groups",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses an answer with a bound of windows that lie over each other, whose rows are not grouped.
+pub(super) fn check_grouped(lineage: &[Lineage]) -> Result<(), SqlError> {
+    if lineage.iter().any(Lineage::is_spread) {
+        let reason = "a row lies in several windows of HOP and CUMULATE";
+        return Err(SqlError::statement(None, reason)
+            .or("GROUP BY window_start, window_end, or select the rows FROM the stream itself"));
+    }
+    Ok(())
 }
 
 /// The columns that tell rows of the answer apart: one bound of the window, and all keys.
@@ -66,7 +117,10 @@ pub(super) fn key(lineage: &[Lineage]) -> Result<Option<Vec<usize>>, SqlError> {
         _ => None,
     });
     let is_grouped = |one: &Lineage| {
-        matches!(one, Lineage::GroupWindow | Lineage::GroupKey(..) | Lineage::Aggregate { .. })
+        matches!(
+            one,
+            Lineage::GroupWindow { .. } | Lineage::GroupKey(..) | Lineage::Aggregate { .. }
+        )
     };
     if !lineage.iter().any(is_grouped) {
         return Ok(None);
@@ -75,8 +129,9 @@ pub(super) fn key(lineage: &[Lineage]) -> Result<Option<Vec<usize>>, SqlError> {
         let reason = format!("rows of the answer are told apart by `{name}`, which is not in it");
         Err(SqlError::statement(None, reason).or(format!("add `{name}` to the SELECT list")))
     };
-    let Some(window) = place(&|one| *one == Lineage::GroupWindow) else {
-        return missing("window_start");
+    let Some(window) = place(&|one| *one == Lineage::GroupWindow { is_unique: true }) else {
+        let has_start = lineage.contains(&Lineage::GroupWindow { is_unique: false });
+        return missing(if has_start { "window_end" } else { "window_start" });
     };
     let mut columns = vec![window];
     for (key, name) in keys.into_iter().flatten().enumerate() {

@@ -14,6 +14,8 @@ use super::lineage::{self, Bound, Lineage};
 use super::{Builder, Rows};
 use crate::error::SqlError;
 use crate::operator::window::{Aggregate, GroupColumn, Grouping, WindowAggregate};
+use crate::windows::Shape;
+use crate::windows::function::Side;
 
 impl Builder<'_> {
     pub(super) fn aggregate(&mut self, node: &AggregateNode) -> Result<Rows, SqlError> {
@@ -25,6 +27,7 @@ impl Builder<'_> {
         }
         let groups: Vec<_> =
             node.group_expr.iter().map(|expr| lineage::of(expr, input, &below)).collect();
+        lineage::check_spread(node.group_expr.iter().chain(&node.aggr_expr), input, &below)?;
         let (window_expr, window) = self.window_of(node, &groups, &below)?;
 
         let (mut columns, mut keys, mut names, mut lineage) = (vec![], vec![], vec![], vec![]);
@@ -34,14 +37,16 @@ impl Builder<'_> {
                 continue;
             }
             if let Lineage::Bound(bound) = group {
-                if bound.size_micros != window.size_micros {
-                    let reason = "the query groups by windows of two sizes";
-                    return Err(SqlError::statement(None, reason).or("use one TUMBLE"));
+                if bound.windows != window.windows {
+                    let reason = "the query groups by windows of two kinds";
+                    return Err(SqlError::statement(None, reason).or("use one TUMBLE or HOP"));
                 }
-                let start =
-                    if bound.is_end { GroupColumn::WindowEnd } else { GroupColumn::WindowStart };
-                columns.push(start);
-                lineage.push(Lineage::GroupWindow);
+                columns.push(match bound.side {
+                    Side::Start => GroupColumn::WindowStart,
+                    Side::End => GroupColumn::WindowEnd,
+                });
+                let is_unique = bound.windows.shape != Shape::Cumulate || bound.side == Side::End;
+                lineage.push(Lineage::GroupWindow { is_unique });
             } else {
                 let name = expr.schema_name().to_string();
                 columns.push(GroupColumn::Key(keys.len()));
@@ -50,13 +55,18 @@ impl Builder<'_> {
                 names.push(name);
             }
         }
+        let tells_apart = |one: &Lineage| *one == Lineage::GroupWindow { is_unique: true };
+        if !lineage.iter().any(tells_apart) {
+            let reason = "windows of CUMULATE that begin together are told apart by their ends";
+            return Err(SqlError::statement(None, reason).or("GROUP BY window_start, window_end"));
+        }
         lineage.extend(node.aggr_expr.iter().map(|_| Lineage::Aggregate { keys: names.clone() }));
 
         let aggregates = node.aggr_expr.iter().map(|expr| self.lower(expr, input));
         let aggregates = aggregates.collect::<Result<_, _>>()?;
-        let window_start = self.window_start(window_expr, window, input)?;
-        let (size_micros, output) = (window.size_micros, Arc::clone(node.schema.inner()));
-        let grouping = Grouping { window_start, size_micros, columns, keys, output };
+        let pane = self.pane(window_expr, window, input)?;
+        let (windows, output) = (window.windows, Arc::clone(node.schema.inner()));
+        let grouping = Grouping { pane, windows, columns, keys, output };
         let operator = WindowAggregate::new(grouping, aggregates, input.as_arrow());
         let operator = operator.map_err(|error| SqlError::planning(&error))?;
         if let Err(error) = operator.rehearse(input.as_arrow()) {
@@ -87,11 +97,18 @@ impl Builder<'_> {
         let refuse = |reason: String, would_work: String| {
             Err(SqlError::statement(None, reason).or(would_work))
         };
-        let grouped = |one: &Lineage| matches!(one, Lineage::GroupWindow | Lineage::GroupKey(..));
+        let grouped = |one: &Lineage| {
+            matches!(
+                one,
+                Lineage::GroupWindow { .. } | Lineage::GroupKey(..) | Lineage::Aggregate { .. }
+            )
+        };
         if below.iter().any(grouped) {
             return refuse(
-                "a window over the result of a window is not there yet".to_owned(),
-                "aggregate once more in the SELECT that reads the view".to_owned(),
+                "GROUP BY over the result of windows needs windows, too".to_owned(),
+                "name the inner query by WITH, and write FROM TUMBLE(name, \
+                 DESCRIPTOR(ts), INTERVAL '1 hour'), where ts is its window_start"
+                    .to_owned(),
             );
         }
         if groups.contains(&Lineage::ForeignBound) {
@@ -111,16 +128,20 @@ impl Builder<'_> {
         )
     }
 
-    fn window_start(
+    /// Where the pane of each row begins. The bounds of windows that lie over each other say that
+    /// already.
+    fn pane(
         &self,
         expr: &Expr,
         bound: Bound,
         input: &DFSchema,
     ) -> Result<Arc<dyn PhysicalExpr>, SqlError> {
-        if !bound.is_end {
+        let is_end = bound.windows.shape == Shape::Tumble && bound.side == Side::End;
+        if !is_end {
             return self.physical(expr, input);
         }
-        let size = ScalarValue::new_interval_mdn(0, 0, bound.size_micros.saturating_mul(1000));
+        let nanos = bound.windows.size.saturating_mul(1000);
+        let size = ScalarValue::new_interval_mdn(0, 0, nanos);
         self.physical(&(expr.clone() - lit(size)), input)
     }
 

@@ -428,7 +428,7 @@ pub(crate) fn parse_question(sql: &str) -> Result<ast::Statement, SqlError> {
     let statement = script.parser.parse_statement();
     let mut statement = statement.map_err(|error| script.parse_error(error))?;
     script.expect_end()?;
-    match statement.visit(&mut super::tumble::Windows) {
+    match statement.visit(&mut super::window::Resolve(super::window::RunBy::Query)) {
         std::ops::ControlFlow::Continue(()) => Ok(statement),
         std::ops::ControlFlow::Break(error) => Err(error),
     }

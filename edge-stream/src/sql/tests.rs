@@ -98,15 +98,17 @@ fn mistakes_name_line_and_column() {
         ("SELECT temp FROM readings; SELECT 1", "line 1, column 28: one query at a time"),
         (
             "SELECT temp\n FROM HOP(readings, ts, INTERVAL '1 s')",
-            "line 2, column 7: HOP windows are not there yet; write TUMBLE(",
+            "line 2, column 7: HOP takes a stream, a time column, a slide and size, and perhaps an offset: 4 \
+             or 5 arguments, not 3; write HOP(",
         ),
         (
             "SELECT temp FROM TUMBLE(readings, ts)",
-            "line 1, column 18: TUMBLE takes three arguments, not 2; write TUMBLE(",
+            "line 1, column 18: TUMBLE takes a stream, a time column, a size, and perhaps an offset: \
+             3 or 4 arguments, not 2; write TUMBLE(",
         ),
         (
             "SELECT temp FROM TUMBLE(readings, ts, 5)",
-            "line 1, column 18: TUMBLE's third argument is an INTERVAL, not `5`",
+            "line 1, column 18: TUMBLE's sizes are INTERVALs, not `5`",
         ),
         (
             "SELECT temp FROM TUMBLE(readings, DESCRIPTOR(tss), INTERVAL '1 s')",

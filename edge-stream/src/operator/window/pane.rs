@@ -1,4 +1,4 @@
-//! The groups of one window, and their aggregates.
+//! The groups of one pane, and their aggregates.
 
 use std::fmt;
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub(super) struct Layout {
     widths: Vec<usize>,
 }
 
-/// Rows of one window.
+/// Rows of one pane.
 #[derive(Debug)]
 pub(super) struct Rows {
     pub(super) len: usize,
@@ -82,12 +82,14 @@ impl Layout {
     }
 }
 
-/// One window's groups.
+/// One pane's groups.
 pub(super) struct Pane {
     layout: Arc<Layout>,
     /// `None` if there are no keys: then all rows are one group.
     groups: Option<Box<dyn GroupValues>>,
     accumulators: Vec<Box<dyn GroupsAccumulator>>,
+    /// In place of these, once no more rows are expected: to be merged, as often as it takes.
+    sealed: Option<RecordBatch>,
     /// Whether rows came since the last snapshot.
     changed: bool,
     /// What it takes in the stored state; 0 if it is not there.
@@ -108,7 +110,8 @@ impl Pane {
         let accumulators = layout.aggregates.iter().map(Aggregate::accumulator);
         let accumulators = accumulators.collect::<Result<_, _>>()?;
         let layout = Arc::clone(layout);
-        Ok(Pane { layout, groups, accumulators, changed: false, stored_bytes: 0 })
+        let (sealed, changed) = (None, false);
+        Ok(Pane { layout, groups, accumulators, sealed, changed, stored_bytes: 0 })
     }
 
     /// The pane whose columns [`Pane::take_changed`] gave.
@@ -118,24 +121,55 @@ impl Pane {
             return Err(OperatorError::State { reason });
         }
         let mut pane = Pane::new(layout)?;
+        pane.merge(state)?;
+        Ok(pane)
+    }
+
+    /// Takes in the groups of another pane of this layout, by its columns.
+    pub(super) fn merge(&mut self, state: &[ArrayRef]) -> Result<(), DataFusionError> {
+        let layout = Arc::clone(&self.layout);
         let (keys, mut states) = state.split_at(layout.keys.fields().len());
         let rows = state.first().map_or(0, |column| column.len());
-        let places = pane.intern(keys, rows)?;
-        let groups = pane.groups();
-        for (accumulator, width) in pane.accumulators.iter_mut().zip(&layout.widths) {
+        let places = self.intern(keys, rows)?;
+        let groups = self.groups();
+        for (accumulator, width) in self.accumulators.iter_mut().zip(&layout.widths) {
             let (of_this, rest) = states.split_at(*width);
             accumulator.merge_batch(of_this, &places, groups)?;
             states = rest;
         }
-        Ok(pane)
+        Ok(())
     }
 
     /// How many groups there are.
     pub(super) fn groups(&self) -> usize {
-        self.groups.as_ref().map_or(1, |groups| groups.len())
+        match &self.sealed {
+            Some(columns) => columns.num_rows(),
+            None => self.groups.as_ref().map_or(1, |groups| groups.len()),
+        }
+    }
+
+    pub(super) fn is_sealed(&self) -> bool {
+        self.sealed.is_some()
+    }
+
+    /// No more rows are expected: from here on it is only merged. If some come all the same, it is
+    /// built anew.
+    pub(super) fn seal(&mut self) -> Result<(), OperatorError> {
+        if self.sealed.is_none() {
+            self.sealed = Some(self.take_columns()?);
+        }
+        Ok(())
+    }
+
+    /// The columns of a sealed pane.
+    pub(super) fn sealed(&self) -> &[ArrayRef] {
+        self.sealed.as_ref().map_or(&[], RecordBatch::columns)
     }
 
     pub(super) fn update(&mut self, rows: &Rows) -> Result<(), DataFusionError> {
+        if let Some(columns) = self.sealed.take() {
+            self.merge(columns.columns())?;
+        }
         let places = self.intern(&rows.keys, rows.len)?;
         let groups = self.groups();
         let inputs = rows.arguments.iter().zip(&rows.filters);
@@ -161,17 +195,36 @@ impl Pane {
         if !std::mem::take(&mut self.changed) {
             return Ok(None);
         }
+        if let Some(columns) = &self.sealed {
+            return Ok(Some(columns.clone()));
+        }
+        self.copy().map(Some)
+    }
+
+    /// All columns. The pane is built anew from them.
+    pub(super) fn copy(&mut self) -> Result<RecordBatch, OperatorError> {
+        let columns = self.take_columns()?;
+        self.merge(columns.columns())?;
+        Ok(columns)
+    }
+
+    /// All columns; the pane is empty then.
+    fn take_columns(&mut self) -> Result<RecordBatch, OperatorError> {
         let mut columns = self.take_keys()?;
         for accumulator in &mut self.accumulators {
             columns.extend(accumulator.state(EmitTo::All)?);
         }
-        let fresh = Pane::restore(&self.layout, &columns)?;
-        *self = Pane { stored_bytes: self.stored_bytes, ..fresh };
+        if !self.layout.holds(&columns) {
+            let reason = "its columns are others than those of the query".to_owned();
+            return Err(OperatorError::State { reason });
+        }
+        let fresh = Pane::new(&self.layout)?;
+        (self.groups, self.accumulators) = (fresh.groups, fresh.accumulators);
         // A window without keys and aggregates has one row of no columns.
         let rows = columns.first().map_or(1, |column| column.len());
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         let schema = SchemaRef::clone(&self.layout.state);
-        Ok(Some(RecordBatch::try_new_with_options(schema, columns, &options)?))
+        Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
     }
 
     fn take_keys(&mut self) -> Result<Vec<ArrayRef>, DataFusionError> {

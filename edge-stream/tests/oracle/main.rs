@@ -2,157 +2,39 @@
 //!
 //! Generated rows come in generated batches, out of order within the watermark's delay; between
 //! batches the pipeline is, at generated moments, thrown away and made anew from its checkpoints.
-//! The oracle sees all rows at once and knows nothing of our windows: it groups by `date_bin`.
+//! The oracle sees all rows at once and knows nothing of our windows: it groups by `date_bin`, or, for
+//! windows that lie over each other, rows that a loop has put into each of theirs.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod over_each_other;
+mod rows;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
-    TimestampMicrosecondArray,
-};
+use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use arrow::compute::concat_batches;
-use arrow::util::pretty::pretty_format_batches;
-use datafusion::prelude::SessionContext;
 use edge_stream::{EventTime, Pipeline, Stored};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-const SECOND: i64 = 1_000_000;
-const DELAY: Duration = Duration::from_secs(30);
+use rows::*;
 
-/// `W` stands for the window, `T` for the table.
-const QUERIES: [&str; 9] = [
-    "SELECT W, device, avg(temp) AS a, min(temp) AS b, max(temp) AS c, count(*) AS n, sum(n) AS s \
-     FROM T GROUP BY W, device",
-    "SELECT W, count(*) AS n, count(temp) AS c FROM T GROUP BY W",
-    "SELECT W, device, flag, sum(n) AS s FROM T WHERE temp > 0 GROUP BY W, device, flag",
-    "SELECT W, device, count(*) AS n FROM T GROUP BY W, device HAVING count(*) > 2",
-    "SELECT W, device, sum(n) FILTER (WHERE flag) AS s, max(n) - min(n) AS span FROM T \
-     GROUP BY W, device",
-    "SELECT W, count(DISTINCT device) AS d, sum(DISTINCT n) AS s FROM T GROUP BY W",
-    "SELECT W, device, median(n) AS m, stddev(temp) AS sd, var_pop(n) AS v, bool_or(flag) AS o \
-     FROM T GROUP BY W, device",
-    "SELECT W, device, first_value(n ORDER BY n) AS f, last_value(n ORDER BY n, temp) AS l, \
-     approx_distinct(n) AS d FROM T GROUP BY W, device",
-    "SELECT W, upper(device) AS device, array_agg(n ORDER BY n) AS all_n, \
-     string_agg(device, ',' ORDER BY n) AS text FROM T GROUP BY W, upper(device)",
-];
-
-#[derive(Debug, Clone)]
-struct Row {
-    seconds: i64,
-    device: Option<u8>,
-    temp: Option<i16>,
-    n: i64,
-    flag: Option<bool>,
-}
-
-/// Rows whose times go up, but for some seconds up and down that the watermark's delay covers.
-fn rows() -> impl Strategy<Value = Vec<Row>> {
-    let row = (
-        0i64..8,
-        0i64..30,
-        prop::option::weighted(0.9, 0u8..4),
-        prop::option::weighted(0.9, -50i16..100),
-        -1000i64..1000,
-        prop::option::weighted(0.9, any::<bool>()),
-    );
-    vec(row, 1..120).prop_map(|steps| {
-        let mut clock = 0;
-        let rows = steps.into_iter().map(|(step, back, device, temp, n, flag)| {
-            clock += step;
-            Row { seconds: clock - back, device, temp, n, flag }
-        });
-        rows.collect()
-    })
-}
-
-fn batch(rows: &[Row]) -> RecordBatch {
-    let times = rows.iter().map(|row| row.seconds * SECOND + row.n.rem_euclid(SECOND));
-    let devices = rows.iter().map(|row| row.device.map(|device| format!("d{device}")));
-    let columns: [(&str, ArrayRef, bool); 5] = [
-        ("ts", Arc::new(TimestampMicrosecondArray::from_iter_values(times)), true),
-        ("device", Arc::new(devices.collect::<StringArray>()), true),
-        (
-            "temp",
-            Arc::new(rows.iter().map(|row| row.temp.map(f64::from)).collect::<Float64Array>()),
-            true,
-        ),
-        ("n", Arc::new(rows.iter().map(|row| Some(row.n)).collect::<Int64Array>()), true),
-        ("flag", Arc::new(rows.iter().map(|row| row.flag).collect::<BooleanArray>()), true),
-    ];
-    RecordBatch::try_from_iter_with_nullable(columns).unwrap()
-}
+const TUMBLE: &str = "TUMBLE(t, DESCRIPTOR(ts), INTERVAL '10 seconds')";
 
 async fn pipeline(query: &str) -> Pipeline {
-    let query = query.replace(" T ", " TUMBLE(t, DESCRIPTOR(ts), INTERVAL '10 seconds') ");
-    let query = query.replace("SELECT W", "SELECT window_start").replace("BY W", "BY window_start");
-    let schema = batch(&[]).schema();
-    Pipeline::builder("t", schema).watermark("ts", DELAY).query(&query).await.unwrap()
+    pipeline_over(TUMBLE, query).await
+}
+
+async fn streamed(query: &str, rows: &[Row], cuts: &[(usize, bool)]) -> (Vec<String>, u64) {
+    streamed_over(TUMBLE, query, rows, cuts).await
 }
 
 async fn oracle(query: &str, rows: &[Row]) -> Vec<String> {
-    let context = SessionContext::new();
-    context.register_batch("t", batch(rows)).unwrap();
     let bin = "date_bin(INTERVAL '10 seconds', ts)";
-    let query = query.replace(" T ", " t ").replace("SELECT W", &format!("SELECT {bin}"));
-    let query = query.replace("BY W", &format!("BY {bin}"));
-    lines(&context.sql(&query).await.unwrap().collect().await.unwrap())
-}
-
-/// The rows as text, in an order of their own, without the header.
-fn lines(batches: &[RecordBatch]) -> Vec<String> {
-    let text = pretty_format_batches(batches).unwrap().to_string();
-    let rows = text.lines().skip(3).filter(|line| line.starts_with('|'));
-    let cells = rows.map(|line| {
-        let cells = line.split('|').map(|cell| rounded(cell.trim()));
-        cells.collect::<Vec<_>>().join("|")
-    });
-    let mut lines: Vec<_> = cells.collect();
-    lines.sort();
-    lines
-}
-
-/// Sums of floats depend on their order in the last digits.
-fn rounded(cell: &str) -> String {
-    let is_float = cell.contains('.') && !cell.contains('[');
-    cell.parse::<f64>().map_or(cell.to_owned(), |value| {
-        if is_float { format!("{value:.6}") } else { cell.to_owned() }
-    })
-}
-
-/// Pushes the rows in pieces; behind some of them the pipeline is made anew from its checkpoints.
-async fn streamed(query: &str, rows: &[Row], cuts: &[(usize, bool)]) -> (Vec<String>, u64) {
-    let mut query_now = pipeline(query).await;
-    let (mut answers, mut stored) = (Vec::new(), Stored::new());
-    let mut rest = rows;
-    let mut cuts = cuts.iter().cycle();
-    while !rest.is_empty() {
-        let (size, is_crash) = *cuts.next().unwrap();
-        let (piece, behind) = rest.split_at(size.min(rest.len()));
-        rest = behind;
-        answers.extend(query_now.push(&batch(piece)).unwrap());
-        if is_crash {
-            for (key, change) in query_now.checkpoint().unwrap() {
-                match change {
-                    Some(bytes) => drop(stored.insert(key, bytes)),
-                    None => drop(stored.remove(&key)),
-                }
-            }
-            query_now = pipeline(query).await;
-            query_now.restore(&stored).unwrap();
-        }
-    }
-    answers.extend(query_now.advance(EventTime::from_micros(i64::MAX)).unwrap());
-    (lines(&answers), query_now.late())
-}
-
-fn block_on<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    let bins = format!("{bin}, {bin} + INTERVAL '10 seconds'");
+    answer(query, &bins, batch(rows)).await
 }
 
 proptest! {
@@ -200,7 +82,7 @@ proptest! {
         let counted: u64 = counts.values().sum();
         prop_assert_eq!(counted + late, rows.len() as u64);
         let summed: u64 =
-            found.iter().map(|line| line.split('|').nth(2).unwrap().parse::<u64>().unwrap()).sum();
+            found.iter().map(|line| line.split('|').nth(3).unwrap().parse::<u64>().unwrap()).sum();
         prop_assert_eq!(summed, counted);
     }
 }

@@ -1,0 +1,91 @@
+//! A batch of rows, evaluated and brought into the order of panes.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::TimestampMicrosecondType;
+use datafusion::common::cast::as_boolean_array;
+use datafusion::error::DataFusionError;
+use datafusion::physical_expr::PhysicalExpr;
+
+use super::pane::{Aggregate, Rows};
+use crate::error::OperatorError;
+
+/// What the expressions gave for one batch.
+pub(super) struct Evaluated {
+    starts: ArrayRef,
+    keys: Vec<ArrayRef>,
+    arguments: Vec<Vec<ArrayRef>>,
+    filters: Vec<Option<ArrayRef>>,
+}
+
+impl Evaluated {
+    /// All expressions of an operator, for the whole batch at once.
+    pub(super) fn new(
+        pane: &Arc<dyn PhysicalExpr>,
+        keys: &[Arc<dyn PhysicalExpr>],
+        aggregates: &[Aggregate],
+        batch: &RecordBatch,
+    ) -> Result<Evaluated, OperatorError> {
+        let rows = batch.num_rows();
+        let column = |expr: &Arc<dyn PhysicalExpr>| expr.evaluate(batch)?.into_array(rows);
+        let columns = |exprs: &[Arc<dyn PhysicalExpr>]| {
+            exprs.iter().map(column).collect::<Result<Vec<_>, DataFusionError>>()
+        };
+        let (mut arguments, mut filters) = (Vec::new(), Vec::new());
+        for aggregate in aggregates {
+            arguments.push(columns(&aggregate.arguments)?);
+            filters.push(aggregate.filter.as_ref().map(column).transpose()?);
+        }
+        Ok(Evaluated { starts: column(pane)?, keys: columns(keys)?, arguments, filters })
+    }
+
+    fn starts(&self) -> &[i64] {
+        self.starts.as_primitive::<TimestampMicrosecondType>().values()
+    }
+
+    /// Brings rows of one pane together, in the order in which they came. Rows mostly come in
+    /// that order, and then this costs one look at each.
+    pub(super) fn sort_by_pane(&mut self) -> Result<(), OperatorError> {
+        let starts = self.starts();
+        if starts.is_sorted() {
+            return Ok(());
+        }
+        let rows = u32::try_from(starts.len()).expect("batches have at most some thousand rows");
+        let mut order: Vec<u32> = (0..rows).collect();
+        order.sort_by_key(|row| starts[*row as usize]);
+        let order = UInt32Array::from(order);
+        let arguments = self.arguments.iter_mut().flatten();
+        let filters = self.filters.iter_mut().flatten();
+        let starts = std::iter::once(&mut self.starts);
+        for column in starts.chain(&mut self.keys).chain(arguments).chain(filters) {
+            *column = take(&*column, &order, None)?;
+        }
+        Ok(())
+    }
+
+    /// Each pane's start and rows.
+    pub(super) fn panes(&self) -> Vec<(i64, std::ops::Range<usize>)> {
+        let mut end = 0;
+        let runs = self.starts().chunk_by(|a, b| a == b);
+        runs.map(|run| {
+            end += run.len();
+            (run[0], end - run.len()..end)
+        })
+        .collect()
+    }
+
+    pub(super) fn slice(&self, range: std::ops::Range<usize>) -> Result<Rows, OperatorError> {
+        let (from, len) = (range.start, range.len());
+        let slice = |column: &ArrayRef| column.slice(from, len);
+        let slices = |columns: &Vec<ArrayRef>| columns.iter().map(slice).collect();
+        let filters = self.filters.iter().map(|filter| match filter {
+            None => Ok(None),
+            Some(filter) => as_boolean_array(&slice(filter)).cloned().map(Some),
+        });
+        let filters = filters.collect::<Result<Vec<Option<BooleanArray>>, DataFusionError>>()?;
+        let arguments = self.arguments.iter().map(slices).collect();
+        Ok(Rows { len, keys: slices(&self.keys), arguments, filters })
+    }
+}

@@ -1,0 +1,144 @@
+//! HOP and CUMULATE: a row lies in several windows.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::{Field, Schema, TimestampMicrosecondType};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::rows::*;
+
+/// Windows by their definition: all starts and ends in seconds that could hold a row.
+#[derive(Clone)]
+struct Case {
+    call: String,
+    windows: Vec<(i64, i64)>,
+}
+
+impl std::fmt::Debug for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.call)
+    }
+}
+
+const FROM: i64 = -600;
+const TO: i64 = 2_000;
+
+fn call(function: &str, sizes: &[i64]) -> String {
+    let sizes = sizes.iter().map(|size| format!(", INTERVAL '{size} seconds'"));
+    format!("{function}(t, DESCRIPTOR(ts){})", sizes.collect::<String>())
+}
+
+fn hop(slide: i64, size: i64, offset: i64) -> Case {
+    let starts = (FROM..TO).filter(|start| (start - offset).rem_euclid(slide) == 0);
+    let windows = starts.map(|start| (start, start + size)).collect();
+    Case { call: call("HOP", &[slide, size, offset]), windows }
+}
+
+fn cumulate(step: i64, steps: i64, offset: i64) -> Case {
+    let size = step * steps;
+    let starts = (FROM..TO).filter(|start| (start - offset).rem_euclid(size) == 0);
+    let windows = starts.flat_map(|start| (1..=steps).map(move |k| (start, start + k * step)));
+    Case { call: call("CUMULATE", &[step, size, offset]), windows: windows.collect() }
+}
+
+fn tumble(size: i64, offset: i64) -> Case {
+    Case { call: call("TUMBLE", &[size, offset]), ..hop(size, size, offset) }
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    prop_oneof![
+        // Over each other, beside each other, and with gaps between them.
+        (1i64..20, 1i64..40, -5i64..30).prop_map(|(slide, size, offset)| hop(slide, size, offset)),
+        (1i64..10, 1i64..8, -5i64..30).prop_map(|(step, n, offset)| cumulate(step, n, offset)),
+        (1i64..20, -5i64..30).prop_map(|(size, offset)| tumble(size, offset)),
+    ]
+}
+
+/// Each row once for each of its windows.
+fn spread(rows: &[Row], windows: &[(i64, i64)]) -> RecordBatch {
+    let rows = batch(rows);
+    let times = rows.column(0).as_primitive::<TimestampMicrosecondType>();
+    let (mut places, mut starts, mut ends) = (Vec::new(), Vec::new(), Vec::new());
+    for (place, time) in (0u32..).zip(times.values()) {
+        for (start, end) in windows {
+            if (start * SECOND..end * SECOND).contains(time) {
+                places.push(place);
+                starts.push(start * SECOND);
+                ends.push(end * SECOND);
+            }
+        }
+    }
+    let rows = take_record_batch(&rows, &UInt32Array::from(places)).unwrap();
+    let bounds =
+        [starts, ends].map(|times| Arc::new(TimestampMicrosecondArray::from(times)) as ArrayRef);
+    let mut fields: Vec<_> = rows.schema().fields().iter().cloned().collect();
+    for name in ["window_start", "window_end"] {
+        fields.push(Arc::new(Field::new(name, bounds[0].data_type().clone(), true)));
+    }
+    let columns = rows.columns().iter().cloned().chain(bounds);
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns.collect()).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn streamed_answer_is_the_batch_answer(
+        case in cases(),
+        rows in rows(),
+        cuts in vec((1usize..20, any::<bool>()), 1..6),
+        query in 0..QUERIES.len(),
+    ) {
+        let query = QUERIES[query];
+        let spread = spread(&rows, &case.windows);
+        let expected = block_on(answer(query, "window_start, window_end", spread));
+        let (found, late) = block_on(streamed_over(&case.call, query, &rows, &cuts));
+        prop_assert_eq!(late, 0);
+        prop_assert_eq!(&found, &expected, "{} over {}", query, case.call);
+    }
+
+    /// A row is late when all its windows are closed, and counts in those that are not.
+    #[test]
+    fn late_rows_count_in_the_windows_that_are_open(
+        case in cases(),
+        mut rows in rows(),
+        late in vec((any::<prop::sample::Index>(), 31i64..100), 1..5),
+        cuts in vec((1usize..2, any::<bool>()), 1..6),
+    ) {
+        for (place, seconds) in late {
+            let place = place.index(rows.len());
+            rows[place].seconds -= seconds;
+        }
+        let query = "SELECT W, count(*) AS n, sum(n) AS s FROM T GROUP BY W";
+        let (found, late) = block_on(streamed_over(&case.call, query, &rows, &cuts));
+        let delay = i64::try_from(DELAY.as_micros()).unwrap();
+        let (mut groups, mut expected_late, mut watermark) =
+            (std::collections::BTreeMap::new(), 0, i64::MIN);
+        for row in &rows {
+            let time = row.seconds * SECOND + row.n.rem_euclid(SECOND);
+            let holds = |(start, end): &&(i64, i64)| (start * SECOND..end * SECOND).contains(&time);
+            let mut windows = case.windows.iter().filter(holds).peekable();
+            let is_in_none = windows.peek().is_none();
+            let open: Vec<_> = windows.filter(|(_, end)| end * SECOND > watermark).collect();
+            expected_late += u64::from(open.is_empty() && !is_in_none);
+            for window in open {
+                let group: &mut (i64, i64) = groups.entry(*window).or_default();
+                *group = (group.0 + 1, group.1 + row.n);
+            }
+            watermark = watermark.max(time - delay);
+        }
+        prop_assert_eq!(late, expected_late);
+        let counts = found.iter().map(|line| {
+            let cells: Vec<&str> = line.split('|').collect();
+            (cells[3].parse().unwrap(), cells[4].parse().unwrap())
+        });
+        let mut counts: Vec<(i64, i64)> = counts.collect();
+        let mut expected: Vec<_> = groups.into_values().collect();
+        counts.sort_unstable();
+        expected.sort_unstable();
+        prop_assert_eq!(counts, expected, "{}", case.call);
+    }
+}

@@ -1,0 +1,162 @@
+//! Windows of all shapes as a user writes them: a view that a job keeps, and the same query over the
+//! stream's history, which DataFusion answers, say the same; over a restart, too.
+
+#![cfg(feature = "db")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#[path = "support/site.rs"]
+mod site;
+
+use edge_stream::Engine;
+use site::{LONG, append, ask, end, reading, start};
+
+const STREAM: &str = "
+CREATE STREAM readings (
+  ts TIMESTAMP, room VARCHAR, temp DOUBLE, WATERMARK FOR ts AS ts - INTERVAL '10 seconds'
+) WITH (log = 'raw', format = 'json');
+";
+
+const QUERIES: [(&str, &str); 5] = [
+    (
+        "hopping",
+        "SELECT window_start, window_end, room, count(*) AS n, max(temp) AS t
+         FROM HOP(readings, DESCRIPTOR(ts), INTERVAL '20 seconds', INTERVAL '1 minute')
+         WHERE temp < 90 GROUP BY window_start, window_end, room",
+    ),
+    (
+        "cumulating",
+        "SELECT window_start, window_end, room, count(*) AS n, max(temp) AS t
+         FROM CUMULATE(TABLE readings, DESCRIPTOR(ts), INTERVAL '20 seconds', INTERVAL '2 minutes')
+         GROUP BY window_start, window_end, room HAVING count(*) > 1",
+    ),
+    (
+        "shifted",
+        "SELECT window_start, window_end, count(*) AS n, max(temp) AS t
+         FROM TUMBLE(readings, ts, INTERVAL '1 minute', INTERVAL '15 seconds')
+         GROUP BY window_start, window_end",
+    ),
+    (
+        "with_gaps",
+        "SELECT window_start, window_end, count(*) AS n, max(temp) AS t
+         FROM HOP(readings, ts, INTERVAL '1 minute', INTERVAL '10 seconds', INTERVAL '5 seconds')
+         GROUP BY window_start, window_end",
+    ),
+    (
+        "nested",
+        "WITH m AS (
+           SELECT window_start AS ts, room, max(temp) AS t, count(*) AS n
+           FROM TUMBLE(readings, ts, INTERVAL '20 seconds') GROUP BY window_start, room)
+         SELECT window_start, window_end, avg(t) AS t, sum(n) AS n
+         FROM TUMBLE(m, DESCRIPTOR(ts), INTERVAL '1 minute')
+         GROUP BY window_start, window_end",
+    ),
+];
+
+/// What is closed at this time.
+async fn closed(engine: &Engine, query: &str, by: &str) -> Vec<String> {
+    let query = format!("SELECT * FROM ({query}) WHERE window_end <= TIMESTAMP '{by}'");
+    let mut rows = ask(engine, &query).await;
+    rows.sort();
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_over_windows_say_what_the_history_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    engine.execute(STREAM).await.unwrap();
+    for (name, query) in QUERIES {
+        engine.execute(&format!("CREATE MATERIALIZED VIEW {name} AS {query}")).await.unwrap();
+    }
+    let log = db.log("raw").unwrap();
+    let rooms = ["lab", "hall", "roof"];
+    // Some seconds up and down, as far as the watermark allows.
+    let readings = |from: u32, to: u32| {
+        let seconds = (from..to).step_by(3);
+        seconds.map(move |second| {
+            let back = second.wrapping_mul(7) % 10;
+            reading(
+                second.saturating_sub(back),
+                rooms[(second as usize / 3) % 3],
+                f64::from(second % 100),
+            )
+        })
+    };
+    append(&db, &log, readings(0, 250));
+    engine.caught_up(LONG).await.unwrap();
+    end(&db, &engine).await;
+    drop((engine, log, db));
+
+    let (db, engine) = start(dir.path()).await;
+    let log = db.log("raw").unwrap();
+    append(&db, &log, readings(250, 600));
+    append(&db, &log, [reading(610, "lab", 1.0)]);
+    engine.caught_up(LONG).await.unwrap();
+    for (name, query) in QUERIES {
+        let expected = closed(&engine, query, "2026-01-01T00:10:00").await;
+        let found = closed(&engine, &format!("SELECT * FROM {name}"), "2026-01-01T00:10:00").await;
+        assert!(expected.len() >= 9, "{name}: {expected:?}");
+        assert_eq!(found, expected, "{name}");
+        let all = ask(&engine, &format!("SELECT count(*) FROM {name}")).await;
+        assert_eq!(all, [expected.len().to_string()], "{name} has what is closed, and no more");
+    }
+    end(&db, &engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_windows_cannot_be_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    engine.execute(STREAM).await.unwrap();
+    for (query, expected) in [
+        (
+            "SELECT window_start, temp FROM HOP(readings, ts, INTERVAL '1 s', INTERVAL '1 minute')",
+            "a row lies in several windows of HOP and CUMULATE; GROUP BY window_start",
+        ),
+        (
+            "SELECT window_start, count(*) FROM HOP(readings, ts, INTERVAL '1 s', INTERVAL '1 minute')
+             WHERE window_start > TIMESTAMP '2026-01-01T00:00:00' GROUP BY window_start",
+            "a row lies in several windows of HOP and CUMULATE; GROUP BY window_start",
+        ),
+        (
+            "SELECT window_start, count(*) FROM
+             CUMULATE(readings, ts, INTERVAL '7 s', INTERVAL '1 minute') GROUP BY window_start",
+            "the size of CUMULATE windows is a multiple of their step",
+        ),
+        (
+            "SELECT window_start, count(*) FROM
+             CUMULATE(readings, ts, INTERVAL '1 s', INTERVAL '1 minute') GROUP BY window_start",
+            "windows of CUMULATE that begin together are told apart by their ends; GROUP BY window_",
+        ),
+        (
+            "SELECT window_start, count(*) FROM
+             CUMULATE(readings, ts, INTERVAL '1 s', INTERVAL '1 minute')
+             GROUP BY window_start, window_end",
+            "rows of the answer are told apart by `window_end`, which is not in it; add `window_end`",
+        ),
+        (
+            "SELECT window_start, count(*) FROM
+             HOP(readings, ts, INTERVAL '7 milliseconds', INTERVAL '1 hour') GROUP BY window_start",
+            "are made of 3600000 panes, the greatest time that divides both, and at most 10000",
+        ),
+        (
+            "SELECT window_start, count(*) FROM HOP(readings, ts, INTERVAL '1 hour') GROUP BY 1",
+            "HOP takes a stream, a time column, a slide and size, and perhaps an offset",
+        ),
+        (
+            "WITH m AS (SELECT window_start, count(*) AS n FROM TUMBLE(readings, ts, INTERVAL '1 s')
+             GROUP BY window_start) SELECT sum(n) FROM m",
+            "GROUP BY over the result of windows needs windows, too; name the inner query by WITH",
+        ),
+        (
+            "WITH m AS (SELECT window_start, count(*) AS n FROM TUMBLE(readings, ts, INTERVAL '1 s')
+             GROUP BY window_start) SELECT sum(n) FROM TUMBLE(m, window_start, INTERVAL '1 minute')
+             GROUP BY window_end",
+            "a window over rows that have a column `window_start` already; give it another name",
+        ),
+    ] {
+        let created = engine.execute(&format!("CREATE MATERIALIZED VIEW v AS {query}")).await;
+        let error = created.unwrap_err().to_string();
+        assert!(error.contains(expected), "{query}\n says: {error}");
+    }
+    end(&db, &engine).await;
+}
