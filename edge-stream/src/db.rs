@@ -9,6 +9,8 @@ pub(crate) mod stored;
 pub(crate) mod tables;
 pub(crate) mod task;
 
+use std::any::Any;
+
 use tokio::task::spawn_blocking;
 
 /// Runs what waits for the disk, or computes for long, on a thread that may. The one place of
@@ -20,11 +22,14 @@ pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, String> {
     spawn_blocking(work).await.map_err(|error| match error.try_into_panic() {
-        Ok(panic) => {
-            let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-            format!("panicked: {}", text.unwrap_or_else(|| "without a message".to_owned()))
-        }
+        Ok(panic) => panicked(&*panic),
         Err(_) => "the tokio runtime is shutting down".to_owned(),
     })
+}
+
+/// What a panic said.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("panicked: {}", text.unwrap_or_else(|| "without a message".to_owned()))
 }

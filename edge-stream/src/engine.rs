@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use datafusion::execution::context::SessionContext;
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use edge_db::Db;
 pub use error::{CaughtUpError, Left, StartError};
 use parking_lot::Mutex;
@@ -24,6 +25,7 @@ use crate::error::SqlError;
 #[cfg(feature = "mq")]
 use crate::mq::Published;
 use crate::mq::Publishing;
+use crate::session::Functions;
 use crate::sql::statement::{self, Kind};
 
 /// How long the tasks of an engine before this one may take to end.
@@ -108,6 +110,7 @@ pub(crate) struct Object {
 pub struct EngineBuilder {
     db: Option<Db>,
     query_memory_bytes: usize,
+    functions: Functions,
     #[cfg(feature = "mq")]
     broker: Option<edge_mq::Broker>,
 }
@@ -135,6 +138,22 @@ impl EngineBuilder {
         self
     }
 
+    /// A function of your own, for queries and jobs: one value from those of a row. It takes the
+    /// place of one of DataFusion's with this name. Jobs use it if it is `Volatility::Immutable`,
+    /// as they compute rows again after a crash. Give it to each start: the catalog has statements
+    /// only. A panic in it stops the job that called it, and no other.
+    pub fn function(mut self, function: ScalarUDF) -> EngineBuilder {
+        self.functions.scalars.push(Arc::new(function));
+        self
+    }
+
+    /// An aggregate of your own, as [`EngineBuilder::function`]. In jobs its accumulator gives its
+    /// state away and takes it back at each checkpoint: `state` and `merge_batch` have to be exact.
+    pub fn aggregate(mut self, function: AggregateUDF) -> EngineBuilder {
+        self.functions.aggregates.push(Arc::new(function));
+        self
+    }
+
     /// Takes up all that was created in this database, on the current tokio runtime.
     ///
     /// # Errors
@@ -153,6 +172,7 @@ impl EngineBuilder {
         });
         let (catalog, statements) = opened.await.map_err(|_| StartError::Runtime)??;
         let (context, tables) = build::context(&catalog.db, self.query_memory_bytes);
+        self.functions.register(&context);
         let inner = Inner {
             catalog,
             context,
@@ -178,6 +198,7 @@ impl Engine {
         EngineBuilder {
             db: None,
             query_memory_bytes: 128 * 1024 * 1024,
+            functions: Functions::default(),
             #[cfg(feature = "mq")]
             broker: None,
         }

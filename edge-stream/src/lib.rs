@@ -34,3 +34,6 @@ pub use pipeline::{Pipeline, PipelineBuilder};
 #[cfg(feature = "db")]
 pub use sql::statement::Kind as JobKind;
 pub use watermark::EventTime;
+
+/// As this crate uses it: functions of your own are made with it.
+pub use datafusion;

@@ -7,10 +7,12 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 use crate::error::{OperatorError, SqlError};
 use crate::operator::{Changes, Flow, Stored};
 use crate::plan::{self, JobPlan, Scan};
+use crate::session::Functions;
 use crate::stream::{EventTimeColumn, StreamTable};
 use crate::watermark::{EventTime, Watermark};
 use crate::{session, sql};
@@ -65,6 +67,7 @@ struct Source {
 #[must_use]
 pub struct PipelineBuilder {
     streams: Vec<Declared>,
+    functions: Functions,
 }
 
 #[derive(Debug, Clone)]
@@ -91,6 +94,19 @@ impl PipelineBuilder {
         self
     }
 
+    /// A function of your own: one value from those of a row. It is to be `Volatility::Immutable`.
+    pub fn function(mut self, function: ScalarUDF) -> PipelineBuilder {
+        self.functions.scalars.push(Arc::new(function));
+        self
+    }
+
+    /// An aggregate of your own. Its accumulator gives its state away and takes it back at each
+    /// checkpoint: `state` and `merge_batch` have to be exact.
+    pub fn aggregate(mut self, function: AggregateUDF) -> PipelineBuilder {
+        self.functions.aggregates.push(Arc::new(function));
+        self
+    }
+
     /// Plans the query.
     ///
     /// # Errors
@@ -98,6 +114,7 @@ impl PipelineBuilder {
     pub async fn query(self, sql: &str) -> Result<Pipeline, SqlError> {
         // It plans, and runs nothing.
         let context = session::context(usize::MAX);
+        self.functions.register(&context);
         let state = context.state();
         let mut event_times = HashMap::new();
         for Declared { name, schema, watermark } in self.streams {
@@ -119,7 +136,8 @@ impl PipelineBuilder {
 impl Pipeline {
     /// A query over a stream of this name and these columns.
     pub fn builder(stream: impl Into<String>, schema: SchemaRef) -> PipelineBuilder {
-        PipelineBuilder { streams: Vec::new() }.stream(stream, schema)
+        let (streams, functions) = (Vec::new(), Functions::default());
+        PipelineBuilder { streams, functions }.stream(stream, schema)
     }
 
     /// `event_time` knows the event time of each stream that has one.

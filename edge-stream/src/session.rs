@@ -1,11 +1,28 @@
 //! DataFusion as this crate uses it: its functions, ours, and the places of mistakes kept.
 
+use std::sync::Arc;
+
 use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionContext;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use datafusion::prelude::SessionConfig;
 
 use crate::windows;
+
+/// Functions of the application.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Functions {
+    pub(crate) scalars: Vec<Arc<ScalarUDF>>,
+    pub(crate) aggregates: Vec<Arc<AggregateUDF>>,
+}
+
+impl Functions {
+    pub(crate) fn register(&self, context: &SessionContext) {
+        self.scalars.iter().for_each(|one| context.register_udf(one.as_ref().clone()));
+        self.aggregates.iter().for_each(|one| context.register_udaf(one.as_ref().clone()));
+    }
+}
 
 /// `memory_bytes` is for all queries that run at a time; what can spill to disk beyond it does.
 pub(crate) fn context(memory_bytes: usize) -> SessionContext {

@@ -1,15 +1,18 @@
 //! Bounded queries, and what of the application they can see.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use datafusion::dataframe::DataFrame;
+use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
 use datafusion::sql::parser::Statement as DataFusionStatement;
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 
 use super::Engine;
 use crate::db::own::OwnTable;
+use crate::db::panicked;
 use crate::db::stored::Moment;
 use crate::error::SqlError;
 use crate::sql::statement;
@@ -66,6 +69,14 @@ impl Engine {
     /// # Cancel safety
     /// Nothing is left behind when the future is dropped.
     pub async fn sql(&self, query: &str) -> Result<Vec<RecordBatch>, SqlError> {
+        // A function of the application may panic, and that is this query's matter alone.
+        let answer = AssertUnwindSafe(self.answer(query)).catch_unwind().await;
+        answer.unwrap_or_else(|panic| {
+            Err(SqlError::query(DataFusionError::Execution(panicked(&*panic))))
+        })
+    }
+
+    async fn answer(&self, query: &str) -> Result<Vec<RecordBatch>, SqlError> {
         let question = statement::parse_question(query)?;
         let snapshot = self.inner.catalog.db.snapshot()?;
         let mut state = self.inner.context.state();

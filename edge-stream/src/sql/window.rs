@@ -20,6 +20,7 @@ use crate::error::SqlError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RunBy {
     /// DataFusion, over rows that have an end.
+    #[cfg_attr(not(feature = "db"), allow(dead_code, reason = "only an engine has history"))]
     Query,
     Job,
 }

@@ -1,0 +1,139 @@
+//! Functions of the application in queries and jobs; and what one that panics does to the others.
+
+#![cfg(feature = "db")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#[path = "support/site.rs"]
+mod site;
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Float64Array};
+use arrow::datatypes::{DataType, Float64Type};
+use datafusion::common::ScalarValue;
+use datafusion::error::Result;
+use datafusion::logical_expr::function::AccumulatorArgs;
+use datafusion::logical_expr::{
+    Accumulator, AggregateUDF, ColumnarValue, ScalarUDF, Volatility, create_udaf, create_udf,
+};
+use edge_db::Db;
+use edge_stream::Engine;
+use site::{LONG, SCRIPT, append, ask, end, job, reading};
+
+/// A function of one number.
+fn of_number(
+    name: &str,
+    volatility: Volatility,
+    of: impl Fn(f64) -> f64 + Send + Sync + 'static,
+) -> ScalarUDF {
+    let of = Arc::new(move |args: &[ColumnarValue]| {
+        let numbers = args[0].to_array(1)?;
+        let numbers = numbers.as_primitive::<Float64Type>().unary::<_, Float64Type>(&of);
+        Ok(ColumnarValue::Array(Arc::new(numbers) as ArrayRef))
+    });
+    create_udf(name, vec![DataType::Float64], DataType::Float64, volatility, of)
+}
+
+/// The sum of squares, by an accumulator for each group.
+#[derive(Debug, Default)]
+struct Squares(f64);
+
+impl Accumulator for Squares {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let values = values[0].as_primitive::<Float64Type>();
+        self.0 += values.iter().flatten().map(|value| value * value).sum::<f64>();
+        Ok(())
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        Ok(self.0.into())
+    }
+
+    fn size(&self) -> usize {
+        size_of::<Squares>()
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        Ok(vec![self.0.into()])
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        let sums: &Float64Array = states[0].as_primitive();
+        self.0 += sums.iter().flatten().sum::<f64>();
+        Ok(())
+    }
+}
+
+fn squares() -> AggregateUDF {
+    let number = DataType::Float64;
+    let of =
+        Arc::new(|_: AccumulatorArgs<'_>| Ok(Box::<Squares>::default() as Box<dyn Accumulator>));
+    let (returns, state) = (Arc::new(number.clone()), Arc::new(vec![number.clone()]));
+    create_udaf("squares", vec![number], returns, Volatility::Immutable, of, state)
+}
+
+async fn start(dir: &std::path::Path) -> (Db, Engine) {
+    let db = Db::open(dir).unwrap();
+    let fragile = |value: f64| {
+        assert!(value < 1000.0, "cannot take {value}");
+        value
+    };
+    let engine = Engine::builder()
+        .db(&db)
+        .function(of_number("fahrenheit", Volatility::Immutable, |c| c * 1.8 + 32.0))
+        .function(of_number("fragile", Volatility::Immutable, fragile))
+        .function(of_number("dice", Volatility::Volatile, |n| n))
+        .aggregate(squares());
+    (db, engine.start().await.unwrap())
+}
+
+const VIEWS: &str = "
+CREATE MATERIALIZED VIEW own AS
+SELECT window_start, squares(temp) AS s, max(fahrenheit(temp)) AS f
+FROM TUMBLE(readings, ts, INTERVAL '1 minute') GROUP BY window_start;
+CREATE MATERIALIZED VIEW broken AS SELECT fragile(temp) AS temp FROM readings;
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn own_functions_run_in_queries_and_jobs_and_one_that_panics_stops_its_job_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    engine.execute(SCRIPT).await.unwrap();
+    engine.execute(VIEWS).await.unwrap();
+    let error = engine.execute("CREATE MATERIALIZED VIEW v AS SELECT dice(temp) FROM readings");
+    let error = error.await.unwrap_err().to_string();
+    assert!(error.contains("`dice()` is not the same each time a job computes it"), "{error}");
+    let log = db.log("raw").unwrap();
+    append(&db, &log, [reading(0, "lab", 2.0), reading(1, "lab", 3.0)]);
+    engine.caught_up(LONG).await.unwrap();
+    end(&db, &engine).await;
+    drop((engine, log, db));
+
+    // Half of the window is in the stored state.
+    let (db, engine) = start(dir.path()).await;
+    let log = db.log("raw").unwrap();
+    append(&db, &log, [reading(2, "lab", 4.0), reading(90, "lab", 5000.0)]);
+    let behind = engine.caught_up(LONG);
+    let is_told = async {
+        while job(&engine, "broken").error.is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        caught_up = behind => panic!("`broken` cannot have: {caught_up:?}"),
+        () = is_told => {}
+    }
+    let error = job(&engine, "broken").error.unwrap();
+    assert!(error.contains("cannot take 5000"), "{error}");
+    while ask(&engine, "SELECT count(*) FROM heat").await != ["1"]
+        || ask(&engine, "SELECT count(*) FROM own").await != ["1"]
+    {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(ask(&engine, "SELECT s, f FROM own").await, ["29.0 39.2"]);
+    assert_eq!(ask(&engine, "SELECT count(*) FROM broken").await, ["2"]);
+    assert_eq!(job(&engine, "heat").error, None);
+    // A query that calls it fails, and the engine goes on.
+    let error = engine.sql("SELECT fragile(temp) FROM readings").await.unwrap_err().to_string();
+    assert!(error.contains("query failed") && error.contains("cannot take 5000"), "{error}");
+    assert_eq!(ask(&engine, "SELECT max(fahrenheit(temp)) FROM readings").await, ["9032.0"]);
+}
