@@ -2,6 +2,7 @@
 
 pub(crate) mod catalog;
 pub(crate) mod cells;
+pub(crate) mod input;
 pub(crate) mod job;
 pub(crate) mod output;
 pub(crate) mod own;

@@ -20,7 +20,7 @@ use crate::db::blocking;
 use crate::db::catalog::Catalog;
 use crate::db::job::JobSpec;
 use crate::db::tables::Tables;
-use crate::db::task::{JobStatus, Running};
+use crate::db::task::{InputStatus, JobStatus, Running};
 use crate::error::SqlError;
 #[cfg(feature = "mq")]
 use crate::mq::Published;
@@ -96,8 +96,8 @@ struct Objects {
 #[derive(Debug)]
 pub(crate) struct Object {
     pub(crate) kind: Kind,
-    /// The stream that it reads; `None` for a stream.
-    reads: Option<String>,
+    /// The streams and views that it reads; none for a stream.
+    reads: Vec<String>,
     pub(crate) spec: JobSpec,
     job: Option<Running>,
     pub(crate) topic: Option<crate::topic::TopicPattern>,
@@ -251,13 +251,15 @@ impl Engine {
         let mut reaches = Vec::new();
         for object in self.inner.objects.lock().by_name.values() {
             if let Some(job) = &object.job {
-                let end = object.spec.log.bounds()?.end;
-                reaches.push((job.reach(end), end));
+                let ends = object.spec.inputs.iter().map(|input| Ok(input.log.bounds()?.end));
+                reaches.push(job.reach(ends.collect::<Result<_, edge_db::ReadError>>()?));
             }
         }
-        for (reach, end) in reaches {
-            let reached = reach.wait(deadline).await;
-            reached.map_err(|job| CaughtUpError::Behind { job, end })?;
+        for reach in reaches {
+            reach.wait(deadline).await.map_err(|(job, number, end)| {
+                let InputStatus { stream, position } = job.inputs[number].clone();
+                CaughtUpError::Behind { job, stream, position, end }
+            })?;
         }
         #[cfg(feature = "mq")]
         self.published(deadline).await?;
@@ -280,15 +282,16 @@ impl Engine {
             objects.is_closed = true;
             for (name, object) in &mut objects.by_name {
                 if let Some(job) = object.job.as_mut().and_then(Running::drain) {
-                    ending.push((name.clone(), object.spec.log.clone(), job));
+                    ending.push((name.clone(), object.spec.inputs.clone(), job));
                 }
             }
         }
         let mut left = Left::default();
-        for (name, log, job) in ending {
+        for (name, inputs, job) in ending {
             job.wait(deadline).await;
-            let position = self.position(&name);
-            left.records += log.bounds()?.end.since(position);
+            for (input, status) in inputs.iter().zip(self.inputs(&name)) {
+                left.records += input.log.bounds()?.end.since(status.position);
+            }
         }
         // Sinks say what their publishers have not sent: it stays in their Logs.
         #[cfg(feature = "mq")]
@@ -301,10 +304,10 @@ impl Engine {
     }
 
     /// What the job of this name has committed.
-    fn position(&self, name: &str) -> edge_db::Seq {
+    fn inputs(&self, name: &str) -> Vec<InputStatus> {
         let objects = self.inner.objects.lock();
         let job = objects.by_name.get(name).and_then(|object| object.job.as_ref());
-        job.map_or(edge_db::Seq::ZERO, |job| job.status().position)
+        job.map_or_else(Vec::new, |job| job.status().inputs)
     }
 }
 

@@ -25,7 +25,7 @@ mod watermark;
 mod windows;
 
 #[cfg(feature = "db")]
-pub use db::task::JobStatus;
+pub use db::task::{InputStatus, JobStatus};
 #[cfg(feature = "db")]
 pub use engine::{CaughtUpError, Engine, EngineBuilder, Left, StartError};
 pub use error::{OperatorError, Position, SqlError};

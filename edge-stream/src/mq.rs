@@ -155,7 +155,7 @@ impl Engine {
         }
         let filter =
             topic.filter().parse().expect("a topic with + at its named levels is a filter");
-        broker.journal(filter, spec.log.name()).await?;
+        broker.journal(filter, spec.log().name()).await?;
         Ok(None)
     }
 
@@ -168,7 +168,7 @@ impl Engine {
         let (Some(broker), Some(topic)) = (self.broker(), topic) else { return Ok(()) };
         if let Output::Errors(_) = &spec.output {
             let filter = topic.filter().parse().expect("it was a filter when it was set");
-            broker.unjournal(filter, spec.log.name()).await?;
+            broker.unjournal(filter, spec.log().name()).await?;
         }
         Ok(())
     }

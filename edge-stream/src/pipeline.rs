@@ -190,6 +190,13 @@ impl Pipeline {
         watermarks.map(Watermark::current).min().flatten()
     }
 
+    /// How far event time has come in a stream; the outer `None` if it has no event time.
+    #[cfg(feature = "db")]
+    pub(crate) fn event_time(&self, stream: &str) -> Option<Option<EventTime>> {
+        let watermark = self.sources[self.first_of(stream)?].watermark.as_ref()?;
+        Some(watermark.current())
+    }
+
     /// Rows that came behind the watermark, when their window was closed. They are in no answer.
     pub fn late(&self) -> u64 {
         self.late

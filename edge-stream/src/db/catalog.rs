@@ -66,12 +66,13 @@ impl Catalog {
 
     fn without(&self, spec: &JobSpec) -> Result<Batch, CatalogError> {
         let state = self.db.keyspace(&state_name(&spec.name))?;
-        let cursor = spec.log.cursor(&cursor_name(&spec.name))?;
         let mut batch = self.db.batch();
         batch.remove(&self.created, &spec.name);
         batch.remove(&self.progress, &spec.name);
         batch.clear(&state);
-        batch.remove_cursor(&cursor);
+        for (number, input) in spec.inputs.iter().enumerate() {
+            batch.remove_cursor(&input.log.cursor(&cursor_name(&spec.name, number))?);
+        }
         match &spec.output {
             Output::Errors(_) => {}
             Output::View(view) => batch.clear_table(&view.table),
@@ -110,7 +111,10 @@ pub(crate) fn state_name(job: &str) -> String {
     format!("stream.state.{job}")
 }
 
-/// The cursor of a job in the Log that it reads.
-pub(crate) fn cursor_name(job: &str) -> String {
-    format!("stream.{job}")
+/// The cursor of a job in the Log of the input of this number: two streams may be over one Log.
+pub(crate) fn cursor_name(job: &str, number: usize) -> String {
+    match number {
+        0 => format!("stream.{job}"),
+        _ => format!("stream.{job}.{number}"),
+    }
 }

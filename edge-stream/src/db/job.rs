@@ -6,18 +6,15 @@ use std::collections::BTreeMap;
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use bytes::Bytes;
-use edge_db::{Batch, Cursor, Entry, Keyspace, Log, OpenError, ReadError, Seq, WriteError};
+use edge_db::{Batch, Entry, Keyspace, Log, OpenError, ReadError, Record, Seq, WriteError};
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{Catalog, cursor_name, state_name};
+use super::catalog::{Catalog, state_name};
+use super::input::{self, Input, InputSpec, by_event_time};
 use super::output::{self, Output, OutputError};
-use crate::decode::Decoder;
 use crate::error::OperatorError;
 use crate::pipeline::Pipeline;
 use crate::watermark::EventTime;
-
-/// Records in one step: more cost latency and memory, fewer cost speed.
-const STEP_RECORDS: usize = 8192;
 
 /// What a job counts, stored with its position.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,7 +25,7 @@ pub(crate) struct Progress {
     pub(crate) out: u64,
     /// Records that were no rows of the stream.
     pub(crate) undecodable: u64,
-    /// Records that the Log had dropped before they were read.
+    /// Records that a Log had dropped before they were read.
     pub(crate) missed: u64,
 }
 
@@ -54,13 +51,29 @@ pub(crate) enum JobError {
     Died(String),
 }
 
+impl From<input::OpenError> for JobError {
+    fn from(error: input::OpenError) -> JobError {
+        match error {
+            input::OpenError::Write(error) => error.into(),
+            input::OpenError::Read(error) => error.into(),
+        }
+    }
+}
+
 /// What a job is made of, as it is made again at each restart.
 #[derive(Debug, Clone)]
 pub(crate) struct JobSpec {
     pub(crate) name: String,
-    pub(crate) log: Log,
-    pub(crate) decoder: Decoder,
+    /// The streams that it reads, each once; at least one.
+    pub(crate) inputs: Vec<InputSpec>,
     pub(crate) output: Output,
+}
+
+impl JobSpec {
+    /// The Log of a stream, which its own job alone reads; of another job that of its first input.
+    pub(crate) fn log(&self) -> &Log {
+        &self.inputs[0].log
+    }
 }
 
 /// One life of a job, from a checkpoint to an error or the end.
@@ -68,12 +81,12 @@ pub(crate) struct JobSpec {
 pub(crate) struct Job {
     spec: JobSpec,
     catalog: Catalog,
-    cursor: Cursor,
+    inputs: Vec<Input>,
+    /// Steps that have read something.
+    turns: u64,
     state: Keyspace,
     /// `None` for a stream's own job, which only looks for what is no row.
     pipeline: Option<Pipeline>,
-    position: Seq,
-    committed: Seq,
     progress: Progress,
     /// What came out, and was rejected, since the last checkpoint.
     rows: Vec<RecordBatch>,
@@ -95,57 +108,70 @@ impl Job {
         spec: JobSpec,
         mut pipeline: Option<Pipeline>,
     ) -> Result<Job, JobError> {
-        let cursor = spec.log.cursor(&cursor_name(&spec.name))?;
         let state = catalog.db.keyspace(&state_name(&spec.name))?;
         if let Some(pipeline) = &mut pipeline {
             let stored = state.iter()?.map(|entry| entry.map(|(key, value)| (key.to_vec(), value)));
             pipeline.restore(&stored.collect::<Result<BTreeMap<Vec<u8>, Bytes>, _>>()?)?;
         }
         let progress = catalog.progress.get(&spec.name)?.unwrap_or_default();
-        let position = cursor.position()?;
-        Ok(Job {
-            spec,
-            catalog,
-            cursor,
-            state,
-            pipeline,
-            position,
-            committed: position,
-            progress,
-            rows: Vec::new(),
-            rejected: Vec::new(),
-        })
+        let inputs = spec.inputs.iter().cloned().enumerate();
+        let inputs = inputs.map(|(number, input)| Input::open(&spec.name, number, input));
+        let inputs = inputs.collect::<Result<_, _>>()?;
+        let (rows, rejected) = (Vec::new(), Vec::new());
+        let mut job =
+            Job { spec, catalog, inputs, turns: 0, state, pipeline, progress, rows, rejected };
+        (0..job.inputs.len()).for_each(|number| job.note_event_time(number));
+        Ok(job)
     }
 
     /// Reads on, and runs the query over what is there.
     pub(crate) fn step(&mut self) -> Result<Step, JobError> {
-        let records = self.spec.log.read(self.position, STEP_RECORDS)?;
-        if let Some(missing) = records.missing() {
-            self.progress.missed += missing.end.since(missing.start);
-        }
-        self.position = records.next();
-        let is_at_end = records.is_empty();
-        if !is_at_end {
-            let records: Vec<_> = records.into_iter().collect();
-            self.progress.read += records.len() as u64;
-            let decoded = self.spec.decoder.decode(&records)?;
-            self.progress.undecodable += decoded.rejected.len() as u64;
-            if let Output::Errors(_) = self.spec.output {
-                let rejected = decoded.rejected.iter();
-                let entries = rejected.map(|one| output::rejection(&records[one.place], one));
-                self.rejected.extend(entries);
-            }
-            if let Some(pipeline) = &mut self.pipeline {
-                self.rows.extend(pipeline.push(&decoded.rows)?);
+        let mut is_at_end = true;
+        for number in by_event_time(&self.inputs) {
+            let read = self.inputs[number].read()?;
+            self.progress.missed += read.missed;
+            if !read.records.is_empty() {
+                is_at_end = false;
+                self.take(number, &read.records)?;
+                break;
             }
         }
         let has_output = !self.rows.is_empty() || !self.rejected.is_empty();
         Ok(Step { is_at_end, has_output })
     }
 
+    /// Runs the query over records of one input.
+    fn take(&mut self, number: usize, records: &[Record]) -> Result<(), JobError> {
+        self.turns += 1;
+        let input = &mut self.inputs[number];
+        input.turn = self.turns;
+        input.reached = records.last().map(|record| EventTime::from_micros(record.time().micros()));
+        self.progress.read += records.len() as u64;
+        let decoded = input.spec.decoder.decode(records)?;
+        self.progress.undecodable += decoded.rejected.len() as u64;
+        if let Output::Errors(_) = self.spec.output {
+            let rejected = decoded.rejected.iter();
+            let entries = rejected.map(|one| output::rejection(&records[one.place], one));
+            self.rejected.extend(entries);
+        }
+        if let Some(pipeline) = &mut self.pipeline {
+            self.rows.extend(pipeline.push_to(&input.spec.stream, &decoded.rows)?);
+        }
+        self.note_event_time(number);
+        Ok(())
+    }
+
+    fn note_event_time(&mut self, number: usize) {
+        let input = &mut self.inputs[number];
+        let pipeline = self.pipeline.as_ref();
+        if let Some(reached) = pipeline.and_then(|query| query.event_time(&input.spec.stream)) {
+            input.reached = reached;
+        }
+    }
+
     /// Whether anything would be lost, to be computed again, if the job ended here.
     pub(crate) fn is_dirty(&self) -> bool {
-        self.position != self.committed
+        self.inputs.iter().any(|input| input.position != input.committed)
     }
 
     /// All that has changed since the last checkpoint, as one batch: state, rows, position.
@@ -169,18 +195,20 @@ impl Job {
         batch
             .insert(&self.catalog.progress, &self.spec.name, &self.progress)
             .map_err(OutputError::from)?;
-        batch.advance(&self.cursor, self.position);
+        for input in &self.inputs {
+            batch.advance(&input.cursor, input.position);
+        }
         Ok(batch)
     }
 
     /// The batch of the last checkpoint is on disk.
     pub(crate) fn committed(&mut self) {
-        self.committed = self.position;
+        self.inputs.iter_mut().for_each(|input| input.committed = input.position);
     }
 
-    /// The position of the last checkpoint.
-    pub(crate) fn committed_position(&self) -> Seq {
-        self.committed
+    /// The position of the last checkpoint in each input.
+    pub(crate) fn committed_positions(&self) -> impl Iterator<Item = Seq> {
+        self.inputs.iter().map(|input| input.committed)
     }
 
     pub(crate) fn progress(&self) -> Progress {

@@ -6,12 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use edge_db::{Seq, Time, Watch};
+use futures::future::select_all;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::blocking;
 use super::catalog::Catalog;
+use super::input::InputSpec;
 use super::job::{Job, JobError, JobSpec, Step};
 use crate::error::{SqlError, chain};
 use crate::pipeline::Pipeline;
@@ -34,11 +36,13 @@ pub struct JobStatus {
     /// Which of them it is.
     pub kind: JobKind,
     /// Everything in front of this position of the stream's Log is in the state and the output,
-    /// and that is on disk.
+    /// and that is on disk. Of a job that reads several streams, it is that of the first.
     pub position: Seq,
+    /// The streams that it reads, and how far it has come in each.
+    pub inputs: Vec<InputStatus>,
     /// How far event time has come; `None` before the first row, or without a watermark.
     pub watermark: Option<Time>,
-    /// Records read from the Log.
+    /// Records read from all Logs.
     pub read: u64,
     /// Rows that went into the view or sink.
     pub out: u64,
@@ -52,6 +56,17 @@ pub struct JobStatus {
     pub error: Option<String>,
 }
 
+/// How far a job has come in one of its streams.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct InputStatus {
+    /// The stream.
+    pub stream: String,
+    /// Everything in front of this position of the stream's Log is in the state and the output,
+    /// and that is on disk.
+    pub position: Seq,
+}
+
 /// Plans the query of a job anew.
 pub(crate) type Planner =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Pipeline, SqlError>> + Send>> + Send + Sync>;
@@ -61,7 +76,7 @@ pub(crate) type Planner =
 struct Wish {
     /// Commit what is there; counts the calls.
     flushes: u64,
-    /// End at the end of the Log.
+    /// End at the end of all Logs.
     drain: bool,
 }
 
@@ -82,6 +97,12 @@ impl Drop for Running {
     }
 }
 
+impl InputStatus {
+    fn new(of: &InputSpec) -> InputStatus {
+        InputStatus { stream: of.stream.clone(), position: Seq::ZERO }
+    }
+}
+
 impl Running {
     /// Starts the job.
     pub(crate) fn start(
@@ -94,6 +115,7 @@ impl Running {
             name: spec.name.clone(),
             kind,
             position: Seq::ZERO,
+            inputs: spec.inputs.iter().map(InputStatus::new).collect(),
             watermark: None,
             read: 0,
             out: 0,
@@ -112,10 +134,10 @@ impl Running {
         self.status.borrow().clone()
     }
 
-    /// Asks for a commit of all up to `position`.
-    pub(crate) fn reach(&self, position: Seq) -> Reach {
+    /// Asks for a commit of all up to these positions, one for each input.
+    pub(crate) fn reach(&self, positions: Vec<Seq>) -> Reach {
         self.wish.send_modify(|wish| wish.flushes += 1);
-        Reach { status: self.status.clone(), position }
+        Reach { status: self.status.clone(), positions }
     }
 
     /// Lets the job read to the end and stop; `None` if it was told so before. Its status stays.
@@ -134,7 +156,7 @@ impl Running {
     }
 }
 
-/// A job that reads to the end of its Log.
+/// A job that reads to the end of its Logs.
 #[derive(Debug)]
 pub(crate) struct Draining(JoinHandle<()>);
 
@@ -154,22 +176,33 @@ impl Draining {
     }
 }
 
-/// A position that a job is on its way to.
+/// Positions that a job is on its way to.
 #[derive(Debug)]
 pub(crate) struct Reach {
     status: watch::Receiver<JobStatus>,
-    position: Seq,
+    positions: Vec<Seq>,
 }
 
 impl Reach {
-    /// Waits until it is reached; else how the job stands.
-    pub(crate) async fn wait(mut self, deadline: Instant) -> Result<(), Box<JobStatus>> {
-        let position = self.position;
-        let reached = self.status.wait_for(|status| status.position >= position);
-        if let Ok(Ok(_)) = timeout_at(deadline, reached).await {
-            return Ok(());
+    /// Waits until all are reached; else how the job stands, the number of an input that is
+    /// behind, and where it should be.
+    pub(crate) async fn wait(
+        mut self,
+        deadline: Instant,
+    ) -> Result<(), (Box<JobStatus>, usize, Seq)> {
+        let positions = self.positions;
+        let behind = |status: &JobStatus| {
+            let pairs = status.inputs.iter().zip(&positions).enumerate();
+            let mut behind = pairs.filter(|(_, (input, end))| input.position < **end);
+            behind.next().map(|(number, (_, end))| (number, *end))
+        };
+        let reached = self.status.wait_for(|status| behind(status).is_none());
+        drop(timeout_at(deadline, reached).await);
+        let status = self.status.borrow();
+        match behind(&status) {
+            None => Ok(()),
+            Some((number, end)) => Err((Box::new(status.clone()), number, end)),
         }
-        Err(Box::new(self.status.borrow().clone()))
     }
 }
 
@@ -185,10 +218,10 @@ impl Task {
     async fn run(mut self) {
         let mut pause = RETRY_FIRST;
         loop {
-            let before = self.status.borrow().position;
+            let before = self.status.borrow().inputs.clone();
             let Err(error) = self.live().await else { return };
             // A job that came on before it failed is given its short pause again.
-            if self.status.borrow().position > before {
+            if self.status.borrow().inputs != before {
                 pause = RETRY_FIRST;
             }
             self.status.send_modify(|status| status.error = Some(chain(&error)));
@@ -209,7 +242,8 @@ impl Task {
             None => None,
         };
         // Before the first read, so that nothing appended after it is missed.
-        let mut appended = self.spec.log.watch();
+        let inputs = self.spec.inputs.iter();
+        let mut appended: Vec<_> = inputs.map(|input| input.log.watch()).collect();
         let (catalog, spec) = (self.catalog.clone(), self.spec.clone());
         let opened = blocking(move || Job::open(catalog, spec, pipeline)).await;
         let mut job = opened.map_err(JobError::Died)??;
@@ -256,15 +290,16 @@ impl Task {
     }
 
     /// Until there is something to do.
-    async fn wait(&mut self, appended: &mut Watch, due: Option<Instant>) {
+    async fn wait(&mut self, appended: &mut [Watch], due: Option<Instant>) {
         let due = async {
             match due {
                 Some(due) => sleep_until(due).await,
                 None => std::future::pending().await,
             }
         };
+        let appended = select_all(appended.iter_mut().map(|log| Box::pin(log.changed())));
         tokio::select! {
-            () = appended.changed() => {}
+            _ = appended => {}
             () = due => {}
             // An error means that the engine is gone, and this task with it.
             _ = self.wishes.changed() => {}
@@ -274,7 +309,9 @@ impl Task {
     fn publish(&self, job: &Job) {
         let progress = job.progress();
         self.status.send_modify(|status| {
-            status.position = job.committed_position();
+            let inputs = status.inputs.iter_mut().zip(job.committed_positions());
+            inputs.for_each(|(input, position)| input.position = position);
+            status.position = status.inputs[0].position;
             status.watermark = job.watermark().map(|time| Time::from_micros(time.micros()));
             status.read = progress.read;
             status.out = progress.out;

@@ -12,6 +12,7 @@ use edge_db::{Db, Log, LogOptions, WhenFull};
 use super::{Engine, Object};
 use crate::db::blocking;
 use crate::db::cells;
+use crate::db::input::InputSpec;
 use crate::db::job::JobSpec;
 use crate::db::output::{Output, SinkOutput, ViewOutput};
 use crate::db::stored::{Partition, StreamRows, ViewRows};
@@ -50,7 +51,7 @@ pub(super) fn context(db: &Db, memory_bytes: usize) -> (SessionContext, Arc<Tabl
 /// Everything that a definition needs, opened, and nothing of it in force.
 pub(super) struct Prepared {
     kind: Kind,
-    reads: Option<String>,
+    reads: Vec<String>,
     table: Option<Arc<dyn TableProvider>>,
     pub(super) spec: JobSpec,
     planner: Option<Planner>,
@@ -91,12 +92,13 @@ impl Engine {
         let history = Some(Arc::new(Partition { db, rows }) as _);
         let table = StreamTable { name: name.to_owned(), schema, event_time, history };
         let decoder = decoder.with_columns(&[]);
+        let inputs = vec![InputSpec { stream: name.to_owned(), log, decoder }];
         let (name, output) = (name.to_owned(), Output::Errors(errors));
         Ok(Prepared {
             kind: Kind::Stream,
-            reads: None,
+            reads: Vec::new(),
             table: Some(Arc::new(table)),
-            spec: JobSpec { name, log, decoder, output },
+            spec: JobSpec { name, inputs, output },
             planner: None,
             topic,
         })
@@ -126,13 +128,9 @@ impl Engine {
     ) -> Result<Prepared, SqlError> {
         let planner = self.planner(query);
         let pipeline = planner().await?;
-        let stream = pipeline.streams().next().expect("a query reads a stream").to_owned();
-        let (log, decoder) = self.source(&stream)?;
-        // What the watermark is computed from, too.
-        let event_time = self.inner.tables.event_time(&stream);
-        let columns = event_time.into_iter().flat_map(|event_time| event_time.columns);
-        let columns: Vec<_> = pipeline.columns(&stream).into_iter().chain(columns).collect();
-        let decoder = decoder.with_columns(&columns);
+        let inputs = pipeline.streams().map(|stream| self.input(&pipeline, stream));
+        let inputs = inputs.collect::<Result<Vec<_>, SqlError>>()?;
+        let reads = inputs.iter().map(|input| input.stream.clone()).collect();
         let schema = Arc::clone(pipeline.schema());
         let (output, table) = match &topic {
             None => {
@@ -142,8 +140,8 @@ impl Engine {
             }
             Some(topic) => (Output::Sink(self.sink(name, &schema, topic).await?), None),
         };
-        let spec = JobSpec { name: name.to_owned(), log, decoder, output };
-        Ok(Prepared { kind, reads: Some(stream), table, spec, planner: Some(planner), topic })
+        let spec = JobSpec { name: name.to_owned(), inputs, output };
+        Ok(Prepared { kind, reads, table, spec, planner: Some(planner), topic })
     }
 
     /// Plans a query again and again: each life of a job begins with a new pipeline.
@@ -158,6 +156,16 @@ impl Engine {
         })
     }
 
+    /// A stream as the job of this query reads it.
+    fn input(&self, query: &Pipeline, stream: &str) -> Result<InputSpec, SqlError> {
+        let (log, decoder) = self.source(stream)?;
+        // What the watermark is computed from, too.
+        let event_time = self.inner.tables.event_time(stream);
+        let columns = event_time.into_iter().flat_map(|event_time| event_time.columns);
+        let columns: Vec<_> = query.columns(stream).into_iter().chain(columns).collect();
+        Ok(InputSpec { stream: stream.to_owned(), log, decoder: decoder.with_columns(&columns) })
+    }
+
     /// The Log of a stream, and how its records are read.
     fn source(&self, stream: &str) -> Result<(Log, Decoder), SqlError> {
         let objects = self.inner.objects.lock();
@@ -165,7 +173,8 @@ impl Engine {
         let spec = object.map(|object| &object.spec);
         let spec = spec
             .ok_or_else(|| SqlError::statement(None, format!("there is no stream `{stream}`")))?;
-        Ok((spec.log.clone(), spec.decoder.clone()))
+        let InputSpec { log, decoder, .. } = spec.inputs[0].clone();
+        Ok((log, decoder))
     }
 
     async fn view(
@@ -269,7 +278,7 @@ impl Engine {
     fn readers_of(&self, log: &str) -> Vec<String> {
         let objects = self.inner.objects.lock();
         let streams = objects.by_name.iter().filter(|(_, object)| object.kind == Kind::Stream);
-        let readers = streams.filter(|(_, object)| object.spec.log.name() == log);
+        let readers = streams.filter(|(_, object)| object.spec.log().name() == log);
         readers.map(|(name, _)| format!("`{name}`")).collect()
     }
 
@@ -320,7 +329,7 @@ impl Engine {
         let (job, spec, topic) = {
             let mut objects = self.inner.objects.lock();
             let readers = objects.by_name.iter();
-            let by = readers.filter(|(_, object)| object.reads.as_deref() == Some(name));
+            let by = readers.filter(|(_, object)| object.reads.iter().any(|read| read == name));
             let by: Vec<_> = by.map(|(name, _)| format!("`{name}`")).collect();
             if !by.is_empty() {
                 return Err(SqlError::InUse { name: name.to_owned(), by });

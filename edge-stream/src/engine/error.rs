@@ -40,15 +40,18 @@ pub enum StartError {
 pub enum CaughtUpError {
     /// A job was behind at the deadline.
     #[error(
-        "`{}` is at {} of {end}{}",
+        "`{}` is at {position} of {end} in `{stream}`{}",
         job.name,
-        job.position,
         job.error.as_ref().map_or(String::new(), |error| format!(": {error}"))
     )]
     Behind {
         /// How the job stands.
         job: Box<JobStatus>,
-        /// Where its Log ended when it was asked.
+        /// The stream in which it was behind.
+        stream: String,
+        /// Where it was.
+        position: edge_db::Seq,
+        /// Where the stream's Log ended when it was asked.
         end: edge_db::Seq,
     },
     /// A sink had rows that the broker did not have at the deadline.

@@ -1,0 +1,76 @@
+//! One stream that a job reads: its Log, how its records become rows, and how far it was read.
+
+use edge_db::{Cursor, Log, ReadError, Record, Seq, WriteError};
+
+use super::catalog::cursor_name;
+use crate::decode::Decoder;
+use crate::watermark::EventTime;
+
+/// Records in one step: more cost latency and memory, fewer cost speed.
+const STEP_RECORDS: usize = 8192;
+
+/// A stream that a job reads, as it is opened again at each restart.
+#[derive(Debug, Clone)]
+pub(crate) struct InputSpec {
+    pub(crate) stream: String,
+    pub(crate) log: Log,
+    pub(crate) decoder: Decoder,
+}
+
+/// The same while the job runs.
+#[derive(Debug)]
+pub(crate) struct Input {
+    pub(crate) spec: InputSpec,
+    pub(crate) cursor: Cursor,
+    pub(crate) position: Seq,
+    pub(crate) committed: Seq,
+    /// How far event time has come in it; without event time, when its last record arrived.
+    pub(crate) reached: Option<EventTime>,
+    /// Greater than that of all inputs that were read before it.
+    pub(crate) turn: u64,
+}
+
+/// What was read of an input at once.
+pub(crate) struct ReadOn {
+    pub(crate) records: Vec<Record>,
+    /// Records that the Log had dropped before.
+    pub(crate) missed: u64,
+}
+
+impl Input {
+    /// Opens the input of this number among those of a job, where its last checkpoint left it.
+    pub(crate) fn open(job: &str, number: usize, spec: InputSpec) -> Result<Input, OpenError> {
+        let cursor = spec.log.cursor(&cursor_name(job, number))?;
+        let position = cursor.position()?;
+        Ok(Input { spec, cursor, position, committed: position, reached: None, turn: 0 })
+    }
+
+    pub(crate) fn read(&mut self) -> Result<ReadOn, ReadError> {
+        let records = self.spec.log.read(self.position, STEP_RECORDS)?;
+        let missed = records.missing().map_or(0, |missing| missing.end.since(missing.start));
+        self.position = records.next();
+        Ok(ReadOn { records: records.into_iter().collect(), missed })
+    }
+}
+
+/// In which order a job shall look for something to read.
+///
+/// What lies behind in event time comes first: a replay that read one stream to its end, and then
+/// the other, would hold all rows of the first in the state of a join, as the watermark of the
+/// join is the least of its inputs. Streams that are equally far take turns. None is held up for
+/// ever by this: one that waits is read as soon as the others have nothing more, or have come as
+/// far as it has.
+pub(crate) fn by_event_time(inputs: &[Input]) -> Vec<usize> {
+    let mut order: Vec<_> = (0..inputs.len()).collect();
+    order.sort_by_key(|number| (inputs[*number].reached, inputs[*number].turn));
+    order
+}
+
+/// Why an input could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenError {
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
