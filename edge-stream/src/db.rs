@@ -4,6 +4,7 @@ pub(crate) mod catalog;
 pub(crate) mod cells;
 pub(crate) mod input;
 pub(crate) mod job;
+pub(crate) mod lookup;
 pub(crate) mod output;
 pub(crate) mod own;
 pub(crate) mod stored;

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout};
 use crate::db::blocking;
 use crate::db::catalog::Catalog;
 use crate::db::job::JobSpec;
+use crate::db::own::OwnTable;
 use crate::db::tables::Tables;
 use crate::db::task::{InputStatus, JobStatus, Running};
 use crate::error::SqlError;
@@ -111,6 +112,7 @@ pub struct EngineBuilder {
     db: Option<Db>,
     query_memory_bytes: usize,
     functions: Functions,
+    own: Vec<(String, OwnTable)>,
     #[cfg(feature = "mq")]
     broker: Option<edge_mq::Broker>,
 }
@@ -119,6 +121,18 @@ impl EngineBuilder {
     /// Where streams, views and the state of jobs lie.
     pub fn db(mut self, db: &Db) -> EngineBuilder {
         self.db = Some(db.clone());
+        self
+    }
+
+    /// A Table of the application that jobs look rows up in, as
+    /// [`Engine::register`] makes it known to queries. Jobs that were created in an earlier life
+    /// are taken up by [`EngineBuilder::start`], and need theirs then.
+    pub fn table<K, V>(mut self, table: &edge_db::Table<K, V>) -> EngineBuilder
+    where
+        K: edge_db::Key + serde::Serialize + 'static,
+        V: serde::Serialize + serde::de::DeserializeOwned + 'static,
+    {
+        self.own.push((table.name().to_owned(), OwnTable::new(table)));
         self
     }
 
@@ -173,6 +187,7 @@ impl EngineBuilder {
         let (catalog, statements) = opened.await.map_err(|_| StartError::Runtime)??;
         let (context, tables) = build::context(&catalog.db, self.query_memory_bytes);
         self.functions.register(&context);
+        self.own.into_iter().for_each(|(name, table)| tables.insert_own(&name, table));
         let inner = Inner {
             catalog,
             context,
@@ -199,6 +214,7 @@ impl Engine {
             db: None,
             query_memory_bytes: 128 * 1024 * 1024,
             functions: Functions::default(),
+            own: Vec::new(),
             #[cfg(feature = "mq")]
             broker: None,
         }

@@ -194,6 +194,20 @@ pub enum OperatorError {
         /// The limit.
         limit_bytes: usize,
     },
+    /// Rows that wait for their partners in a join take more than the limit: a shorter interval or
+    /// watermark delay, fewer columns, or conditions on the rows of one side need less.
+    #[error(
+        "{rows} rows wait for partners in a join and take {used_bytes} bytes, the limit is \
+         {limit_bytes}"
+    )]
+    JoinFull {
+        /// Rows of both sides.
+        rows: usize,
+        /// Bytes that they take.
+        used_bytes: usize,
+        /// The limit.
+        limit_bytes: usize,
+    },
     /// The stored state is not what this query writes.
     #[error("stored state does not belong to this query: {reason}")]
     State {

@@ -8,6 +8,7 @@ mod decode;
 #[cfg(feature = "db")]
 mod engine;
 mod error;
+mod lookup;
 #[cfg(feature = "mq")]
 mod mq;
 #[cfg(all(feature = "db", not(feature = "mq")))]

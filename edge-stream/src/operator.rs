@@ -2,8 +2,11 @@
 
 mod filter;
 mod flow;
+pub(crate) mod interval_join;
+pub(crate) mod lookup_join;
 mod project;
 mod state;
+mod union;
 pub(crate) mod window;
 
 use std::fmt::Debug;
@@ -15,6 +18,7 @@ pub(crate) use flow::{Flow, Origin};
 pub(crate) use project::Project;
 pub use state::{Changes, Stored};
 pub(crate) use state::{StateReader, StateWriter};
+pub(crate) use union::Union;
 
 use crate::error::OperatorError;
 use crate::watermark::EventTime;

@@ -52,6 +52,8 @@ pub struct Pipeline {
     flow: Flow,
     schema: SchemaRef,
     key: Option<Vec<usize>>,
+    #[cfg_attr(not(feature = "db"), allow(dead_code, reason = "tables lie in a database"))]
+    tables: Vec<String>,
     late: u64,
 }
 
@@ -145,12 +147,12 @@ impl Pipeline {
         plan: JobPlan,
         event_time: impl Fn(&str) -> Option<EventTimeColumn>,
     ) -> Pipeline {
-        let JobPlan { sources, flow, schema, key } = plan;
+        let JobPlan { sources, flow, schema, key, tables } = plan;
         let sources = sources.into_iter().map(|scan| {
             let watermark = event_time(&scan.stream).map(Watermark::new);
             Source { scan, watermark }
         });
-        Pipeline { sources: sources.collect(), flow, schema, key, late: 0 }
+        Pipeline { sources: sources.collect(), flow, schema, key, tables, late: 0 }
     }
 
     /// The columns of what comes out.
@@ -182,6 +184,12 @@ impl Pipeline {
     pub(crate) fn columns(&self, stream: &str) -> Vec<usize> {
         let sources = self.sources.iter().filter(|source| source.scan.stream == stream);
         sources.flat_map(|source| source.scan.columns.iter().copied()).collect()
+    }
+
+    /// The tables and views that it looks rows up in.
+    #[cfg(feature = "db")]
+    pub(crate) fn tables(&self) -> &[String] {
+        &self.tables
     }
 
     /// How far event time has come in all streams.

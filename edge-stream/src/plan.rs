@@ -4,7 +4,11 @@
 //! the stream upwards; each node becomes an operator, or is refused with the reason and what
 //! would work, as it would need state without bound.
 
+mod interval;
+mod join;
 mod lineage;
+mod lookup;
+mod union;
 mod window;
 
 use std::sync::Arc;
@@ -39,6 +43,8 @@ pub(crate) struct JobPlan {
     pub(crate) schema: SchemaRef,
     /// Columns of the answer that tell its rows apart; `None` if each row stands for itself.
     pub(crate) key: Option<Vec<usize>>,
+    /// Tables and views that it looks rows up in.
+    pub(crate) tables: Vec<String>,
 }
 
 /// A stream in the `FROM` of a query. It may be there twice.
@@ -60,12 +66,14 @@ pub(crate) async fn plan(state: &SessionState, query: Query) -> Result<JobPlan, 
     let plan = logical(state, query).await?;
     refuse_moving_parts(&plan)?;
     let plan = optimized(state, plan).map_err(|error| SqlError::planning(&error))?;
-    let mut builder = Builder { state, flow: Flow::default(), sources: Vec::new() };
+    let (flow, sources, tables) = (Flow::default(), Vec::new(), Vec::new());
+    let mut builder = Builder { state, flow, sources, tables };
     let rows = builder.node(&plan)?;
     let schema = Arc::clone(plan.schema().inner());
     lineage::check_grouped(&rows.lineage)?;
     let key = lineage::key(&rows.lineage)?;
-    Ok(JobPlan { sources: builder.sources, flow: builder.flow, schema, key })
+    let Builder { flow, sources, tables, .. } = builder;
+    Ok(JobPlan { sources, flow, schema, key, tables })
 }
 
 /// What a query means, not optimized yet.
@@ -148,6 +156,7 @@ struct Builder<'a> {
     state: &'a SessionState,
     flow: Flow,
     sources: Vec<Scan>,
+    tables: Vec<String>,
 }
 
 impl Builder<'_> {
@@ -156,7 +165,12 @@ impl Builder<'_> {
         match plan {
             LogicalPlan::TableScan(scan) => self.scan(scan),
             LogicalPlan::SubqueryAlias(alias) => self.node(&alias.input),
+            LogicalPlan::Join(join) => self.join(join, None),
+            LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Filter(filter) => {
+                if let Some(join) = join::below_where(&filter.input) {
+                    return self.join(join, Some(&filter.predicate));
+                }
                 let Rows { from, lineage } = self.node(&filter.input)?;
                 lineage::check_spread([&filter.predicate], filter.input.schema(), &lineage)?;
                 let condition = self.physical(&filter.predicate, filter.input.schema())?;
@@ -212,6 +226,9 @@ impl Builder<'_> {
 /// Why a node cannot run over rows that never end.
 fn refusal(plan: &LogicalPlan) -> SqlError {
     let (reason, would_work) = match plan {
+        LogicalPlan::Distinct(of) if matches!(**of.input(), LogicalPlan::Union(_)) => {
+            ("UNION would keep every row for ever", "write UNION ALL, which keeps none")
+        }
         LogicalPlan::Distinct(_) => (
             "DISTINCT would keep every row for ever",
             "GROUP BY the columns in a window: FROM TUMBLE(..)",
@@ -222,12 +239,6 @@ fn refusal(plan: &LogicalPlan) -> SqlError {
         ),
         LogicalPlan::Limit(_) => {
             ("LIMIT would end the job", "put LIMIT into the SELECT that reads the view")
-        }
-        LogicalPlan::Join(_) => {
-            ("joins of streams are not there yet", "join in the SELECT that reads the view")
-        }
-        LogicalPlan::Union(_) => {
-            ("UNION of streams is not there yet", "create a sink or view for each part")
         }
         LogicalPlan::Window(_) => (
             "OVER is not there yet in a job",

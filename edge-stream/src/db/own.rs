@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use arrow_json::reader::{ReaderBuilder, infer_json_schema_from_iterator};
 use datafusion::error::{DataFusionError, Result};
 use edge_db::{Key, Snapshot, Table};
@@ -12,12 +12,16 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::cells::Cell;
+use super::lookup::{self, key_field};
 use super::stored::StoredRows;
 
 /// Rows of one batch of a bounded query.
 const BATCH_ROWS: usize = 1024;
 
 type Give<'a> = &'a mut dyn FnMut(Value) -> Result<bool>;
+
+type Get = dyn Fn(&Snapshot, &[Cell]) -> Result<Option<Value>> + Send + Sync;
 
 type Each = dyn Fn(&Snapshot, Give<'_>) -> Result<()> + Send + Sync;
 
@@ -26,6 +30,9 @@ type Each = dyn Fn(&Snapshot, Give<'_>) -> Result<()> + Send + Sync;
 pub(crate) struct OwnTable {
     /// Gives all rows at a moment, until it is told that no more are wanted.
     each: Arc<Each>,
+    get: Arc<Get>,
+    /// The columns of its key; none if no row can be looked up by them.
+    key: Vec<Field>,
 }
 
 impl fmt::Debug for OwnTable {
@@ -40,7 +47,23 @@ impl OwnTable {
         K: Key + Serialize + 'static,
         V: Serialize + DeserializeOwned + 'static,
     {
-        let table = table.clone();
+        let (table, by_key) = (table.clone(), table.clone());
+        let kind = K::kind();
+        let parts = lookup::parts(&kind);
+        let name = |place| match parts.len() {
+            1 if !kind.starts_with('(') => "_key".to_owned(),
+            _ => format!("_key_{place}"),
+        };
+        let key = parts.iter().enumerate().map(|(place, part)| key_field(&name(place), part));
+        let key = key.collect::<Option<_>>().unwrap_or_default();
+        let get = move |at: &Snapshot, key: &[Cell]| {
+            let bytes = lookup::encode(&lookup::parts(&K::kind()), key);
+            let Some(key) = bytes.and_then(|bytes| K::decode(&mut bytes.as_slice())) else {
+                return Ok(None);
+            };
+            let value = at.get(&by_key, &key).map_err(external)?;
+            value.map(|value| row_of(&key, &value)).transpose()
+        };
         let each = move |at: &Snapshot, give: Give<'_>| {
             for row in at.iter(&table).map_err(external)? {
                 let (key, value) = row.map_err(external)?;
@@ -50,7 +73,7 @@ impl OwnTable {
             }
             Ok(())
         };
-        OwnTable { each: Arc::new(each) }
+        OwnTable { each: Arc::new(each), get: Arc::new(get), key }
     }
 
     /// The table with the columns that its rows have at this moment; reads all of them.
@@ -71,6 +94,12 @@ impl OwnTable {
         let schema = merge(&schema, &mut rows)?;
         // They come in no order.
         let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
+        // What the key is, is known without rows.
+        for key in &self.key {
+            if schema.index_of(key.name()).is_err() {
+                fields.push(Arc::new(key.clone()));
+            }
+        }
         fields.sort_by(|a, b| a.name().cmp(b.name()));
         Ok(OwnRows { table: self.clone(), schema: Arc::new(Schema::new(fields)) })
     }
@@ -84,6 +113,23 @@ pub(crate) struct OwnRows {
 }
 
 impl OwnRows {
+    /// The places of the key's columns.
+    pub(crate) fn key(&self) -> Vec<usize> {
+        let places = self.table.key.iter().map(|key| self.schema.index_of(key.name()));
+        places.collect::<Result<_, _>>().unwrap_or_default()
+    }
+
+    /// One row, by its key.
+    pub(crate) fn get(&self, at: &Snapshot, key: &[Cell]) -> Result<Option<Value>> {
+        (self.table.get)(at, key)
+    }
+
+    /// Rows as a batch, which may be empty.
+    pub(crate) fn batch_of(&self, rows: &[Value]) -> Result<RecordBatch> {
+        let empty = || RecordBatch::new_empty(Arc::clone(&self.schema));
+        Ok(self.batch(rows)?.unwrap_or_else(empty))
+    }
+
     fn batch(&self, rows: &[Value]) -> Result<Option<RecordBatch>> {
         let builder = ReaderBuilder::new(Arc::clone(&self.schema)).with_batch_size(BATCH_ROWS);
         let mut decoder = builder.with_coerce_primitive(true).build_decoder()?;
@@ -132,6 +178,6 @@ fn row_of(key: &impl Serialize, value: &impl Serialize) -> Result<Value> {
     Ok(Value::Object(row))
 }
 
-fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
+pub(super) fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
     DataFusionError::External(Box::new(error))
 }

@@ -10,9 +10,11 @@ use datafusion::error::{DataFusionError, Result};
 use edge_db::Db;
 use parking_lot::RwLock;
 
+use crate::lookup::LookupTable;
 use crate::stream::{EventTimeColumn, StreamTable};
 
 use super::blocking;
+use super::lookup::OwnLookup;
 use super::own::OwnTable;
 use super::stored::{LogRows, Partition, StoredRows};
 
@@ -56,8 +58,7 @@ impl Tables {
 }
 
 /// A table over what lies in the database.
-pub(crate) fn table_of(db: &Db, rows: impl StoredRows) -> Result<Arc<dyn TableProvider>> {
-    let rows = Arc::new(rows);
+pub(crate) fn table_of(db: &Db, rows: Arc<impl StoredRows>) -> Result<Arc<dyn TableProvider>> {
     let schema = Arc::clone(rows.schema());
     let partition = Partition { db: db.clone(), rows };
     Ok(Arc::new(StreamingTable::try_new(schema, vec![Arc::new(partition)])?))
@@ -86,11 +87,14 @@ impl SchemaProvider for Tables {
                 let snapshot = db.snapshot();
                 own.rows_at(&snapshot.map_err(|error| DataFusionError::External(error.into()))?)
             });
-            let rows = rows.await.map_err(DataFusionError::Execution)??;
-            return table_of(&self.db, rows).map(Some);
+            let rows = Arc::new(rows.await.map_err(DataFusionError::Execution)??);
+            let lookup =
+                OwnLookup { db: self.db.clone(), key: rows.key(), rows: Arc::clone(&rows) };
+            let (rows, lookup) = (table_of(&self.db, rows)?, Arc::new(lookup) as _);
+            return Ok(Some(Arc::new(LookupTable { name: name.to_owned(), rows, lookup })));
         }
         let log = self.db.find_log(name);
-        log.map(|log| table_of(&self.db, LogRows::new(log))).transpose()
+        log.map(|log| table_of(&self.db, Arc::new(LogRows::new(log)))).transpose()
     }
 
     fn table_exist(&self, name: &str) -> bool {

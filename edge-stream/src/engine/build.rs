@@ -14,12 +14,14 @@ use crate::db::blocking;
 use crate::db::cells;
 use crate::db::input::InputSpec;
 use crate::db::job::JobSpec;
+use crate::db::lookup::ViewLookup;
 use crate::db::output::{Output, SinkOutput, ViewOutput};
 use crate::db::stored::{Partition, StreamRows, ViewRows};
 use crate::db::tables::{Tables, table_of};
 use crate::db::task::{Planner, Running};
 use crate::decode::{Decoder, stream_schema};
 use crate::error::SqlError;
+use crate::lookup::LookupTable;
 use crate::mq::Publishing;
 use crate::pipeline::Pipeline;
 use crate::sql::statement::{Definition, Kind, Source, StreamDefinition};
@@ -130,7 +132,8 @@ impl Engine {
         let pipeline = planner().await?;
         let inputs = pipeline.streams().map(|stream| self.input(&pipeline, stream));
         let inputs = inputs.collect::<Result<Vec<_>, SqlError>>()?;
-        let reads = inputs.iter().map(|input| input.stream.clone()).collect();
+        let reads = inputs.iter().map(|input| input.stream.clone());
+        let reads = reads.chain(pipeline.tables().iter().cloned()).collect();
         let schema = Arc::clone(pipeline.schema());
         let (output, table) = match &topic {
             None => {
@@ -201,10 +204,12 @@ impl Engine {
         // Stored values may be null whatever the query says of its own.
         let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let rows = ViewRows { table, schema };
-        let view = ViewOutput { table: rows.table.clone(), key };
-        let table = table_of(&self.inner.catalog.db, rows);
-        Ok((view, table.map_err(|error| SqlError::planning(&error))?))
+        let (db, rows) = (self.inner.catalog.db.clone(), Arc::new(ViewRows { table, schema }));
+        let view = ViewOutput { table: rows.table.clone(), key: key.clone() };
+        let table = table_of(&db, Arc::clone(&rows));
+        let table = table.map_err(|error| SqlError::planning(&error))?;
+        let lookup = Arc::new(ViewLookup { db, rows, key: key.unwrap_or_default() });
+        Ok((view, Arc::new(LookupTable { name: name.to_owned(), rows: table, lookup })))
     }
 
     async fn sink(

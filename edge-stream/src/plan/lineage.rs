@@ -38,13 +38,25 @@ pub(super) struct Bound {
 
 impl Lineage {
     /// Whether the watermark is about this column.
-    fn is_event_time(&self) -> bool {
+    pub(super) fn is_event_time(&self) -> bool {
         matches!(self, Lineage::EventTime | Lineage::GroupWindow { .. })
     }
 
     /// Whether its values say nothing before rows are grouped: a row lies in several windows.
     fn is_spread(&self) -> bool {
         matches!(self, Lineage::Bound(bound) if bound.windows.shape != Shape::Tumble)
+    }
+}
+
+impl Lineage {
+    /// What it is of a row that is made of several, or one of several that are alike: the keys of
+    /// groups do not tell such rows apart.
+    pub(super) fn ungrouped(&self) -> Lineage {
+        match self {
+            Lineage::EventTime | Lineage::GroupWindow { .. } => Lineage::EventTime,
+            Lineage::Bound(_) | Lineage::ForeignBound => self.clone(),
+            _ => Lineage::Other,
+        }
     }
 }
 

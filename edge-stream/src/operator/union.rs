@@ -1,0 +1,34 @@
+//! `UNION ALL`: the rows of several inputs, as they come.
+
+use arrow::array::{RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
+
+use super::{Operator, Out};
+use crate::error::OperatorError;
+
+#[derive(Debug)]
+pub(crate) struct Union {
+    schema: SchemaRef,
+}
+
+impl Union {
+    pub(crate) fn new(schema: SchemaRef) -> Union {
+        Union { schema }
+    }
+}
+
+impl Operator for Union {
+    fn on_batch(
+        &mut self,
+        _: usize,
+        batch: RecordBatch,
+        out: &mut Out,
+    ) -> Result<(), OperatorError> {
+        // Types are the same in all inputs; names are those of the first.
+        let schema = SchemaRef::clone(&self.schema);
+        let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+        let columns = batch.columns().to_vec();
+        out.push(RecordBatch::try_new_with_options(schema, columns, &options)?);
+        Ok(())
+    }
+}
