@@ -1,0 +1,281 @@
+//! Joins and `UNION ALL` of streams answer what DataFusion's batch join answers over the same rows.
+//!
+//! Generated rows of two streams come in generated batches and turns, out of order within the
+//! watermark's delay; between batches the pipeline is, at generated moments, thrown away and made
+//! anew from its checkpoints. The oracle runs the same SQL over all rows at once.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::util::pretty::pretty_format_batches;
+use datafusion::prelude::SessionContext;
+use edge_stream::{EventTime, OperatorError, Pipeline, Stored};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+const SECOND: i64 = 1_000_000;
+const DELAY: Duration = Duration::from_secs(30);
+
+const QUERIES: [&str; 14] = [
+    "SELECT a.n AS n, b.n AS m, a.k FROM a JOIN b ON a.k = b.k \
+     AND b.ts BETWEEN a.ts - INTERVAL '5 seconds' AND a.ts + INTERVAL '10 seconds'",
+    "SELECT a.n AS n, b.n AS m, b.k, b.ts FROM a LEFT JOIN b ON a.k = b.k AND b.n > 0 \
+     AND b.ts BETWEEN a.ts - INTERVAL '5 seconds' AND a.ts + INTERVAL '10 seconds'",
+    "SELECT a.n AS n, b.n AS m FROM a, b WHERE a.k = b.k AND a.ts >= b.ts AND a.n + b.n > 0 \
+     AND a.ts < b.ts + INTERVAL '7 seconds' AND a.n > -500",
+    "SELECT a.n AS n, b.n AS m FROM a LEFT JOIN b ON a.k = b.k AND a.n > 0 AND a.n < b.n \
+     AND b.ts > a.ts + INTERVAL '2 seconds' AND b.ts <= a.ts + INTERVAL '12 seconds'",
+    "SELECT a.n AS n, b.n AS m FROM a LEFT JOIN b ON b.k = a.k \
+     AND b.ts BETWEEN a.ts - INTERVAL '20 seconds' AND a.ts - INTERVAL '10 seconds'",
+    "SELECT l.n AS n, r.n AS m FROM a l JOIN a r ON l.k = r.k \
+     AND r.ts >= l.ts AND r.ts - INTERVAL '3 seconds' < l.ts",
+    "SELECT a.n AS n, b.n AS m FROM a JOIN b ON a.ts = b.ts",
+    "SELECT a.n AS n, b.n AS m FROM a LEFT JOIN b ON b.ts = a.ts + INTERVAL '1 second'",
+    "SELECT a.n AS n, b.n AS m, k FROM a JOIN b USING (k) \
+     WHERE b.ts <= a.ts AND INTERVAL '4 seconds' + b.ts >= a.ts",
+    "SELECT a.n AS n, b.n AS m, c.n AS o FROM a JOIN b ON a.k = b.k \
+     AND b.ts BETWEEN a.ts - INTERVAL '2 seconds' AND a.ts + INTERVAL '2 seconds' \
+     JOIN a c ON c.k = b.k AND c.ts BETWEEN b.ts AND b.ts + INTERVAL '3 seconds'",
+    "SELECT a.n AS n, b.n AS m FROM a JOIN b ON a.k = b.k AND a.n > b.n \
+     AND a.ts - b.ts BETWEEN INTERVAL '1 second' AND INTERVAL '6 seconds'",
+    "SELECT ts, k, n FROM a UNION ALL SELECT ts, k, n * 2 FROM b WHERE n > 0 \
+     UNION ALL SELECT ts, k, 7 FROM a",
+    "SELECT date_bin(INTERVAL '10 seconds', ts) AS w, count(*) AS c, sum(n) AS s FROM \
+     (SELECT ts, n FROM a UNION ALL SELECT ts, n FROM b) \
+     GROUP BY date_bin(INTERVAL '10 seconds', ts)",
+    "SELECT date_bin(INTERVAL '10 seconds', ts) AS w, count(*) AS c, sum(n) AS s FROM \
+     (SELECT b.ts, a.n FROM a JOIN b ON a.k = b.k \
+      AND b.ts BETWEEN a.ts - INTERVAL '5 seconds' AND a.ts + INTERVAL '10 seconds') \
+     GROUP BY date_bin(INTERVAL '10 seconds', ts)",
+];
+
+#[derive(Debug, Clone)]
+struct Row {
+    micros: i64,
+    k: Option<u8>,
+    n: i64,
+}
+
+/// Rows whose times go up, but for some seconds up and down that the watermark's delay covers.
+fn rows() -> impl Strategy<Value = Vec<Row>> {
+    let row = (0i64..6, 0i64..30, prop::option::weighted(0.9, 0u8..4), -1000i64..1000);
+    vec(row, 0..80).prop_map(|steps| {
+        let mut clock = 0;
+        let rows = steps.into_iter().map(|(step, back, k, n)| {
+            clock += step;
+            Row { micros: (clock - back) * SECOND, k, n }
+        });
+        rows.collect()
+    })
+}
+
+fn batch(rows: &[Row]) -> RecordBatch {
+    let keys = rows.iter().map(|row| row.k.map(|k| format!("d{k}")));
+    let times = rows.iter().map(|row| row.micros);
+    let columns: [(&str, ArrayRef, bool); 3] = [
+        ("ts", Arc::new(TimestampMicrosecondArray::from_iter_values(times)), true),
+        ("k", Arc::new(keys.collect::<StringArray>()), true),
+        ("n", Arc::new(rows.iter().map(|row| Some(row.n)).collect::<Int64Array>()), true),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+}
+
+async fn pipeline(query: &str) -> Result<Pipeline, edge_stream::SqlError> {
+    let bin = "date_bin(INTERVAL '10 seconds', ts)";
+    let query = query.replace(bin, "tumble_start(ts, INTERVAL '10 seconds')");
+    let schema = batch(&[]).schema();
+    let builder = Pipeline::builder("a", schema.clone()).watermark("ts", DELAY);
+    builder.stream("b", schema).watermark("ts", DELAY).query(&query).await
+}
+
+async fn oracle(query: &str, a: &[Row], b: &[Row]) -> Vec<String> {
+    let context = SessionContext::new();
+    context.register_batch("a", batch(a)).unwrap();
+    context.register_batch("b", batch(b)).unwrap();
+    lines(&context.sql(query).await.unwrap().collect().await.unwrap())
+}
+
+/// The rows as text, in an order of their own, without the header.
+fn lines(batches: &[RecordBatch]) -> Vec<String> {
+    let text = pretty_format_batches(batches).unwrap().to_string();
+    let rows = text.lines().skip(3).filter(|line| line.starts_with('|'));
+    let cells = rows.map(|line| line.split('|').map(str::trim).collect::<Vec<_>>().join("|"));
+    let mut lines: Vec<_> = cells.collect();
+    lines.sort();
+    lines
+}
+
+/// A step of a run: how many rows of which stream, and whether the pipeline is made anew behind.
+type Turn = (bool, usize, bool);
+
+fn keep(stored: &mut Stored, pipeline: &mut Pipeline) {
+    for (key, change) in pipeline.checkpoint().unwrap() {
+        match change {
+            Some(bytes) => drop(stored.insert(key, bytes)),
+            None => drop(stored.remove(&key)),
+        }
+    }
+}
+
+async fn streamed(query: &str, a: &[Row], b: &[Row], turns: &[Turn]) -> (Vec<String>, u64) {
+    let mut query_now = pipeline(query).await.unwrap();
+    let (mut answers, mut stored) = (Vec::new(), Stored::new());
+    let mut rest = [a, b];
+    let mut turns = turns.iter().cycle();
+    while rest.iter().any(|rows| !rows.is_empty()) {
+        let (is_b, size, is_crash) = *turns.next().unwrap();
+        let of = if rest[usize::from(is_b)].is_empty() { !is_b } else { is_b };
+        let (piece, behind) = rest[usize::from(of)].split_at(size.min(rest[usize::from(of)].len()));
+        rest[usize::from(of)] = behind;
+        answers.extend(query_now.push_to(if of { "b" } else { "a" }, &batch(piece)).unwrap());
+        if is_crash {
+            keep(&mut stored, &mut query_now);
+            query_now = pipeline(query).await.unwrap();
+            query_now.restore(&stored).unwrap();
+        }
+    }
+    answers.extend(query_now.advance(EventTime::from_micros(i64::MAX)).unwrap());
+    // Nothing waits for ever.
+    keep(&mut stored, &mut query_now);
+    assert!(stored.values().map(|bytes| bytes.len()).sum::<usize>() < 2000, "{query}");
+    (lines(&answers), query_now.late())
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn streamed_join_is_the_batch_join(
+        a in rows(),
+        b in rows(),
+        turns in vec((any::<bool>(), 1usize..20, any::<bool>()), 1..8),
+    ) {
+        for query in QUERIES {
+            let expected = block_on(oracle(query, &a, &b));
+            let (found, late) = block_on(streamed(query, &a, &b, &turns));
+            prop_assert_eq!(late, 0, "{}", query);
+            prop_assert_eq!(&found, &expected, "{}", query);
+        }
+    }
+}
+
+/// One row a second in both streams, one by one, with a checkpoint behind each few.
+#[test]
+fn state_does_not_grow_with_time() {
+    block_on(async {
+        for query in [QUERIES[0], QUERIES[1]] {
+            let rows: Vec<_> =
+                (0..3000).map(|n| Row { micros: n * SECOND, k: Some((n % 3) as u8), n }).collect();
+            let mut join = pipeline(query).await.unwrap();
+            let (mut pairs, mut stored, mut most) = (0, Stored::new(), 0);
+            for (place, row) in rows.iter().enumerate() {
+                for stream in ["a", "b"] {
+                    let some = join.push_to(stream, &batch(std::slice::from_ref(row))).unwrap();
+                    pairs += some.iter().map(RecordBatch::num_rows).sum::<usize>();
+                }
+                if place % 3 == 0 {
+                    keep(&mut stored, &mut join);
+                    most = most.max(stored.len());
+                }
+                if place % 99 == 0 {
+                    join = pipeline(query).await.unwrap();
+                    join.restore(&stored).unwrap();
+                }
+            }
+            assert!(pairs > 12_000, "{pairs} pairs");
+            // 45 seconds of delay and interval, in chunks of one row, of eight, of 64.
+            assert!(most < 60, "{most} entries");
+        }
+    });
+}
+
+#[test]
+fn rows_that_come_one_by_one_are_kept_together() {
+    block_on(async {
+        let query = "SELECT a.n AS n, b.n AS m FROM a LEFT JOIN b ON a.k = b.k \
+                     AND b.ts BETWEEN a.ts AND a.ts + INTERVAL '1 hour'";
+        let rows: Vec<_> = (0..2000).map(|n| Row { micros: n * SECOND, k: Some(0), n }).collect();
+        let mut join = pipeline(query).await.unwrap();
+        let mut stored = Stored::new();
+        for row in &rows {
+            join.push_to("a", &batch(std::slice::from_ref(row))).unwrap();
+            keep(&mut stored, &mut join);
+        }
+        assert!(stored.len() < 40, "{} entries", stored.len());
+        let mut restored = pipeline(query).await.unwrap();
+        restored.restore(&stored).unwrap();
+        let last = [Row { micros: 2000 * SECOND, k: Some(0), n: 0 }];
+        for join in [&mut join, &mut restored] {
+            let pairs = join.push_to("b", &batch(&last)).unwrap();
+            assert_eq!(pairs.iter().map(RecordBatch::num_rows).sum::<usize>(), 2000);
+            assert!(join.advance(EventTime::from_micros(i64::MAX)).unwrap().is_empty());
+        }
+    });
+}
+
+#[test]
+fn a_left_row_comes_out_once_no_partner_can_come_and_a_late_one_is_counted() {
+    block_on(async {
+        let query = "SELECT a.n AS n, b.n AS m FROM a LEFT JOIN b ON a.k = b.k \
+                     AND b.ts BETWEEN a.ts AND a.ts + INTERVAL '10 seconds'";
+        let mut join = pipeline(query).await.unwrap();
+        let row = |second: i64, n| batch(&[Row { micros: second * SECOND, k: Some(1), n }]);
+        assert!(join.push_to("a", &row(0, 1)).unwrap().is_empty());
+        // 40 seconds: the delay of 30, and the interval.
+        assert!(join.push_to("b", &row(1000, 2)).unwrap().is_empty());
+        assert!(join.push_to("a", &row(40, 3)).unwrap().is_empty());
+        assert_eq!(lines(&join.push_to("a", &row(41, 4)).unwrap()), ["|1||"]);
+        assert!(join.push_to("a", &row(10, 5)).unwrap().is_empty());
+        assert_eq!(join.late(), 1);
+        assert!(join.push_to("a", &row(11, 6)).unwrap().is_empty());
+        assert_eq!(join.late(), 1);
+    });
+}
+
+#[test]
+fn state_has_a_limit() {
+    block_on(async {
+        let mut join = pipeline(QUERIES[0]).await.unwrap();
+        let rows: Vec<_> = (0..8192).map(|n| Row { micros: 0, k: Some(1), n }).collect();
+        let full = (0..100).find_map(|_| join.push_to("a", &batch(&rows)).err()).unwrap();
+        assert!(matches!(full, OperatorError::JoinFull { .. }), "{full}");
+        assert!(full.to_string().contains("rows wait for partners in a join"), "{full}");
+    });
+}
+
+#[test]
+fn what_would_keep_rows_for_ever_is_refused_with_what_would_not() {
+    for (query, expected) in [
+        (
+            "SELECT a.n FROM a JOIN b ON a.k = b.k",
+            "a join of streams without bounds in time would keep every row for ever; add to ON: \
+             AND b.ts BETWEEN a.ts - INTERVAL '1 minute' AND a.ts + INTERVAL '1 minute'",
+        ),
+        ("SELECT a.n FROM a JOIN b ON a.k = b.k AND b.ts > a.ts", "without bounds in time"),
+        ("SELECT a.n FROM a CROSS JOIN b", "without bounds in time"),
+        (
+            "SELECT a.n FROM a JOIN b ON a.k = b.k AND b.ts BETWEEN a.ts AND a.ts - INTERVAL '1 s'",
+            "the bounds in time exclude each other",
+        ),
+        (
+            "SELECT a.n FROM a JOIN b ON b.ts BETWEEN a.ts AND a.ts + INTERVAL '1 month'",
+            "without bounds in time",
+        ),
+        (
+            "SELECT b.n FROM a RIGHT JOIN b ON a.ts = b.ts",
+            "RIGHT JOIN is not there; exchange the sides and write LEFT JOIN",
+        ),
+        ("SELECT b.n FROM a FULL JOIN b ON a.ts = b.ts", "FULL JOIN is not there"),
+        ("SELECT n FROM a UNION SELECT n FROM b", "write UNION ALL, which keeps none"),
+    ] {
+        let error = block_on(pipeline(query)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{query}\n  says: {error}\n  not:  {expected}");
+    }
+}
