@@ -19,7 +19,7 @@ use proptest::prelude::*;
 const SECOND: i64 = 1_000_000;
 const DELAY: Duration = Duration::from_secs(30);
 
-const QUERIES: [&str; 14] = [
+const QUERIES: [&str; 15] = [
     "SELECT a.n AS n, b.n AS m, a.k FROM a JOIN b ON a.k = b.k \
      AND b.ts BETWEEN a.ts - INTERVAL '5 seconds' AND a.ts + INTERVAL '10 seconds'",
     "SELECT a.n AS n, b.n AS m, b.k, b.ts FROM a LEFT JOIN b ON a.k = b.k AND b.n > 0 \
@@ -50,6 +50,11 @@ const QUERIES: [&str; 14] = [
      (SELECT b.ts, a.n FROM a JOIN b ON a.k = b.k \
       AND b.ts BETWEEN a.ts - INTERVAL '5 seconds' AND a.ts + INTERVAL '10 seconds') \
      GROUP BY date_bin(INTERVAL '10 seconds', ts)",
+    "SELECT x.w, x.k, x.c AS c, y.c AS d FROM \
+     (SELECT date_bin(INTERVAL '10 seconds', ts) AS w, k, count(*) AS c FROM a \
+      GROUP BY date_bin(INTERVAL '10 seconds', ts), k) x LEFT JOIN \
+     (SELECT date_bin(INTERVAL '10 seconds', ts) AS w, k, count(*) AS c FROM b \
+      GROUP BY date_bin(INTERVAL '10 seconds', ts), k) y ON x.w = y.w AND x.k = y.k",
 ];
 
 #[derive(Debug, Clone)]

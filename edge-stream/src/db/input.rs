@@ -74,3 +74,28 @@ pub(crate) enum OpenError {
     #[error(transparent)]
     Read(#[from] ReadError),
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::datatypes::Schema;
+
+    use super::*;
+
+    #[test]
+    fn what_lies_behind_is_read_first_and_equals_take_turns() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = edge_db::Db::open(dir.path()).unwrap();
+        let input = |number, reached: Option<i64>, turn| {
+            let (log, schema) = (db.log("l").unwrap(), Arc::new(Schema::empty()));
+            let decoder = Decoder::new(&schema, None, None);
+            let spec = InputSpec { stream: "s".to_owned(), log, decoder };
+            let input = Input::open("job", number, spec).unwrap();
+            Input { reached: reached.map(EventTime::from_micros), turn, ..input }
+        };
+        let inputs =
+            [input(0, Some(7), 1), input(1, Some(5), 4), input(2, Some(5), 3), input(3, None, 9)];
+        assert_eq!(by_event_time(&inputs), [3, 2, 1, 0]);
+    }
+}

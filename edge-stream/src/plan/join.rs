@@ -12,7 +12,7 @@ use datafusion::logical_expr::{
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::interval::{self, Input, Interval};
-use super::lineage::Lineage;
+use super::lineage::{self, Lineage};
 use super::{Builder, Rows};
 use crate::error::SqlError;
 use crate::lookup::LookupTable;
@@ -66,6 +66,8 @@ impl Builder<'_> {
         let mut left = self.node(&join.left)?;
         let mut right = self.node(&join.right)?;
         let is_outer = join.join_type == JoinType::Left;
+        let lineage: Vec<_> = left.lineage.iter().chain(&right.lineage).cloned().collect();
+        lineage::check_spread(&conditions, &join.schema, &lineage)?;
         // What is about one side alone need not wait for the other, but a left row of an outer
         // join, which comes out whether it holds or not.
         let mut both = Vec::new();

@@ -46,9 +46,7 @@ impl Lineage {
     fn is_spread(&self) -> bool {
         matches!(self, Lineage::Bound(bound) if bound.windows.shape != Shape::Tumble)
     }
-}
 
-impl Lineage {
     /// What it is of a row that is made of several, or one of several that are alike: the keys of
     /// groups do not tell such rows apart.
     pub(super) fn ungrouped(&self) -> Lineage {

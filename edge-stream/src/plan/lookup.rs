@@ -6,6 +6,7 @@ use arrow::datatypes::DataType;
 use datafusion::logical_expr::{Expr, Join, JoinType};
 
 use super::join::{Table, equality};
+use super::lineage::{self, Lineage};
 use super::{Builder, Rows};
 use crate::error::SqlError;
 use crate::operator::lookup_join::{KeyPart, LookupJoin};
@@ -20,6 +21,7 @@ impl Builder<'_> {
         let Rows { from, mut lineage } = self.node(&join.left)?;
         let Table { table, columns } = of;
         let schema = table.rows.schema();
+        lineage::check_spread(&conditions, &join.schema, &lineage)?;
         if table.lookup.key().is_empty() {
             return Err(without_key(of));
         }
@@ -48,7 +50,7 @@ impl Builder<'_> {
             self.tables.push(table.name.clone());
         }
         // One row at most for each row: what told rows apart still does.
-        lineage.extend(columns.iter().map(|_| super::Lineage::Other));
+        lineage.extend(columns.iter().map(|_| Lineage::Other));
         let from = self.flow.push(&[from], operator);
         Ok(Rows { from, lineage })
     }

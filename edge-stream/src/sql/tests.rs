@@ -31,8 +31,11 @@ fn queries_that_cannot_run_for_ever_are_refused_with_what_would_work() {
         ("SELECT DISTINCT room FROM readings", "DISTINCT would keep every row for ever; GROUP BY"),
         ("SELECT * FROM readings ORDER BY ts", "ORDER BY would wait for the last row"),
         ("SELECT * FROM readings LIMIT 1", "LIMIT would end the job; put LIMIT into"),
-        ("SELECT * FROM readings a JOIN readings b ON a.room = b.room", "joins of streams"),
-        ("SELECT room FROM readings UNION ALL SELECT room FROM readings", "UNION of streams"),
+        (
+            "SELECT * FROM readings a JOIN readings b ON a.room = b.room",
+            "a join of streams without bounds in time would keep every row for ever; add to ON: AND b.ts",
+        ),
+        ("SELECT room FROM readings UNION SELECT room FROM readings", "write UNION ALL"),
         ("SELECT sum(temp) OVER (ORDER BY ts) FROM readings", "OVER is not there yet"),
         ("SELECT 1", "the query reads no stream; name one in FROM"),
         ("SELECT now() FROM readings", "`now()` is not the same each time; use the event time"),
