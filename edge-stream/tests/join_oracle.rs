@@ -34,8 +34,8 @@ const QUERIES: [&str; 15] = [
      AND r.ts >= l.ts AND r.ts - INTERVAL '3 seconds' < l.ts",
     "SELECT a.n AS n, b.n AS m FROM a JOIN b ON a.ts = b.ts",
     "SELECT a.n AS n, b.n AS m FROM a LEFT JOIN b ON b.ts = a.ts + INTERVAL '1 second'",
-    "SELECT a.n AS n, b.n AS m, k FROM a JOIN b USING (k) \
-     WHERE b.ts <= a.ts AND INTERVAL '4 seconds' + b.ts >= a.ts",
+    "SELECT a.n AS n, b.n AS m, a.k FROM a JOIN b ON a.k = b.k \
+     AND b.ts <= a.ts AND INTERVAL '4 seconds' + b.ts >= a.ts",
     "SELECT a.n AS n, b.n AS m, c.n AS o FROM a JOIN b ON a.k = b.k \
      AND b.ts BETWEEN a.ts - INTERVAL '2 seconds' AND a.ts + INTERVAL '2 seconds' \
      JOIN a c ON c.k = b.k AND c.ts BETWEEN b.ts AND b.ts + INTERVAL '3 seconds'",
@@ -126,7 +126,8 @@ fn keep(stored: &mut Stored, pipeline: &mut Pipeline) {
 }
 
 async fn streamed(query: &str, a: &[Row], b: &[Row], turns: &[Turn]) -> (Vec<String>, u64) {
-    let mut query_now = pipeline(query).await.unwrap();
+    let planned = pipeline(query).await;
+    let mut query_now = planned.unwrap_or_else(|error| panic!("{query}: {error}"));
     let (mut answers, mut stored) = (Vec::new(), Stored::new());
     let mut rest = [a, b];
     let mut turns = turns.iter().cycle();

@@ -106,9 +106,9 @@ fn sum_of(expr: &Expr, left: Input<'_>, right: Input<'_>) -> Option<Sum> {
     match expr {
         Expr::Alias(alias) => sum_of(&alias.expr, left, right),
         Expr::Cast(cast) => {
-            let from =
-                cast.expr.get_type(left.schema).or_else(|_| cast.expr.get_type(right.schema));
-            let is_kept = keeps_micros(&from.ok()?, cast.field.data_type());
+            let from = |input: Input<'_>| cast.expr.get_type(input.schema).ok();
+            let from = from(left).or_else(|| from(right));
+            let is_kept = keeps_micros(from.as_ref(), cast.field.data_type());
             is_kept.then(|| sum_of(&cast.expr, left, right)).flatten()
         }
         Expr::Column(column) => {
@@ -153,16 +153,15 @@ fn minus(a: Sum, b: Sum) -> Option<Sum> {
 }
 
 /// Whether such a cast does not change a time, or a span, by as much as a microsecond. One from
-/// zone to zone may mean another point in time.
-fn keeps_micros(from: &DataType, to: &DataType) -> bool {
+/// zone to zone may mean another point in time; only a span, of columns of both sides, has a type
+/// that neither side knows.
+fn keeps_micros(from: Option<&DataType>, to: &DataType) -> bool {
     match (from, to) {
-        (DataType::Timestamp(_, from), DataType::Timestamp(unit, to)) => {
+        (Some(DataType::Timestamp(_, from)), DataType::Timestamp(unit, to)) => {
             from == to && *unit >= TimeUnit::Microsecond
         }
-        (DataType::Duration(_) | DataType::Interval(_), DataType::Duration(unit)) => {
-            *unit >= TimeUnit::Microsecond
-        }
-        (DataType::Duration(_) | DataType::Interval(_), DataType::Interval(_)) => true,
+        (_, DataType::Duration(unit)) => *unit >= TimeUnit::Microsecond,
+        (_, DataType::Interval(_)) => true,
         _ => false,
     }
 }

@@ -18,6 +18,7 @@ use crate::error::SqlError;
 use crate::lookup::LookupTable;
 use crate::operator::Filter;
 use crate::operator::interval_join::{IntervalJoin, JoinPlan, SidePlan};
+use crate::stream::StreamTable;
 
 /// Which input the columns of an expression come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +82,7 @@ impl Builder<'_> {
         let inputs = [(&join.left, &left.lineage), (&join.right, &right.lineage)];
         let inputs = inputs.map(|(plan, lineage)| Input { schema: plan.schema(), lineage });
         let interval = interval::of(&both, inputs[0], inputs[1]);
-        let interval = interval.ok_or_else(|| without_interval(inputs))?;
+        let interval = interval.ok_or_else(|| without_interval(join))?;
         if interval.lower_micros > interval.upper_micros {
             let reason = "no two rows can be a pair: the bounds in time exclude each other";
             return Err(SqlError::statement(None, reason).or("exchange them"));
@@ -217,21 +218,34 @@ fn same_type(left: &Expr, right: &Expr, join: &Join) -> bool {
 }
 
 /// Why a join needs bounds in time, and how they are written for these inputs.
-fn without_interval(inputs: [Input<'_>; 2]) -> SqlError {
-    let times = inputs.map(|input| {
-        let place = input.lineage.iter().position(Lineage::is_event_time)?;
-        Some(input.schema.qualified_field(place)).map(|(table, field)| match table {
-            Some(table) => format!("{}.{}", table.table(), field.name()),
-            None => field.name().clone(),
-        })
-    });
+fn without_interval(join: &Join) -> SqlError {
     let reason = "a join of streams without bounds in time would keep every row for ever";
-    let would_work = match times {
-        [Some(left), Some(right)] => format!(
+    let would_work = match (event_time_of(&join.left), event_time_of(&join.right)) {
+        (Some(left), Some(right)) => format!(
             "add to ON: AND {right} BETWEEN {left} - INTERVAL '1 minute' AND {left} + INTERVAL \
              '1 minute'"
         ),
         _ => "declare a watermark for both streams, and compare their event times in ON".to_owned(),
     };
     SqlError::statement(None, reason).or(would_work)
+}
+
+/// The name of a stream's event time, whether the query uses it or not.
+fn event_time_of(plan: &LogicalPlan) -> Option<String> {
+    match plan {
+        LogicalPlan::SubqueryAlias(alias) => {
+            let name = event_time_of(&alias.input)?;
+            let column = name.rsplit('.').next()?;
+            Some(format!("{}.{column}", alias.alias.table()))
+        }
+        LogicalPlan::TableScan(scan) => {
+            let provider = source_as_provider(&scan.source).ok()?;
+            let provider: &dyn TableProvider = provider.as_ref();
+            let stream = provider.downcast_ref::<StreamTable>()?;
+            let column = stream.schema.field(stream.event_time.as_ref()?.index).name();
+            Some(format!("{}.{column}", scan.table_name.table()))
+        }
+        LogicalPlan::Filter(filter) => event_time_of(&filter.input),
+        _ => None,
+    }
 }
