@@ -6,6 +6,7 @@
 
 mod interval;
 mod join;
+mod groups;
 mod lineage;
 mod lookup;
 mod union;

@@ -1,6 +1,8 @@
 //! What the columns of a plan are, as far as windows need to know: event time, the bounds of a
 //! window, the keys of groups.
 
+use std::sync::Arc;
+
 use datafusion::common::DFSchema;
 use datafusion::logical_expr::Expr;
 
@@ -20,13 +22,14 @@ pub(super) enum Lineage {
     /// with others, and are told apart by their ends only.
     GroupWindow {
         is_unique: bool,
+        /// Whether windows over it close by the watermark.
+        is_event_time: bool,
+        /// The names of all keys of the groups, whether they are in the answer or not.
+        keys: Arc<[String]>,
     },
-    /// A key of a group: its place, and its name for messages.
-    GroupKey(usize, String),
-    /// The groups' keys have gone, with only this said about the column.
-    Aggregate {
-        keys: Vec<String>,
-    },
+    /// A key of a group, by its place among the keys.
+    GroupKey(usize),
+    Aggregate,
     Other,
 }
 
@@ -39,7 +42,17 @@ pub(super) struct Bound {
 impl Lineage {
     /// Whether the watermark is about this column.
     pub(super) fn is_event_time(&self) -> bool {
-        matches!(self, Lineage::EventTime | Lineage::GroupWindow { .. })
+        matches!(self, Lineage::EventTime | Lineage::GroupWindow { is_event_time: true, .. })
+    }
+
+    /// Whether rows have been grouped.
+    pub(super) fn is_grouped(&self) -> bool {
+        matches!(self, Lineage::GroupWindow { .. } | Lineage::GroupKey(..) | Lineage::Aggregate)
+    }
+
+    /// Whether it tells windows of one key apart.
+    pub(super) fn is_unique(&self) -> bool {
+        matches!(self, Lineage::GroupWindow { is_unique: true, .. })
     }
 
     /// Whether its values say nothing before rows are grouped: a row lies in several windows.
@@ -123,29 +136,23 @@ pub(super) fn check_grouped(lineage: &[Lineage]) -> Result<(), SqlError> {
 pub(super) fn key(lineage: &[Lineage]) -> Result<Option<Vec<usize>>, SqlError> {
     let place = |wanted: &dyn Fn(&Lineage) -> bool| lineage.iter().position(wanted);
     let keys = lineage.iter().find_map(|one| match one {
-        Lineage::Aggregate { keys } => Some(keys),
+        Lineage::GroupWindow { keys, .. } => Some(keys),
         _ => None,
     });
-    let is_grouped = |one: &Lineage| {
-        matches!(
-            one,
-            Lineage::GroupWindow { .. } | Lineage::GroupKey(..) | Lineage::Aggregate { .. }
-        )
-    };
-    if !lineage.iter().any(is_grouped) {
+    if !lineage.iter().any(Lineage::is_grouped) {
         return Ok(None);
     }
     let missing = |name: &str| {
         let reason = format!("rows of the answer are told apart by `{name}`, which is not in it");
         Err(SqlError::statement(None, reason).or(format!("add `{name}` to the SELECT list")))
     };
-    let Some(window) = place(&|one| *one == Lineage::GroupWindow { is_unique: true }) else {
-        let has_start = lineage.contains(&Lineage::GroupWindow { is_unique: false });
+    let Some(window) = place(&Lineage::is_unique) else {
+        let has_start = keys.is_some();
         return missing(if has_start { "window_end" } else { "window_start" });
     };
     let mut columns = vec![window];
-    for (key, name) in keys.into_iter().flatten().enumerate() {
-        match place(&|one| matches!(one, Lineage::GroupKey(place, _) if *place == key)) {
+    for (key, name) in keys.into_iter().flat_map(|keys| keys.iter()).enumerate() {
+        match place(&|one| *one == Lineage::GroupKey(key)) {
             Some(column) => columns.push(column),
             None => return missing(name),
         }

@@ -10,10 +10,11 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::scalar::ScalarValue;
 
+use super::groups::{BoundColumn, Groups};
 use super::lineage::{self, Bound, Lineage};
 use super::{Builder, Rows};
 use crate::error::SqlError;
-use crate::operator::window::{Aggregate, GroupColumn, Grouping, WindowAggregate};
+use crate::operator::window::{Aggregate, Grouping, WindowAggregate};
 use crate::windows::Shape;
 use crate::windows::function::Side;
 
@@ -30,37 +31,20 @@ impl Builder<'_> {
         lineage::check_spread(node.group_expr.iter().chain(&node.aggr_expr), input, &below)?;
         let (window_expr, window) = self.window_of(node, &groups, &below)?;
 
-        let (mut columns, mut keys, mut names, mut lineage) = (vec![], vec![], vec![], vec![]);
-        for (place, (expr, group)) in node.group_expr.iter().zip(&groups).enumerate() {
-            // Named twice it is one column, as for DataFusion.
-            if node.group_expr[..place].contains(expr) {
-                continue;
+        let Groups { columns, keys, mut lineage } = self.groups(node, &groups, |group| {
+            let Lineage::Bound(bound) = group else { return Ok(None) };
+            if bound.windows != window.windows {
+                let reason = "the query groups by windows of two kinds";
+                return Err(SqlError::statement(None, reason).or("use one TUMBLE or HOP"));
             }
-            if let Lineage::Bound(bound) = group {
-                if bound.windows != window.windows {
-                    let reason = "the query groups by windows of two kinds";
-                    return Err(SqlError::statement(None, reason).or("use one TUMBLE or HOP"));
-                }
-                columns.push(match bound.side {
-                    Side::Start => GroupColumn::WindowStart,
-                    Side::End => GroupColumn::WindowEnd,
-                });
-                let is_unique = bound.windows.shape != Shape::Cumulate || bound.side == Side::End;
-                lineage.push(Lineage::GroupWindow { is_unique });
-            } else {
-                let name = expr.schema_name().to_string();
-                columns.push(GroupColumn::Key(keys.len()));
-                lineage.push(Lineage::GroupKey(keys.len(), name.clone()));
-                keys.push(self.physical(expr, input)?);
-                names.push(name);
-            }
-        }
-        let tells_apart = |one: &Lineage| *one == Lineage::GroupWindow { is_unique: true };
-        if !lineage.iter().any(tells_apart) {
+            let is_unique = bound.windows.shape != Shape::Cumulate || bound.side == Side::End;
+            Ok(Some(BoundColumn { side: bound.side, is_unique, is_event_time: true }))
+        })?;
+        if !lineage.iter().any(Lineage::is_unique) {
             let reason = "windows of CUMULATE that begin together are told apart by their ends";
             return Err(SqlError::statement(None, reason).or("GROUP BY window_start, window_end"));
         }
-        lineage.extend(node.aggr_expr.iter().map(|_| Lineage::Aggregate { keys: names.clone() }));
+        lineage.extend(node.aggr_expr.iter().map(|_| Lineage::Aggregate));
 
         let aggregates = node.aggr_expr.iter().map(|expr| self.lower(expr, input));
         let aggregates = aggregates.collect::<Result<_, _>>()?;
@@ -97,13 +81,7 @@ impl Builder<'_> {
         let refuse = |reason: String, would_work: String| {
             Err(SqlError::statement(None, reason).or(would_work))
         };
-        let grouped = |one: &Lineage| {
-            matches!(
-                one,
-                Lineage::GroupWindow { .. } | Lineage::GroupKey(..) | Lineage::Aggregate { .. }
-            )
-        };
-        if below.iter().any(grouped) {
+        if below.iter().any(Lineage::is_grouped) {
             return refuse(
                 "GROUP BY over the result of windows needs windows, too".to_owned(),
                 "name the inner query by WITH, and write FROM TUMBLE(name, \

@@ -154,6 +154,15 @@ fn a_column_that_is_grouped_by_twice_is_one() {
 }
 
 #[test]
+fn all_keys_tell_rows_apart_where_nothing_is_aggregated() {
+    let sql = "SELECT window_start, room FROM TUMBLE(readings, ts, INTERVAL '1 minute')
+               GROUP BY window_start, room";
+    assert_eq!(planned(sql).unwrap().key(), Some(&[0, 1][..]));
+    let error = planned(&sql.replace(", room FROM", " FROM")).unwrap_err().to_string();
+    assert!(error.contains("told apart by `readings.room`, which is not in it"), "{error}");
+}
+
+#[test]
 fn spellings_of_a_window_mean_the_same() {
     for from in [
         "TUMBLE(readings, ts, INTERVAL '1 minute')",

@@ -1,0 +1,69 @@
+//! What a `GROUP BY` groups by: bounds of windows, and keys.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::logical_plan::Aggregate as AggregateNode;
+use datafusion::physical_expr::PhysicalExpr;
+
+use super::Builder;
+use super::lineage::Lineage;
+use crate::error::SqlError;
+use crate::operator::window::GroupColumn;
+use crate::windows::function::Side;
+
+/// The columns of the answer in front of the aggregates.
+pub(super) struct Groups {
+    pub(super) columns: Vec<GroupColumn>,
+    pub(super) keys: Vec<Arc<dyn PhysicalExpr>>,
+    pub(super) lineage: Vec<Lineage>,
+}
+
+/// A bound of windows among the groups.
+pub(super) struct BoundColumn {
+    pub(super) side: Side,
+    /// Whether no two windows of one key have it in common.
+    pub(super) is_unique: bool,
+    /// Whether windows over the answer may be over it.
+    pub(super) is_event_time: bool,
+}
+
+impl Builder<'_> {
+    /// `bound` knows the bounds of windows among the groups, whose lineages these are.
+    pub(super) fn groups(
+        &self,
+        node: &AggregateNode,
+        lineages: &[Lineage],
+        bound: impl Fn(&Lineage) -> Result<Option<BoundColumn>, SqlError>,
+    ) -> Result<Groups, SqlError> {
+        let (mut columns, mut keys, mut names) = (vec![], vec![], vec![]);
+        let mut bounds = Vec::new();
+        for (place, (expr, lineage)) in node.group_expr.iter().zip(lineages).enumerate() {
+            // Named twice it is one column, as for DataFusion.
+            if node.group_expr[..place].contains(expr) {
+                continue;
+            }
+            let bound = bound(lineage)?;
+            columns.push(match &bound {
+                Some(BoundColumn { side: Side::Start, .. }) => GroupColumn::WindowStart,
+                Some(BoundColumn { side: Side::End, .. }) => GroupColumn::WindowEnd,
+                None => {
+                    keys.push(self.physical(expr, node.input.schema())?);
+                    names.push(expr.schema_name().to_string());
+                    GroupColumn::Key(keys.len() - 1)
+                }
+            });
+            bounds.push(bound);
+        }
+        let names: Arc<[String]> = names.into();
+        let lineage = columns.iter().zip(bounds).map(|(column, bound)| match (column, bound) {
+            (GroupColumn::Key(key), _) => Lineage::GroupKey(*key),
+            (_, bound) => Lineage::GroupWindow {
+                is_unique: bound.as_ref().is_some_and(|bound| bound.is_unique),
+                is_event_time: bound.as_ref().is_some_and(|bound| bound.is_event_time),
+                keys: Arc::clone(&names),
+            },
+        });
+        let lineage = lineage.collect();
+        Ok(Groups { columns, keys, lineage })
+    }
+}
