@@ -18,6 +18,7 @@ mod operator;
 mod pipeline;
 mod plan;
 mod session;
+mod sessions;
 mod sql;
 mod stream;
 #[cfg(feature = "db")]

@@ -5,6 +5,7 @@ mod flow;
 pub(crate) mod interval_join;
 pub(crate) mod lookup_join;
 mod project;
+pub(crate) mod session;
 mod state;
 mod union;
 pub(crate) mod window;

@@ -4,11 +4,12 @@
 //! the stream upwards; each node becomes an operator, or is refused with the reason and what
 //! would work, as it would need state without bound.
 
+mod groups;
 mod interval;
 mod join;
-mod groups;
 mod lineage;
 mod lookup;
+mod session;
 mod union;
 mod window;
 
@@ -31,6 +32,7 @@ use datafusion::sql::sqlparser::ast::{self, Query};
 
 use crate::error::SqlError;
 use crate::operator::{Filter, Flow, Origin, Project};
+use crate::sessions;
 use crate::sql;
 use crate::stream::StreamTable;
 use lineage::Lineage;
@@ -65,6 +67,7 @@ struct Rows {
 /// Plans a query as a job.
 pub(crate) async fn plan(state: &SessionState, query: Query) -> Result<JobPlan, SqlError> {
     let plan = logical(state, query).await?;
+    sessions::check(&plan)?;
     refuse_moving_parts(&plan)?;
     let plan = optimized(state, plan).map_err(|error| SqlError::planning(&error))?;
     let (flow, sources, tables) = (Flow::default(), Vec::new(), Vec::new());

@@ -8,7 +8,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use datafusion::prelude::SessionConfig;
 
-use crate::windows;
+use crate::{sessions, windows};
 
 /// Functions of the application.
 #[derive(Debug, Clone, Default)]
@@ -40,5 +40,6 @@ pub(crate) fn context(memory_bytes: usize) -> SessionContext {
         .build();
     let context = SessionContext::new_with_state(state);
     windows::function::functions().for_each(|function| context.register_udf(function));
+    sessions::functions().into_iter().for_each(|function| context.register_udf(function));
     context
 }

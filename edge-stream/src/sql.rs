@@ -3,6 +3,7 @@
 //! What DataFusion knows goes to its own parser unchanged. Ours are the statements around a query
 //! (`statement`), and the windows in `FROM` (`window`), which become ordinary projections.
 
+mod session;
 #[cfg(feature = "db")]
 pub(crate) mod statement;
 pub(crate) mod window;
@@ -35,7 +36,7 @@ impl<'a> Script<'a> {
         let tokens =
             tokens.map_err(|error| SqlError::statement(position(error.location), error.message))?;
         check_operators(&tokens)?;
-        let tokens = window::without_table_word(tokens);
+        let tokens = session::with_partition_argument(window::without_table_word(tokens));
         let parser = Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens);
         Ok(Script { sql, parser })
     }

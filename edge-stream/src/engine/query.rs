@@ -15,6 +15,7 @@ use crate::db::own::OwnTable;
 use crate::db::panicked;
 use crate::db::stored::Moment;
 use crate::error::SqlError;
+use crate::sessions;
 use crate::sql::statement;
 
 impl Engine {
@@ -84,6 +85,8 @@ impl Engine {
         let question = DataFusionStatement::Statement(Box::new(question));
         let plan = state.statement_to_plan(question).await;
         let plan = plan.map_err(|error| crate::plan::planning_error(&state, &error))?;
+        sessions::check(&plan)?;
+        let plan = sessions::bounded::resolve(plan).map_err(|error| SqlError::planning(&error))?;
         let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false);
         if read_only.with_allow_statements(false).verify_plan(&plan).is_err() {
             return Err(SqlError::statement(None, "this is no query")

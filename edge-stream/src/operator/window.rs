@@ -1,8 +1,8 @@
 //! `GROUP BY` over windows: one pane of groups for each stretch of time whose rows lie in the same
 //! windows. A tumbling window is a pane; windows that lie over each other are merged of theirs.
 
-mod pane;
-mod rows;
+pub(super) mod pane;
+pub(super) mod rows;
 mod sliding;
 
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ use crate::windows::{Shape, Window, Windows};
 /// State of the open windows of one operator; beyond, the job stops and says so. The rows of a
 /// window take some three times its state, and all of them go into one batch of edge-db, which
 /// takes 64 MiB.
-const STATE_BYTES: usize = 16 * 1024 * 1024;
+pub(super) const STATE_BYTES: usize = 16 * 1024 * 1024;
 
 /// What stands in one column of the answer in front of the aggregates.
 #[derive(Debug, Clone)]
@@ -91,7 +91,9 @@ impl WindowAggregate {
         let mut pane = Pane::new(&self.layout)?;
         pane.update(&self.evaluate(&nulls)?.slice(0..1)?)?;
         pane.take_changed()?;
-        self.answer(Window { start: 0, end: 0 }, pane).map(drop)
+        // Not as an answer, whose columns may be declared to be without nulls.
+        pane.finish()?;
+        Ok(())
     }
 
     /// All expressions of the operator, for the whole batch at once.

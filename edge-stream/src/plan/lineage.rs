@@ -7,6 +7,7 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::Expr;
 
 use crate::error::SqlError;
+use crate::sessions::{self, Session};
 use crate::windows::function::{Side, WindowFunction};
 use crate::windows::{Shape, Windows};
 
@@ -16,6 +17,8 @@ pub(super) enum Lineage {
     EventTime,
     /// A bound of the window that a row lies in.
     Bound(Bound),
+    /// A bound of the session that a row lies in.
+    Session(Session),
     /// A bound of a window over a column that is not the event time.
     ForeignBound,
     /// A bound of the window that a group was made for. Windows that grow have their start in common
@@ -80,6 +83,15 @@ pub(super) fn of(expr: &Expr, input: &DFSchema, below: &[Lineage]) -> Lineage {
             place.and_then(|place| below.get(place)).cloned().unwrap_or(Lineage::Other)
         }
         Expr::ScalarFunction(call) => {
+            if let Some(session) = sessions::named(call) {
+                let time = call.args.first().map(|time| of(time, input, below));
+                let is_event_time = time.is_some_and(|time| time.is_event_time());
+                return if is_event_time {
+                    Lineage::Session(session)
+                } else {
+                    Lineage::ForeignBound
+                };
+            }
             let function = WindowFunction::named(call.func.name());
             let Some(function @ WindowFunction::Bound(_, side)) = function else {
                 return Lineage::Other;

@@ -29,6 +29,13 @@ impl Builder<'_> {
         let groups: Vec<_> =
             node.group_expr.iter().map(|expr| lineage::of(expr, input, &below)).collect();
         lineage::check_spread(node.group_expr.iter().chain(&node.aggr_expr), input, &below)?;
+        let session = groups.iter().find_map(|group| match group {
+            Lineage::Session(session) => Some(*session),
+            _ => None,
+        });
+        if let Some(session) = session {
+            return self.sessions(node, from, &groups, session);
+        }
         let (window_expr, window) = self.window_of(node, &groups, &below)?;
 
         let Groups { columns, keys, mut lineage } = self.groups(node, &groups, |group| {
@@ -85,7 +92,8 @@ impl Builder<'_> {
             return refuse(
                 "GROUP BY over the result of windows needs windows, too".to_owned(),
                 "name the inner query by WITH, and write FROM TUMBLE(name, \
-                 DESCRIPTOR(ts), INTERVAL '1 hour'), where ts is its window_start"
+                 DESCRIPTOR(ts), INTERVAL '1 hour'), where ts is its window_start, or of sessions \
+                 its window_end"
                     .to_owned(),
             );
         }
@@ -123,7 +131,7 @@ impl Builder<'_> {
         self.physical(&(expr.clone() - lit(size)), input)
     }
 
-    fn lower(&self, expr: &Expr, input: &DFSchema) -> Result<Aggregate, SqlError> {
+    pub(super) fn lower(&self, expr: &Expr, input: &DFSchema) -> Result<Aggregate, SqlError> {
         let (props, context) = (self.state.execution_props(), PhysicalPlanningContext::default());
         let lowered = LoweredAggregateBuilder::new(expr, input, input.as_arrow(), props, &context);
         let lowered = lowered.build().map_err(|error| SqlError::planning(&error))?;

@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::position;
+use super::{position, session};
 use crate::error::SqlError;
 
 /// Who will run the query.
@@ -108,8 +108,14 @@ impl Resolve {
         let function = name.to_string().to_uppercase();
         let at = position(name.span().start);
         if function == "SESSION" {
-            let error = SqlError::statement(at, "SESSION windows are not there yet");
-            return Err(error.or("use TUMBLE, HOP or CUMULATE"));
+            let wrong = |reason: String| SqlError::statement(at, reason).or(session::USAGE);
+            let subquery = Box::new(session::windowed(args).map_err(wrong)?);
+            return Ok(Some(TableFactor::Derived {
+                lateral: false,
+                subquery,
+                alias,
+                sample: None,
+            }));
         }
         let Some(call) = CALLS.iter().find(|call| call.name == function) else { return Ok(None) };
         let wrong = |reason: String| SqlError::statement(at, reason).or(call.usage);
@@ -151,7 +157,7 @@ impl WindowCall {
 }
 
 /// A template with the arguments in it.
-fn filled(template: &str, mut fill: Fill<'_>) -> Query {
+pub(super) fn filled(template: &str, mut fill: Fill<'_>) -> Query {
     let all: Vec<_> = (0..fill.sizes.len()).map(|place| format!("size{place}_")).collect();
     let template = template.replace("LAST", &all[fill.own - 1..].join(", "));
     let template = template.replace(", S)", &format!(", {})", all.join(", ")));
@@ -164,13 +170,13 @@ fn filled(template: &str, mut fill: Fill<'_>) -> Query {
 }
 
 /// Puts the arguments into the template, with their places in the text.
-struct Fill<'a> {
-    table: ObjectName,
-    time: &'a Expr,
+pub(super) struct Fill<'a> {
+    pub(super) table: ObjectName,
+    pub(super) time: &'a Expr,
     /// Sizes, and the offset if there is one.
-    sizes: &'a [&'a Expr],
+    pub(super) sizes: &'a [&'a Expr],
     /// How many of them are sizes.
-    own: usize,
+    pub(super) own: usize,
 }
 
 impl VisitorMut for Fill<'_> {
@@ -202,7 +208,7 @@ fn plain(argument: &FunctionArg) -> Option<&Expr> {
     }
 }
 
-fn table_name(expr: &Expr) -> Option<ObjectName> {
+pub(super) fn table_name(expr: &Expr) -> Option<ObjectName> {
     let parts = match expr {
         Expr::Identifier(name) => vec![name.clone()],
         Expr::CompoundIdentifier(names) => names.clone(),
@@ -212,7 +218,7 @@ fn table_name(expr: &Expr) -> Option<ObjectName> {
 }
 
 /// The column in `DESCRIPTOR(column)`; anything else as it is.
-fn descriptor(expr: &Expr) -> &Expr {
+pub(super) fn descriptor(expr: &Expr) -> &Expr {
     let inner = match expr {
         Expr::Function(function) if is_word(&function.name, "DESCRIPTOR") => match &function.args {
             FunctionArguments::List(list) if list.args.len() == 1 => plain(&list.args[0]),

@@ -23,7 +23,9 @@ pub(crate) struct Aggregate {
 }
 
 impl Aggregate {
-    fn accumulator(&self) -> Result<Box<dyn GroupsAccumulator>, DataFusionError> {
+    pub(in crate::operator) fn accumulator(
+        &self,
+    ) -> Result<Box<dyn GroupsAccumulator>, DataFusionError> {
         if self.function.groups_accumulator_supported() {
             return self.function.create_groups_accumulator();
         }
@@ -34,27 +36,27 @@ impl Aggregate {
 
 /// What all panes of one operator have in common.
 #[derive(Debug)]
-pub(super) struct Layout {
-    keys: SchemaRef,
-    pub(super) aggregates: Vec<Aggregate>,
+pub(in crate::operator) struct Layout {
+    pub(in crate::operator) keys: SchemaRef,
+    pub(in crate::operator) aggregates: Vec<Aggregate>,
     /// Keys, then the state of each aggregate, as they are stored.
-    state: SchemaRef,
+    pub(in crate::operator) state: SchemaRef,
     /// How many columns of state each aggregate has.
-    widths: Vec<usize>,
+    pub(in crate::operator) widths: Vec<usize>,
 }
 
 /// Rows of one pane.
 #[derive(Debug)]
-pub(super) struct Rows {
-    pub(super) len: usize,
-    pub(super) keys: Vec<ArrayRef>,
+pub(in crate::operator) struct Rows {
+    pub(in crate::operator) len: usize,
+    pub(in crate::operator) keys: Vec<ArrayRef>,
     /// For each aggregate.
-    pub(super) arguments: Vec<Vec<ArrayRef>>,
-    pub(super) filters: Vec<Option<BooleanArray>>,
+    pub(in crate::operator) arguments: Vec<Vec<ArrayRef>>,
+    pub(in crate::operator) filters: Vec<Option<BooleanArray>>,
 }
 
 impl Layout {
-    pub(super) fn new(
+    pub(in crate::operator) fn new(
         keys: &[Arc<dyn PhysicalExpr>],
         aggregates: Vec<Aggregate>,
         input: &Schema,

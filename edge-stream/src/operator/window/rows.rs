@@ -13,16 +13,16 @@ use super::pane::{Aggregate, Rows};
 use crate::error::OperatorError;
 
 /// What the expressions gave for one batch.
-pub(super) struct Evaluated {
+pub(in crate::operator) struct Evaluated {
     starts: ArrayRef,
-    keys: Vec<ArrayRef>,
+    pub(in crate::operator) keys: Vec<ArrayRef>,
     arguments: Vec<Vec<ArrayRef>>,
     filters: Vec<Option<ArrayRef>>,
 }
 
 impl Evaluated {
     /// All expressions of an operator, for the whole batch at once.
-    pub(super) fn new(
+    pub(in crate::operator) fn new(
         pane: &Arc<dyn PhysicalExpr>,
         keys: &[Arc<dyn PhysicalExpr>],
         aggregates: &[Aggregate],
@@ -41,13 +41,14 @@ impl Evaluated {
         Ok(Evaluated { starts: column(pane)?, keys: columns(keys)?, arguments, filters })
     }
 
-    fn starts(&self) -> &[i64] {
+    /// What `pane` gave for each row.
+    pub(in crate::operator) fn starts(&self) -> &[i64] {
         self.starts.as_primitive::<TimestampMicrosecondType>().values()
     }
 
     /// Brings rows of one pane together, in the order in which they came. Rows mostly come in
     /// that order, and then this costs one look at each.
-    pub(super) fn sort_by_pane(&mut self) -> Result<(), OperatorError> {
+    pub(in crate::operator) fn sort_by_pane(&mut self) -> Result<(), OperatorError> {
         let starts = self.starts();
         if starts.is_sorted() {
             return Ok(());
@@ -55,18 +56,25 @@ impl Evaluated {
         let rows = u32::try_from(starts.len()).expect("batches have at most some thousand rows");
         let mut order: Vec<u32> = (0..rows).collect();
         order.sort_by_key(|row| starts[*row as usize]);
-        let order = UInt32Array::from(order);
+        self.reorder(&order.into())
+    }
+
+    /// Brings rows into an order of their places.
+    pub(in crate::operator) fn reorder(
+        &mut self,
+        order: &UInt32Array,
+    ) -> Result<(), OperatorError> {
         let arguments = self.arguments.iter_mut().flatten();
         let filters = self.filters.iter_mut().flatten();
         let starts = std::iter::once(&mut self.starts);
         for column in starts.chain(&mut self.keys).chain(arguments).chain(filters) {
-            *column = take(&*column, &order, None)?;
+            *column = take(&*column, order, None)?;
         }
         Ok(())
     }
 
     /// Each pane's start and rows.
-    pub(super) fn panes(&self) -> Vec<(i64, std::ops::Range<usize>)> {
+    pub(in crate::operator) fn panes(&self) -> Vec<(i64, std::ops::Range<usize>)> {
         let mut end = 0;
         let runs = self.starts().chunk_by(|a, b| a == b);
         runs.map(|run| {
@@ -76,7 +84,10 @@ impl Evaluated {
         .collect()
     }
 
-    pub(super) fn slice(&self, range: std::ops::Range<usize>) -> Result<Rows, OperatorError> {
+    pub(in crate::operator) fn slice(
+        &self,
+        range: std::ops::Range<usize>,
+    ) -> Result<Rows, OperatorError> {
         let (from, len) = (range.start, range.len());
         let slice = |column: &ArrayRef| column.slice(from, len);
         let slices = |columns: &Vec<ArrayRef>| columns.iter().map(slice).collect();

@@ -1,0 +1,79 @@
+//! `GROUP BY` over sessions as an operator.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::logical_plan::Aggregate as AggregateNode;
+use datafusion::logical_expr::{Expr, lit};
+use datafusion::scalar::ScalarValue;
+
+use super::groups::{BoundColumn, Groups};
+use super::lineage::Lineage;
+use super::{Builder, Rows};
+use crate::error::SqlError;
+use crate::operator::Origin;
+use crate::operator::session::{SessionAggregate, Sessions};
+use crate::sessions::Session;
+use crate::windows::function::Side;
+
+impl Builder<'_> {
+    /// The groups, whose lineages these are, are those of sessions.
+    pub(super) fn sessions(
+        &mut self,
+        node: &AggregateNode,
+        from: Origin,
+        groups: &[Lineage],
+        of: Session,
+    ) -> Result<Rows, SqlError> {
+        let input = node.input.schema();
+        let Groups { columns, keys, mut lineage } = self.groups(node, groups, |group| {
+            let session = match group {
+                Lineage::Session(session) => session,
+                Lineage::Bound(_) => return Err(two_kinds()),
+                _ => return Ok(None),
+            };
+            if session.gap_micros != of.gap_micros {
+                return Err(two_kinds());
+            }
+            // Sessions to come end behind the watermark, but may begin in front of it.
+            let (side, is_event_time) = (session.side, session.side == Side::End);
+            Ok(Some(BoundColumn { side, is_unique: true, is_event_time }))
+        })?;
+        lineage.extend(node.aggr_expr.iter().map(|_| Lineage::Aggregate));
+        let aggregates = node.aggr_expr.iter().map(|expr| self.lower(expr, input));
+        let aggregates = aggregates.collect::<Result<_, _>>()?;
+        let time = self.physical(&time_of(node, groups), input)?;
+        let (gap_micros, output) = (of.gap_micros, Arc::clone(node.schema.inner()));
+        let sessions = Sessions { time, gap_micros, columns, keys, output };
+        let operator = SessionAggregate::new(sessions, aggregates, input.as_arrow());
+        let operator = operator.map_err(|error| SqlError::planning(&error))?;
+        if let Err(error) = operator.rehearse(input.as_arrow()) {
+            let reason = format!("this GROUP BY cannot run as a job: {error}");
+            return Err(
+                SqlError::statement(None, reason).or("use it in the SELECT that reads the view")
+            );
+        }
+        let from = self.flow.push(&[from], operator);
+        Ok(Rows { from, lineage })
+    }
+}
+
+fn two_kinds() -> SqlError {
+    let reason = "the query groups by windows of two kinds";
+    SqlError::statement(None, reason).or("use one SESSION")
+}
+
+/// The time of a row, from a bound of the session that it alone would make.
+fn time_of(node: &AggregateNode, groups: &[Lineage]) -> Expr {
+    let found = node.group_expr.iter().zip(groups).find_map(|(expr, group)| match group {
+        Lineage::Session(session) => Some((expr.clone(), *session)),
+        _ => None,
+    });
+    let (bound, session) = found.expect("sessions are among the groups");
+    match session.side {
+        Side::Start => bound,
+        Side::End => {
+            let nanos = session.gap_micros.saturating_mul(1000);
+            bound - lit(ScalarValue::new_interval_mdn(0, 0, nanos))
+        }
+    }
+}
