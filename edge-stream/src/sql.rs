@@ -1,12 +1,21 @@
 //! The SQL front: text into statements, with the place of every mistake.
 //!
 //! What DataFusion knows goes to its own parser unchanged. Ours are the statements around a query
-//! (`statement`), and the windows in `FROM` (`window`), which become ordinary projections.
+//! (`statement`, with `stream`, `options` and `words`), and the windows in `FROM` (`window`), which
+//! become ordinary projections.
 
 mod session;
 #[cfg(feature = "db")]
+mod options;
+#[cfg(feature = "db")]
+pub(crate) mod question;
+#[cfg(feature = "db")]
 pub(crate) mod statement;
+#[cfg(feature = "db")]
+mod stream;
 pub(crate) mod window;
+#[cfg(feature = "db")]
+mod words;
 
 use std::ops::ControlFlow;
 

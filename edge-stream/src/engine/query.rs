@@ -16,7 +16,7 @@ use crate::db::panicked;
 use crate::db::stored::Moment;
 use crate::error::SqlError;
 use crate::sessions;
-use crate::sql::statement;
+use crate::sql::question;
 
 impl Engine {
     /// Makes a Table of the application known to [`Engine::sql`] under its name, for as long as
@@ -78,7 +78,7 @@ impl Engine {
     }
 
     async fn answer(&self, query: &str) -> Result<Vec<RecordBatch>, SqlError> {
-        let question = statement::parse_question(query)?;
+        let question = question::parse_question(query)?;
         let snapshot = self.inner.catalog.db.snapshot()?;
         let mut state = self.inner.context.state();
         state.config_mut().set_extension(Arc::new(Moment(snapshot)));
