@@ -1,5 +1,6 @@
 //! The engine over edge-db: Logs as sources; state, positions and views in one commit.
 
+pub(crate) mod build;
 pub(crate) mod catalog;
 pub(crate) mod cells;
 pub(crate) mod input;
@@ -7,6 +8,7 @@ pub(crate) mod job;
 pub(crate) mod lookup;
 pub(crate) mod output;
 pub(crate) mod own;
+pub(crate) mod status;
 pub(crate) mod stored;
 pub(crate) mod tables;
 pub(crate) mod task;

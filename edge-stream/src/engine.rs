@@ -1,33 +1,42 @@
 //! The engine: statements become streams, views and sinks that keep running; queries are answered.
 
+mod answer;
 mod build;
 mod error;
 mod execute;
+mod planning;
 mod query;
+mod replace;
+mod replace_stream;
+mod standing;
+mod system;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::datatypes::SchemaRef;
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use edge_db::Db;
 pub use error::{CaughtUpError, Left, StartError};
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use crate::db::blocking;
-use crate::db::catalog::Catalog;
+use crate::db::catalog::{Catalog, Created};
 use crate::db::job::JobSpec;
 use crate::db::own::OwnTable;
+use crate::db::status::InputStatus;
 use crate::db::tables::Tables;
-use crate::db::task::{InputStatus, JobStatus, Running};
+use crate::db::task::Running;
 use crate::error::SqlError;
 #[cfg(feature = "mq")]
 use crate::mq::Published;
 use crate::mq::Publishing;
 use crate::session::Functions;
-use crate::sql::statement::{self, Kind};
+use crate::sql::statement::{self, Definition, Kind};
 
 /// How long the tasks of an engine before this one may take to end.
 const CLAIM_WITHIN: Duration = Duration::from_secs(10);
@@ -81,10 +90,21 @@ struct Inner {
     tables: Arc<Tables>,
     #[cfg(feature = "mq")]
     broker: Option<edge_mq::Broker>,
-    objects: Mutex<Objects>,
+    objects: Arc<Mutex<Objects>>,
     /// One statement at a time: each reads what is there, waits for the disk, and adds to it.
     /// This is a queue of statements; no data is behind it.
     statements: Arc<tokio::sync::Mutex<()>>,
+    /// Tells what is being built that the engine ends.
+    closing: watch::Sender<bool>,
+    /// How often a name has come to stand for other rows, and whether one is about to.
+    swaps: watch::Sender<Swaps>,
+}
+
+/// What tells a query that it saw a name before, and rows behind, a swap.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Swaps {
+    done: u64,
+    is_under_way: bool,
 }
 
 /// What was created, by name, and its jobs.
@@ -99,6 +119,11 @@ pub(crate) struct Object {
     pub(crate) kind: Kind,
     /// The streams and views that it reads; none for a stream.
     reads: Vec<String>,
+    /// As it was written, and as it was understood.
+    created: Created,
+    what: Definition,
+    /// The columns of a stream, or of what a query gives.
+    schema: SchemaRef,
     pub(crate) spec: JobSpec,
     job: Option<Running>,
     pub(crate) topic: Option<crate::topic::TopicPattern>,
@@ -185,7 +210,8 @@ impl EngineBuilder {
             Ok::<_, StartError>((catalog, statements))
         });
         let (catalog, statements) = opened.await.map_err(|_| StartError::Runtime)??;
-        let (context, tables) = build::context(&catalog.db, self.query_memory_bytes);
+        let objects = Arc::<Mutex<Objects>>::default();
+        let (context, tables) = planning::context(&catalog.db, &objects, self.query_memory_bytes);
         self.functions.register(&context);
         self.own.into_iter().for_each(|(name, table)| tables.insert_own(&name, table));
         let inner = Inner {
@@ -195,13 +221,16 @@ impl EngineBuilder {
             tables,
             #[cfg(feature = "mq")]
             broker: self.broker,
-            objects: Mutex::default(),
+            objects,
             statements: Arc::default(),
+            closing: watch::Sender::new(false),
+            swaps: watch::Sender::new(Swaps::default()),
         };
         let engine = Engine { inner: Arc::new(inner) };
         for created in statements {
-            let taken_up = engine.take_up(&created.sql).await;
-            taken_up.map_err(|source| StartError::Statement { sql: created.sql, source })?;
+            let sql = created.sql.clone();
+            let taken_up = engine.take_up(created).await;
+            taken_up.map_err(|source| StartError::Statement { sql, source })?;
         }
         Ok(engine)
     }
@@ -220,42 +249,33 @@ impl Engine {
         }
     }
 
-    /// Carries out a script of statements, one after the other, and keeps them: `CREATE STREAM`,
-    /// `CREATE MATERIALIZED VIEW`, `CREATE SINK` and `DROP`. They are in force, over restarts,
-    /// when this returns.
+    /// Carries out a script of statements, one after the other, and keeps them: `CREATE [OR REPLACE]
+    /// STREAM`, `MATERIALIZED VIEW` and `SINK`, `DROP`, `PAUSE` and `RESUME`. They are in force, over
+    /// restarts, when this returns. `OR REPLACE` of a view or sink takes as long as its query takes
+    /// over the Log; other statements wait so long, jobs and queries go on.
     ///
     /// # Errors
     /// At the first statement that cannot be carried out; a script that cannot be read does
     /// nothing at all.
     ///
     /// # Cancel safety
-    /// When dropped, some of the statements have been carried out, each of them whole.
+    /// When dropped, some of the statements have been carried out, each of them whole. One that
+    /// has begun goes on.
     pub async fn execute(&self, script: &str) -> Result<(), SqlError> {
         for statement in statement::parse_script(script)? {
-            let (engine, turn) = (self.clone(), Arc::clone(&self.inner.statements));
+            let (inner, turn) = (Arc::downgrade(&self.inner), Arc::clone(&self.inner.statements));
             // A task of its own, so that it is carried out whole even if nobody waits any more.
             let done = tokio::spawn(async move {
                 let _turn = turn.lock_owned().await;
-                if engine.inner.objects.lock().is_closed {
-                    return Err(SqlError::Closed);
-                }
-                engine.execute_one(statement).await
+                execute::carry_out(&inner, statement).await
             });
             done.await.map_err(|_| SqlError::Closed)??;
         }
         Ok(())
     }
 
-    /// How each job stands, by name: one for each stream, which looks for what is no row, and one
-    /// for each view and sink.
-    pub fn jobs(&self) -> Vec<JobStatus> {
-        let objects = self.inner.objects.lock();
-        let jobs = objects.by_name.values().filter_map(|object| object.job.as_ref());
-        jobs.map(Running::status).collect()
-    }
-
     /// Waits until everything that is in the Logs now is in views and sinks, on disk, and, if
-    /// there is a broker, published.
+    /// there is a broker, published. Jobs that are paused are left out.
     ///
     /// # Errors
     /// When that is not so at the deadline; says who is behind, and why.
@@ -266,14 +286,15 @@ impl Engine {
         let deadline = Instant::now() + deadline;
         let mut reaches = Vec::new();
         for object in self.inner.objects.lock().by_name.values() {
-            if let Some(job) = &object.job {
+            if let Some(job) = object.job.as_ref().filter(|_| !object.created.paused) {
                 let ends = object.spec.inputs.iter().map(|input| Ok(input.log.bounds()?.end));
                 reaches.push(job.reach(ends.collect::<Result<_, edge_db::ReadError>>()?));
             }
         }
         for reach in reaches {
-            reach.wait(deadline).await.map_err(|(job, number, end)| {
+            reach.wait(deadline).await.map_err(|(mut job, number, end)| {
                 let InputStatus { stream, position } = job.inputs[number].clone();
+                job.lag = end.since(position);
                 CaughtUpError::Behind { job, stream, position, end }
             })?;
         }
@@ -282,7 +303,9 @@ impl Engine {
         Ok(())
     }
 
-    /// Lets jobs read to the end of their Logs and commit, until the deadline; then ends them.
+    /// Lets jobs read to the end of their Logs and commit, until the deadline; then ends them. Those
+    /// that are paused stay where they are, and what is in front of them does not count as left.
+    /// What `OR REPLACE` is building is given up.
     /// Queries are still answered. Calling it again does nothing.
     ///
     /// # Errors
@@ -296,7 +319,11 @@ impl Engine {
         {
             let mut objects = self.inner.objects.lock();
             objects.is_closed = true;
+            self.inner.closing.send_replace(true);
             for (name, object) in &mut objects.by_name {
+                if object.created.paused {
+                    continue;
+                }
                 if let Some(job) = object.job.as_mut().and_then(Running::drain) {
                     ending.push((name.clone(), object.spec.inputs.clone(), job));
                 }

@@ -74,6 +74,15 @@ pub enum SqlError {
         /// What [`EngineBuilder::query_memory_bytes`](crate::EngineBuilder) allows.
         limit_bytes: usize,
     },
+    /// What was to replace a view or sink failed on the rows of the Log, and the old one goes on.
+    #[cfg(feature = "db")]
+    #[error("could not build the new `{name}`, the old one stays: {reason}")]
+    Build {
+        /// The view or sink.
+        name: String,
+        /// What went wrong.
+        reason: Arc<str>,
+    },
     /// A name could not be opened in the database.
     #[cfg(feature = "db")]
     #[error("could not open what the statement needs: {0}")]

@@ -27,7 +27,7 @@ mod watermark;
 mod windows;
 
 #[cfg(feature = "db")]
-pub use db::task::{InputStatus, JobStatus};
+pub use db::status::{InputStatus, JobState, JobStatus};
 #[cfg(feature = "db")]
 pub use engine::{CaughtUpError, Engine, EngineBuilder, Left, StartError};
 pub use error::{OperatorError, Position, SqlError};

@@ -57,6 +57,16 @@ pub(crate) trait Operator: Debug + Send {
         false
     }
 
+    /// Bytes that its state takes in the store since the last snapshot.
+    #[cfg(feature = "db")]
+    fn state_bytes(&self) -> usize {
+        0
+    }
+
+    /// What it does and keeps, in words for whoever asks by EXPLAIN.
+    #[cfg_attr(not(feature = "db"), allow(dead_code, reason = "the engine answers EXPLAIN"))]
+    fn explain(&self) -> Explain;
+
     /// Writes what has changed since the last snapshot.
     fn snapshot(&mut self, _state: &mut StateWriter<'_>) -> Result<(), OperatorError> {
         Ok(())
@@ -65,6 +75,24 @@ pub(crate) trait Operator: Debug + Send {
     /// Takes over all that its snapshots have written; it is new when this is called.
     fn restore(&mut self, _state: &StateReader<'_>) -> Result<(), OperatorError> {
         Ok(())
+    }
+}
+
+/// What an operator does, and what it needs over time for that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(not(feature = "db"), allow(dead_code, reason = "the engine answers EXPLAIN"))]
+pub(crate) struct Explain {
+    pub(crate) what: String,
+    /// What it has in its state.
+    pub(crate) keeps: String,
+    /// When it lets go of that.
+    pub(crate) until: String,
+}
+
+impl Explain {
+    /// An operator without state.
+    pub(crate) fn stateless(what: String) -> Explain {
+        Explain { what, keeps: "nothing".to_owned(), until: String::new() }
     }
 }
 

@@ -11,6 +11,8 @@ use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
 use crate::error::{OperatorError, SqlError};
 use crate::operator::{Changes, Flow, Stored};
+#[cfg(feature = "db")]
+use crate::operator::{Explain, Origin};
 use crate::plan::{self, JobPlan, Scan};
 use crate::session::Functions;
 use crate::stream::{EventTimeColumn, StreamTable};
@@ -208,6 +210,35 @@ impl Pipeline {
     /// Rows that came behind the watermark, when their window was closed. They are in no answer.
     pub fn late(&self) -> u64 {
         self.late
+    }
+
+    /// What it reads, and each operator behind that, with the numbers of those that it takes from.
+    #[cfg(feature = "db")]
+    pub(crate) fn explain(&self) -> Vec<(String, Explain)> {
+        let sources = self.sources.iter().map(|source| {
+            let watermark = match source.watermark {
+                Some(_) => "the position, and the watermark",
+                None => "the position",
+            };
+            let (keeps, until) = (watermark.to_owned(), "it moves on".to_owned());
+            let what = format!("read {}", source.scan.stream);
+            (String::new(), Explain { what, keeps, until })
+        });
+        let operators = self.flow.explain().map(|(inputs, explain)| {
+            let inputs = inputs.iter().map(|from| match from {
+                Origin::Source(number) => number + 1,
+                Origin::Operator(number) => self.sources.len() + number + 1,
+            });
+            let inputs: Vec<_> = inputs.map(|number| number.to_string()).collect();
+            (inputs.join(", "), explain)
+        });
+        sources.chain(operators).collect()
+    }
+
+    /// Bytes of its state, as the last checkpoint has stored them.
+    #[cfg(feature = "db")]
+    pub(crate) fn state_bytes(&self) -> usize {
+        self.flow.state_bytes()
     }
 
     /// Takes rows with all columns of the first stream; returns what they complete.

@@ -4,11 +4,11 @@
 //! (`statement`, with `stream`, `options` and `words`), and the windows in `FROM` (`window`), which
 //! become ordinary projections.
 
-mod session;
 #[cfg(feature = "db")]
 mod options;
 #[cfg(feature = "db")]
 pub(crate) mod question;
+mod session;
 #[cfg(feature = "db")]
 pub(crate) mod statement;
 #[cfg(feature = "db")]

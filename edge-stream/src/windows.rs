@@ -5,6 +5,9 @@ pub(crate) mod function;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+use std::time::Duration;
+
 /// The windows of one query, and where they begin.
 ///
 /// Windows include their start, not their end.
@@ -36,7 +39,27 @@ pub(crate) struct Window {
     pub(crate) start: i64,
 }
 
+impl fmt::Display for Windows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (size, step) = (duration(self.size), duration(self.step));
+        match self.shape {
+            Shape::Tumble => write!(f, "tumbling windows of {size:?}"),
+            Shape::Hop => write!(f, "windows of {size:?} each {step:?}"),
+            Shape::Cumulate => write!(f, "windows that grow by {step:?} up to {size:?}"),
+        }
+    }
+}
+
+fn duration(micros: i64) -> Duration {
+    Duration::from_micros(micros.unsigned_abs())
+}
+
 impl Windows {
+    /// What rows of one pane are, in words.
+    pub(crate) fn pane_text(&self) -> String {
+        format!("{:?} of open windows", duration(self.pane()))
+    }
+
     /// The panes of a window: rows of one pane lie in the same windows.
     pub(crate) fn pane(&self) -> i64 {
         match self.shape {

@@ -17,6 +17,14 @@ pub(crate) struct Created {
     /// Later ones may read earlier ones.
     pub(crate) order: u64,
     pub(crate) sql: String,
+    /// Which of its two places in the store the job has; its successor is built in the other.
+    #[serde(default)]
+    pub(crate) slot: u8,
+    #[serde(default)]
+    pub(crate) paused: bool,
+    /// The Logs that a successor is being built from, in the other place.
+    #[serde(default)]
+    pub(crate) building: Vec<String>,
 }
 
 /// The tables that the engine itself keeps.
@@ -45,16 +53,46 @@ impl Catalog {
         Ok(statements)
     }
 
-    /// Stores a statement, in one commit with the removal of whatever lay under its name.
-    pub(crate) fn store(&self, spec: &JobSpec, sql: &str) -> Result<(), CatalogError> {
+    /// A statement behind all others.
+    pub(crate) fn next(&self, sql: &str) -> Result<Created, CatalogError> {
         let order = self.statements()?.last().map_or(0, |last| last.order + 1);
-        let created = Created { order, sql: sql.to_owned() };
+        Ok(Created { order, sql: sql.to_owned(), slot: 0, paused: false, building: Vec::new() })
+    }
+
+    /// Stores a statement, in one commit with the removal of whatever lay under its name.
+    pub(crate) fn store(&self, spec: &JobSpec, created: &Created) -> Result<(), CatalogError> {
         let mut batch = self.without(spec)?;
-        batch
-            .insert(&self.created, &spec.name, &created)
-            .expect("a number and a text always encode");
+        self.put(&mut batch, &spec.name, created);
         batch.commit()?;
         Ok(())
+    }
+
+    /// Changes what the catalog says about a name, and nothing else.
+    pub(crate) fn change(&self, name: &str, created: &Created) -> Result<(), CatalogError> {
+        let mut batch = self.db.batch();
+        self.put(&mut batch, name, created);
+        batch.commit()?;
+        Ok(())
+    }
+
+    /// The same in one commit with the removal of what a job has stored in its place: state,
+    /// position, and the rows of a view. What a sink has put out stays.
+    pub(crate) fn change_without(
+        &self,
+        spec: &JobSpec,
+        created: &Created,
+    ) -> Result<(), CatalogError> {
+        let mut batch = self.db.batch();
+        self.forget(&mut batch, spec)?;
+        self.put(&mut batch, &spec.name, created);
+        batch.commit()?;
+        Ok(())
+    }
+
+    fn put(&self, batch: &mut Batch, name: &str, created: &Created) {
+        batch
+            .insert(&self.created, &name.to_owned(), created)
+            .expect("numbers and a text always encode");
     }
 
     /// Forgets a job in one commit: its state, its position, and what it has put out. What a
@@ -65,23 +103,27 @@ impl Catalog {
     }
 
     fn without(&self, spec: &JobSpec) -> Result<Batch, CatalogError> {
-        let state = self.db.keyspace(&state_name(&spec.name))?;
         let mut batch = self.db.batch();
         batch.remove(&self.created, &spec.name);
-        batch.remove(&self.progress, &spec.name);
-        batch.clear(&state);
-        for (number, input) in spec.inputs.iter().enumerate() {
-            batch.remove_cursor(&input.log.cursor(&cursor_name(&spec.name, number))?);
-        }
-        match &spec.output {
-            Output::Errors(_) => {}
-            Output::View(view) => batch.clear_table(&view.table),
-            Output::Sink(sink) => {
-                batch.remove_cursor(&sink.log.cursor(PUBLISHER)?);
-                batch.trim(&sink.log, sink.log.bounds()?.end);
-            }
+        self.forget(&mut batch, spec)?;
+        if let Output::Sink(sink) = &spec.output {
+            batch.remove_cursor(&sink.log.cursor(PUBLISHER)?);
+            batch.trim(&sink.log, sink.log.bounds()?.end);
         }
         Ok(batch)
+    }
+
+    fn forget(&self, batch: &mut Batch, spec: &JobSpec) -> Result<(), CatalogError> {
+        let place = spec.place();
+        batch.remove(&self.progress, &place);
+        batch.clear(&self.db.keyspace(&state_name(&place))?);
+        for (number, input) in spec.inputs.iter().enumerate() {
+            batch.remove_cursor(&input.log.cursor(&cursor_name(&place, number))?);
+        }
+        if let Output::View(view) = &spec.output {
+            batch.clear_table(&view.table);
+        }
+        Ok(())
     }
 }
 
@@ -106,15 +148,26 @@ impl From<CatalogError> for crate::SqlError {
     }
 }
 
+/// Where a job of this name stores what it has, in one of its two places. No name has a dot, and
+/// numbers behind one are those of inputs.
+pub(crate) fn place(job: &str, slot: u8) -> String {
+    if slot == 0 { job.to_owned() } else { format!("{job}.b") }
+}
+
 /// The keyspace of a job's state.
-pub(crate) fn state_name(job: &str) -> String {
-    format!("stream.state.{job}")
+pub(crate) fn state_name(place: &str) -> String {
+    format!("stream.state.{place}")
 }
 
 /// The cursor of a job in the Log of the input of this number: two streams may be over one Log.
-pub(crate) fn cursor_name(job: &str, number: usize) -> String {
+pub(crate) fn cursor_name(place: &str, number: usize) -> String {
     match number {
-        0 => format!("stream.{job}"),
-        _ => format!("stream.{job}.{number}"),
+        0 => format!("stream.{place}"),
+        _ => format!("stream.{place}.{number}"),
     }
+}
+
+/// The table that the rows of a view lie in.
+pub(crate) fn view_name(place: &str) -> String {
+    format!("stream.view.{place}")
 }

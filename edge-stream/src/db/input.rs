@@ -24,6 +24,8 @@ pub(crate) struct Input {
     pub(crate) cursor: Cursor,
     pub(crate) position: Seq,
     pub(crate) committed: Seq,
+    /// It is read no further than this.
+    pub(crate) until: Option<Seq>,
     /// How far event time has come in it; without event time, when its last record arrived.
     pub(crate) reached: Option<EventTime>,
     /// Greater than that of all inputs that were read before it.
@@ -38,18 +40,22 @@ pub(crate) struct ReadOn {
 }
 
 impl Input {
-    /// Opens the input of this number among those of a job, where its last checkpoint left it.
-    pub(crate) fn open(job: &str, number: usize, spec: InputSpec) -> Result<Input, OpenError> {
-        let cursor = spec.log.cursor(&cursor_name(job, number))?;
+    /// Opens the input of this number among those of the job in this place, where its last checkpoint left it.
+    pub(crate) fn open(place: &str, number: usize, spec: InputSpec) -> Result<Input, OpenError> {
+        let cursor = spec.log.cursor(&cursor_name(place, number))?;
         let position = cursor.position()?;
-        Ok(Input { spec, cursor, position, committed: position, reached: None, turn: 0 })
+        let (committed, until) = (position, None);
+        Ok(Input { spec, cursor, position, committed, until, reached: None, turn: 0 })
     }
 
     pub(crate) fn read(&mut self) -> Result<ReadOn, ReadError> {
         let records = self.spec.log.read(self.position, STEP_RECORDS)?;
-        let missed = records.missing().map_or(0, |missing| missing.end.since(missing.start));
-        self.position = records.next();
-        Ok(ReadOn { records: records.into_iter().collect(), missed })
+        let until = self.until.unwrap_or(Seq::new(u64::MAX));
+        let missing = records.missing();
+        let missed = missing.map_or(0, |missing| missing.end.min(until).since(missing.start));
+        self.position = records.next().min(until);
+        let records = records.into_iter().filter(|record| record.seq() < until).collect();
+        Ok(ReadOn { records, missed })
     }
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use edge_db::{Batch, Entry, Keyspace, Log, OpenError, ReadError, Record, Seq, WriteError};
 use serde::{Deserialize, Serialize};
 
-use super::catalog::{Catalog, state_name};
+use super::catalog::{self, Catalog, state_name};
 use super::input::{self, Input, InputSpec, by_event_time};
 use super::output::{self, Output, OutputError};
 use crate::error::OperatorError;
@@ -64,12 +64,19 @@ impl From<input::OpenError> for JobError {
 #[derive(Debug, Clone)]
 pub(crate) struct JobSpec {
     pub(crate) name: String,
+    /// Which of two places it has in the store.
+    pub(crate) slot: u8,
     /// The streams that it reads, each once; at least one.
     pub(crate) inputs: Vec<InputSpec>,
     pub(crate) output: Output,
 }
 
 impl JobSpec {
+    /// The name of its place in the store.
+    pub(crate) fn place(&self) -> String {
+        catalog::place(&self.name, self.slot)
+    }
+
     /// The Log of a stream, which its own job alone reads; of another job that of its first input.
     pub(crate) fn log(&self) -> &Log {
         &self.inputs[0].log
@@ -108,14 +115,15 @@ impl Job {
         spec: JobSpec,
         mut pipeline: Option<Pipeline>,
     ) -> Result<Job, JobError> {
-        let state = catalog.db.keyspace(&state_name(&spec.name))?;
+        let place = spec.place();
+        let state = catalog.db.keyspace(&state_name(&place))?;
         if let Some(pipeline) = &mut pipeline {
             let stored = state.iter()?.map(|entry| entry.map(|(key, value)| (key.to_vec(), value)));
             pipeline.restore(&stored.collect::<Result<BTreeMap<Vec<u8>, Bytes>, _>>()?)?;
         }
-        let progress = catalog.progress.get(&spec.name)?.unwrap_or_default();
+        let progress = catalog.progress.get(&place)?.unwrap_or_default();
         let inputs = spec.inputs.iter().cloned().enumerate();
-        let inputs = inputs.map(|(number, input)| Input::open(&spec.name, number, input));
+        let inputs = inputs.map(|(number, input)| Input::open(&place, number, input));
         let inputs = inputs.collect::<Result<_, _>>()?;
         let (rows, rejected) = (Vec::new(), Vec::new());
         let mut job =
@@ -169,6 +177,28 @@ impl Job {
         }
     }
 
+    /// Reads no further than this in each input; it has not come further yet.
+    pub(crate) fn stop_at(&mut self, until: &[Seq]) {
+        for (input, until) in self.inputs.iter_mut().zip(until) {
+            input.until = Some(*until);
+        }
+    }
+
+    /// Whether it has come so far in all inputs.
+    pub(crate) fn is_at(&self, goal: &[Seq]) -> bool {
+        self.inputs.iter().zip(goal).all(|(input, goal)| input.position >= *goal)
+    }
+
+    /// What came out since the last checkpoint goes nowhere.
+    pub(crate) fn forget_rows(&mut self) {
+        self.rows.clear();
+    }
+
+    /// Bytes of its state, as they were stored last.
+    pub(crate) fn state_bytes(&self) -> usize {
+        self.pipeline.as_ref().map_or(0, Pipeline::state_bytes)
+    }
+
     /// Whether anything would be lost, to be computed again, if the job ended here.
     pub(crate) fn is_dirty(&self) -> bool {
         self.inputs.iter().any(|input| input.position != input.committed)
@@ -193,7 +223,7 @@ impl Job {
             self.rejected.drain(..).for_each(|entry| batch.append(log, entry));
         }
         batch
-            .insert(&self.catalog.progress, &self.spec.name, &self.progress)
+            .insert(&self.catalog.progress, &self.spec.place(), &self.progress)
             .map_err(OutputError::from)?;
         for input in &self.inputs {
             batch.advance(&input.cursor, input.position);

@@ -32,6 +32,12 @@ impl Tables {
         Tables { db, by_name: RwLock::default(), own: RwLock::default() }
     }
 
+    /// The same tables, from here on apart.
+    pub(crate) fn snapshot(&self) -> Tables {
+        let (by_name, own) = (self.by_name.read().clone(), self.own.read().clone());
+        Tables { db: self.db.clone(), by_name: RwLock::new(by_name), own: RwLock::new(own) }
+    }
+
     pub(crate) fn insert(&self, name: &str, table: Arc<dyn TableProvider>) {
         self.by_name.write().insert(name.to_owned(), table);
     }

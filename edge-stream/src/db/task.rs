@@ -13,8 +13,8 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::blocking;
 use super::catalog::Catalog;
-use super::input::InputSpec;
 use super::job::{Job, JobError, JobSpec, Step};
+use super::status::{JobState, JobStatus};
 use crate::error::{SqlError, chain};
 use crate::pipeline::Pipeline;
 use crate::sql::statement::Kind as JobKind;
@@ -27,46 +27,6 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MOST: Duration = Duration::from_secs(30);
 
-/// How a job stands. Counts are of the job's whole life, over restarts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct JobStatus {
-    /// The stream, view or sink that the job belongs to.
-    pub name: String,
-    /// Which of them it is.
-    pub kind: JobKind,
-    /// Everything in front of this position of the stream's Log is in the state and the output,
-    /// and that is on disk. Of a job that reads several streams, it is that of the first.
-    pub position: Seq,
-    /// The streams that it reads, and how far it has come in each.
-    pub inputs: Vec<InputStatus>,
-    /// How far event time has come; `None` before the first row, or without a watermark.
-    pub watermark: Option<Time>,
-    /// Records read from all Logs.
-    pub read: u64,
-    /// Rows that went into the view or sink.
-    pub out: u64,
-    /// Rows that came when their window was closed.
-    pub late: u64,
-    /// Records that were no rows of the stream: see the Log `<stream>_errors`.
-    pub undecodable: u64,
-    /// Records that the Log dropped at its limit before the job read them.
-    pub missed: u64,
-    /// Why the job has stopped, until it tries again from its last checkpoint.
-    pub error: Option<String>,
-}
-
-/// How far a job has come in one of its streams.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct InputStatus {
-    /// The stream.
-    pub stream: String,
-    /// Everything in front of this position of the stream's Log is in the state and the output,
-    /// and that is on disk.
-    pub position: Seq,
-}
-
 /// Plans the query of a job anew.
 pub(crate) type Planner =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Pipeline, SqlError>> + Send>> + Send + Sync>;
@@ -78,6 +38,14 @@ struct Wish {
     flushes: u64,
     /// End at the end of all Logs.
     drain: bool,
+    /// End as soon as what was read is committed.
+    halt: bool,
+}
+
+impl Wish {
+    fn is_end(self) -> bool {
+        self.drain || self.halt
+    }
 }
 
 /// A job that runs. Dropping this ends it where it is.
@@ -97,35 +65,17 @@ impl Drop for Running {
     }
 }
 
-impl InputStatus {
-    fn new(of: &InputSpec) -> InputStatus {
-        InputStatus { stream: of.stream.clone(), position: Seq::ZERO }
-    }
-}
-
 impl Running {
-    /// Starts the job.
+    /// Starts the job. One that is paused only finds out how it stands.
     pub(crate) fn start(
         catalog: Catalog,
         spec: JobSpec,
         kind: JobKind,
         planner: Option<Planner>,
+        is_paused: bool,
     ) -> Running {
-        let status = JobStatus {
-            name: spec.name.clone(),
-            kind,
-            position: Seq::ZERO,
-            inputs: spec.inputs.iter().map(InputStatus::new).collect(),
-            watermark: None,
-            read: 0,
-            out: 0,
-            late: 0,
-            undecodable: 0,
-            missed: 0,
-            error: None,
-        };
-        let (status, status_seen) = watch::channel(status);
-        let (wish, wishes) = watch::channel(Wish::default());
+        let (status, status_seen) = watch::channel(JobStatus::new(&spec, kind));
+        let (wish, wishes) = watch::channel(Wish { halt: is_paused, ..Wish::default() });
         let task = Task { catalog, spec, planner, status, wishes };
         Running { wish, status: status_seen, task: Some(tokio::spawn(task.run())) }
     }
@@ -146,6 +96,13 @@ impl Running {
         self.task.take().map(Draining)
     }
 
+    /// Lets the job commit what it has read and stop; `None` if it was told to end before. Its
+    /// status stays.
+    pub(crate) fn halt(&mut self) -> Option<Draining> {
+        self.wish.send_modify(|wish| wish.halt = true);
+        self.task.take().map(Draining)
+    }
+
     /// Ends the job where it is: what is not committed will be computed again.
     pub(crate) async fn stop(mut self) {
         if let Some(task) = self.task.take() {
@@ -156,7 +113,7 @@ impl Running {
     }
 }
 
-/// A job that reads to the end of its Logs.
+/// A job that is on its way to its end.
 #[derive(Debug)]
 pub(crate) struct Draining(JoinHandle<()>);
 
@@ -224,13 +181,16 @@ impl Task {
             if self.status.borrow().inputs != before {
                 pause = RETRY_FIRST;
             }
-            self.status.send_modify(|status| status.error = Some(chain(&error)));
-            if self.wishes.borrow().drain {
+            self.status.send_modify(|status| status.fail(chain(&error), Time::now()));
+            if self.wishes.borrow().is_end() {
                 return;
             }
-            let drained = self.wishes.wait_for(|wish| wish.drain);
+            let ended = self.wishes.wait_for(|wish| wish.is_end());
             // What ends the pause early, the loop sees by itself.
-            drop(timeout(pause, drained).await);
+            drop(timeout(pause, ended).await);
+            if self.wishes.borrow().halt {
+                return;
+            }
             pause = (pause * 2).min(RETRY_MOST);
         }
     }
@@ -251,6 +211,12 @@ impl Task {
         let (mut due, mut served) = (None, 0);
         loop {
             let wish = *self.wishes.borrow_and_update();
+            if wish.halt {
+                if job.is_dirty() {
+                    self.commit(job).await?;
+                }
+                return Ok(());
+            }
             let (stepped, outcome) = step(job).await?;
             job = stepped;
             let step = outcome?;
@@ -278,6 +244,7 @@ impl Task {
     }
 
     async fn commit(&self, mut job: Job) -> Result<Job, JobError> {
+        let begun = Instant::now();
         let staged = blocking(move || {
             let batch = job.checkpoint();
             (job, batch)
@@ -285,6 +252,7 @@ impl Task {
         let (mut job, batch) = staged.await.map_err(JobError::Died)?;
         batch?.commit_async().await?;
         job.committed();
+        self.status.send_modify(|status| status.stored(Time::now(), begun.elapsed()));
         self.publish(&job);
         Ok(job)
     }
@@ -318,7 +286,9 @@ impl Task {
             status.undecodable = progress.undecodable;
             status.missed = progress.missed;
             status.late = job.late();
+            status.state_bytes = job.state_bytes();
             status.error = None;
+            status.state = JobState::Running;
         });
     }
 }

@@ -3,21 +3,22 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::catalog::{CatalogProvider, MemoryCatalogProvider, TableProvider};
+use datafusion::catalog::TableProvider;
 use datafusion::common::DFSchema;
-use datafusion::execution::context::SessionContext;
 use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, ExprWithAlias, Query};
-use edge_db::{Db, Log, LogOptions, WhenFull};
+use edge_db::{Log, LogOptions, WhenFull};
 
+use super::planning::{decoder_for, planned};
 use super::{Engine, Object};
 use crate::db::blocking;
+use crate::db::catalog::{Catalog, CatalogError, Created, place, view_name};
 use crate::db::cells;
 use crate::db::input::InputSpec;
 use crate::db::job::JobSpec;
 use crate::db::lookup::ViewLookup;
 use crate::db::output::{Output, SinkOutput, ViewOutput};
 use crate::db::stored::{Partition, StreamRows, ViewRows};
-use crate::db::tables::{Tables, table_of};
+use crate::db::tables::table_of;
 use crate::db::task::{Planner, Running};
 use crate::decode::{Decoder, stream_schema};
 use crate::error::SqlError;
@@ -27,7 +28,6 @@ use crate::pipeline::Pipeline;
 use crate::sql::statement::{Definition, Kind, Source, StreamDefinition};
 use crate::stream::{EventTimeColumn, StreamTable};
 use crate::topic::TopicPattern;
-use crate::{plan, session};
 
 /// The end of the names of Logs of errors.
 const ERRORS: &str = "_errors";
@@ -35,39 +35,30 @@ const ERRORS: &str = "_errors";
 /// What a stream could not read, and what a sink could not address, is kept up to this size.
 const ERRORS_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Where DataFusion looks for a name without a catalog and schema in front of it.
-const CATALOG: &str = "datafusion";
-const SCHEMA: &str = "public";
-
-/// DataFusion with the tables of one engine.
-pub(super) fn context(db: &Db, memory_bytes: usize) -> (SessionContext, Arc<Tables>) {
-    let context = session::context(memory_bytes);
-    let tables = Arc::new(Tables::new(db.clone()));
-    let catalog = MemoryCatalogProvider::new();
-    let schema = Arc::clone(&tables);
-    drop(catalog.register_schema(SCHEMA, schema).expect("a catalog in memory takes a schema"));
-    drop(context.register_catalog(CATALOG, Arc::new(catalog)));
-    (context, tables)
-}
-
 /// Everything that a definition needs, opened, and nothing of it in force.
 pub(super) struct Prepared {
-    kind: Kind,
-    reads: Vec<String>,
-    table: Option<Arc<dyn TableProvider>>,
+    pub(super) what: Definition,
+    pub(super) reads: Vec<String>,
+    pub(super) schema: SchemaRef,
+    pub(super) table: Option<Arc<dyn TableProvider>>,
     pub(super) spec: JobSpec,
-    planner: Option<Planner>,
+    pub(super) planner: Option<Planner>,
     pub(super) topic: Option<TopicPattern>,
 }
 
 impl Engine {
-    pub(super) async fn prepare(&self, name: &str, what: Definition) -> Result<Prepared, SqlError> {
-        let kind = what.kind();
-        match what {
-            Definition::Stream(stream) => self.prepare_stream(name, *stream).await,
-            Definition::View(query) => self.prepare_query(name, kind, *query, None).await,
+    /// `slot` is where its job has its place.
+    pub(super) async fn prepare(
+        &self,
+        name: &str,
+        slot: u8,
+        what: Definition,
+    ) -> Result<Prepared, SqlError> {
+        match what.clone() {
+            Definition::Stream(stream) => self.prepare_stream(name, what, *stream).await,
+            Definition::View(query) => self.prepare_query(name, slot, what, *query, None).await,
             Definition::Sink(topic, query) => {
-                self.prepare_query(name, kind, *query, Some(topic)).await
+                self.prepare_query(name, slot, what, *query, Some(topic)).await
             }
         }
     }
@@ -75,13 +66,14 @@ impl Engine {
     async fn prepare_stream(
         &self,
         name: &str,
-        what: StreamDefinition,
+        what: Definition,
+        stream: StreamDefinition,
     ) -> Result<Prepared, SqlError> {
-        let schema = stream_schema(&what.columns);
-        let watermark = what.watermark;
+        let schema = stream_schema(&stream.columns);
+        let watermark = stream.watermark;
         let event_time = watermark.map(|(column, expr)| self.event_time(&schema, &column, expr));
         let event_time = event_time.transpose()?;
-        let (topic, log_name) = match what.source {
+        let (topic, log_name) = match stream.source {
             Source::Topic(topic) => (Some(topic), name.to_owned()),
             Source::Log(log) => (None, log),
         };
@@ -92,15 +84,17 @@ impl Engine {
         let rows = StreamRows { log: log.clone(), decoder: decoder.clone() };
         let (db, rows) = (self.inner.catalog.db.clone(), Arc::new(rows));
         let history = Some(Arc::new(Partition { db, rows }) as _);
+        let columns = Arc::clone(&schema);
         let table = StreamTable { name: name.to_owned(), schema, event_time, history };
         let decoder = decoder.with_columns(&[]);
         let inputs = vec![InputSpec { stream: name.to_owned(), log, decoder }];
         let (name, output) = (name.to_owned(), Output::Errors(errors));
         Ok(Prepared {
-            kind: Kind::Stream,
+            what,
             reads: Vec::new(),
+            schema: columns,
             table: Some(Arc::new(table)),
-            spec: JobSpec { name, inputs, output },
+            spec: JobSpec { name, slot: 0, inputs, output },
             planner: None,
             topic,
         })
@@ -124,7 +118,8 @@ impl Engine {
     async fn prepare_query(
         &self,
         name: &str,
-        kind: Kind,
+        slot: u8,
+        what: Definition,
         query: Query,
         topic: Option<TopicPattern>,
     ) -> Result<Prepared, SqlError> {
@@ -138,35 +133,29 @@ impl Engine {
         let (output, table) = match &topic {
             None => {
                 let key = pipeline.key().map(<[usize]>::to_vec);
-                let (view, table) = self.view(name, &schema, key).await?;
+                let (view, table) = self.view((name, slot), &schema, key).await?;
                 (Output::View(view), Some(table))
             }
             Some(topic) => (Output::Sink(self.sink(name, &schema, topic).await?), None),
         };
-        let spec = JobSpec { name: name.to_owned(), inputs, output };
-        Ok(Prepared { kind, reads, table, spec, planner: Some(planner), topic })
+        let spec = JobSpec { name: name.to_owned(), slot, inputs, output };
+        Ok(Prepared { what, reads, schema, table, spec, planner: Some(planner), topic })
     }
 
     /// Plans a query again and again: each life of a job begins with a new pipeline.
-    fn planner(&self, query: Query) -> Planner {
+    pub(super) fn planner(&self, query: Query) -> Planner {
         let (context, tables) = (self.inner.context.clone(), Arc::clone(&self.inner.tables));
         Arc::new(move || {
             let (state, tables, query) = (context.state(), Arc::clone(&tables), query.clone());
-            Box::pin(async move {
-                let plan = plan::plan(&state, query).await?;
-                Ok(Pipeline::new(plan, |stream| tables.event_time(stream)))
-            })
+            Box::pin(async move { planned(&state, &tables, query).await })
         })
     }
 
     /// A stream as the job of this query reads it.
     fn input(&self, query: &Pipeline, stream: &str) -> Result<InputSpec, SqlError> {
         let (log, decoder) = self.source(stream)?;
-        // What the watermark is computed from, too.
-        let event_time = self.inner.tables.event_time(stream);
-        let columns = event_time.into_iter().flat_map(|event_time| event_time.columns);
-        let columns: Vec<_> = query.columns(stream).into_iter().chain(columns).collect();
-        Ok(InputSpec { stream: stream.to_owned(), log, decoder: decoder.with_columns(&columns) })
+        let decoder = decoder_for(&decoder, query, stream, &self.inner.tables);
+        Ok(InputSpec { stream: stream.to_owned(), log, decoder })
     }
 
     /// The Log of a stream, and how its records are read.
@@ -182,7 +171,7 @@ impl Engine {
 
     async fn view(
         &self,
-        name: &str,
+        (name, slot): (&str, u8),
         schema: &SchemaRef,
         key: Option<Vec<usize>>,
     ) -> Result<(ViewOutput, Arc<dyn TableProvider>), SqlError> {
@@ -199,7 +188,7 @@ impl Engine {
             );
             return Err(SqlError::statement(None, reason).or("group by a number or a text"));
         }
-        let (db, wanted) = (self.inner.catalog.db.clone(), view_name(name));
+        let (db, wanted) = (self.inner.catalog.db.clone(), view_name(&place(name, slot)));
         let table = blocking(move || db.table(&wanted)).await.map_err(|_| SqlError::Closed)??;
         // Stored values may be null whatever the query says of its own.
         let fields = schema.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
@@ -280,7 +269,7 @@ impl Engine {
     }
 
     /// The streams over this Log.
-    fn readers_of(&self, log: &str) -> Vec<String> {
+    pub(super) fn readers_of(&self, log: &str) -> Vec<String> {
         let objects = self.inner.objects.lock();
         let streams = objects.by_name.iter().filter(|(_, object)| object.kind == Kind::Stream);
         let readers = streams.filter(|(_, object)| object.spec.log().name() == log);
@@ -290,11 +279,12 @@ impl Engine {
     /// From here on the definition is in force.
     pub(super) fn put_in_force(
         &self,
-        name: String,
+        created: Created,
         prepared: Prepared,
         publishing: Option<Publishing>,
     ) -> Result<(), SqlError> {
-        let Prepared { kind, reads, table, spec, planner, topic } = prepared;
+        let Prepared { what, reads, schema, table, spec, planner, topic } = prepared;
+        let (kind, name) = (what.kind(), spec.name.clone());
         let mut objects = self.inner.objects.lock();
         if objects.is_closed {
             return Err(SqlError::Closed);
@@ -302,22 +292,35 @@ impl Engine {
         if let Some(table) = table {
             self.inner.tables.insert(&name, table);
         }
-        let job = Running::start(self.inner.catalog.clone(), spec.clone(), kind, planner);
-        let object = Object { kind, reads, spec, job: Some(job), topic, publishing };
+        let catalog = self.inner.catalog.clone();
+        let job = Some(Running::start(catalog, spec.clone(), kind, planner, created.paused));
+        let object = Object { kind, reads, created, what, schema, spec, job, topic, publishing };
         objects.by_name.insert(name, object);
         Ok(())
     }
 
     /// Stores the statement. If that fails, nothing is left of it.
-    pub(super) async fn store(&self, prepared: &Prepared, sql: &str) -> Result<(), SqlError> {
-        let (catalog, sql) = (self.inner.catalog.clone(), sql.to_owned());
-        let spec = prepared.spec.clone();
-        let stored = blocking(move || catalog.store(&spec, &sql)).await;
-        let stored = stored.map_err(|_| SqlError::Closed).and_then(|stored| Ok(stored?));
+    pub(super) async fn store(&self, prepared: &Prepared, sql: &str) -> Result<Created, SqlError> {
+        let (spec, sql) = (prepared.spec.clone(), sql.to_owned());
+        let stored = self.in_catalog(move |catalog| {
+            let created = catalog.next(&sql)?;
+            catalog.store(&spec, &created).map(|()| created)
+        });
+        let stored = stored.await;
         if stored.is_err() {
             self.disconnect(prepared.topic.as_ref(), &prepared.spec).await?;
         }
         stored
+    }
+
+    /// Changes the catalog, on a thread that may block.
+    pub(super) async fn in_catalog<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&Catalog) -> Result<T, CatalogError> + Send + 'static,
+    ) -> Result<T, SqlError> {
+        let catalog = self.inner.catalog.clone();
+        let changed = blocking(move || change(&catalog)).await;
+        Ok(changed.map_err(|_| SqlError::Closed)??)
     }
 
     /// Ends what has this name, and forgets it: a view with its rows, a sink with what it has not
@@ -347,11 +350,9 @@ impl Engine {
             job.stop().await;
         }
         self.disconnect(topic.as_ref(), &spec).await?;
-        let catalog = self.inner.catalog.clone();
         // A crash before this leaves the object as it was, and the next start takes it up. After
         // an error its job stands still, and it can be dropped once more.
-        let removed = blocking(move || catalog.remove(&spec)).await;
-        removed.map_err(|_| SqlError::Closed)??;
+        self.in_catalog(move |catalog| catalog.remove(&spec)).await?;
         self.inner.tables.remove(name);
         self.inner.objects.lock().by_name.remove(name);
         Ok(())
@@ -360,9 +361,4 @@ impl Engine {
 
 fn errors_name(name: &str) -> String {
     format!("{name}{ERRORS}")
-}
-
-/// The table that the rows of a view lie in.
-fn view_name(name: &str) -> String {
-    format!("stream.view.{name}")
 }

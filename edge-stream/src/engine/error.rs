@@ -1,6 +1,6 @@
 //! Why an engine did not start or catch up, and what it left behind.
 
-use crate::db::task::JobStatus;
+use crate::db::status::JobStatus;
 use crate::error::SqlError;
 
 /// Why no engine was started.

@@ -1,35 +1,105 @@
 //! Statements, one at a time, and what the catalog has kept of them.
 
-use super::Engine;
-use crate::error::SqlError;
-use crate::sql::statement::{self, Action, Definition, Kind, Statement};
+use std::sync::Weak;
+
+use super::replace::Replacing;
+use super::{Engine, Inner};
+use crate::db::blocking;
+use crate::db::catalog::{Created, place, view_name};
+use crate::db::input::InputSpec;
+use crate::db::job::JobSpec;
+use crate::db::output::Output;
+use crate::error::{Position, SqlError};
+use crate::sql::statement::{self, Action, Definition, IfThere, Kind, Statement};
+
+/// Carries out a statement. While something is built, the engine is free to go.
+pub(super) async fn carry_out(inner: &Weak<Inner>, statement: Statement) -> Result<(), SqlError> {
+    let position = statement.position;
+    let building = {
+        let engine = inner.upgrade().map(|inner| Engine { inner }).ok_or(SqlError::Closed)?;
+        if engine.inner.objects.lock().is_closed {
+            return Err(SqlError::Closed);
+        }
+        engine.execute_one(statement).await?
+    };
+    match building {
+        None => Ok(()),
+        Some(replacing) => replacing.build(inner).await.map_err(|error| error.at(position)),
+    }
+}
 
 impl Engine {
-    pub(super) async fn execute_one(&self, statement: Statement) -> Result<(), SqlError> {
+    /// Returns what takes longer.
+    async fn execute_one(&self, statement: Statement) -> Result<Option<Replacing>, SqlError> {
         let Statement { text, position, action } = statement;
-        match action {
-            Action::Create { name, if_not_exists, what } => {
-                let found = self.inner.objects.lock().by_name.get(&name).map(|object| object.kind);
-                match found {
-                    None => self.create(name, &text, what).await,
-                    Some(found) if found == what.kind() && if_not_exists => Ok(()),
-                    Some(found) if found == what.kind() => Err(SqlError::Exists { name }),
-                    Some(found) => {
-                        let reason = format!("`{name}` is a {}", found.word());
-                        Err(SqlError::statement(None, reason).or("use another name"))
-                    }
-                }
-                .map_err(|error| error.at(position))
+        let done = match action {
+            Action::Create { name, if_there, what } => {
+                let created = self.create_or(name, if_there, &text, what).await;
+                return created.map_err(|error| error.at(position));
             }
-            Action::Drop { name, if_exists, kind } => {
-                let found = self.inner.objects.lock().by_name.get(&name).map(|object| object.kind);
-                match found {
-                    Some(found) if found == kind => self.drop_object(&name).await,
-                    None if if_exists => Ok(()),
-                    found => Err(self.no_such(kind, &name, found).at(position)),
+            Action::Drop { name, if_exists, kind } => match self.kind_of(&name) {
+                Some(found) if found == kind => self.drop_object(&name).await,
+                None if if_exists => Ok(()),
+                found => Err(self.no_such(Some(kind), &name, found, "DROP").at(position)),
+            },
+            Action::Pause { name, kind } => self.pause(&name, kind, true, position).await,
+            Action::Resume { name, kind } => self.pause(&name, kind, false, position).await,
+        };
+        done.map(|()| None)
+    }
+
+    async fn create_or(
+        &self,
+        name: String,
+        if_there: IfThere,
+        sql: &str,
+        what: Definition,
+    ) -> Result<Option<Replacing>, SqlError> {
+        let found = self
+            .inner
+            .objects
+            .lock()
+            .by_name
+            .get(&name)
+            .map(|object| (object.kind, object.what == what));
+        match (found, if_there) {
+            (None, _) => self.create(name, sql, what).await.map(|()| None),
+            (Some((kind, _)), _) if kind != what.kind() => {
+                let reason = format!("`{name}` is a {}", kind.word());
+                Err(SqlError::statement(None, reason).or("use another name"))
+            }
+            (Some(_), IfThere::Refuse) => Err(SqlError::Exists { name }),
+            (Some(_), IfThere::Keep) | (Some((_, true)), IfThere::Replace) => Ok(None),
+            (Some((kind, false)), IfThere::Replace) => {
+                self.check_broker(&name, &what)?;
+                if kind == Kind::Stream {
+                    self.check_name(&name, &what)?;
+                    return self.replace_stream(&name, sql, what).await.map(|()| None);
                 }
+                self.begin_replacing(&name, sql, what).await.map(Some)
             }
         }
+    }
+
+    async fn pause(
+        &self,
+        name: &str,
+        kind: Option<Kind>,
+        paused: bool,
+        position: Position,
+    ) -> Result<(), SqlError> {
+        match (self.kind_of(name), kind) {
+            (Some(_), None) => self.set_paused(name, paused).await,
+            (Some(found), Some(kind)) if found == kind => self.set_paused(name, paused).await,
+            (found, kind) => {
+                let verb = if paused { "PAUSE" } else { "RESUME" };
+                Err(self.no_such(kind, name, found, verb).at(position))
+            }
+        }
+    }
+
+    pub(super) fn kind_of(&self, name: &str) -> Option<Kind> {
+        self.inner.objects.lock().by_name.get(name).map(|object| object.kind)
     }
 
     fn has_broker(&self) -> bool {
@@ -39,44 +109,93 @@ impl Engine {
         return false;
     }
 
-    fn no_such(&self, kind: Kind, name: &str, found: Option<Kind>) -> SqlError {
-        let error = SqlError::statement(None, format!("there is no {} `{name}`", kind.word()));
+    fn check_broker(&self, name: &str, what: &Definition) -> Result<(), SqlError> {
+        if what.has_topic() && !self.has_broker() {
+            return Err(SqlError::NoBroker { name: name.to_owned() });
+        }
+        Ok(())
+    }
+
+    /// `kind` is `None` for whatever has a job.
+    pub(super) fn no_such(
+        &self,
+        kind: Option<Kind>,
+        name: &str,
+        found: Option<Kind>,
+        verb: &str,
+    ) -> SqlError {
+        let wanted = kind.map_or("JOB", Kind::word);
+        let error = SqlError::statement(None, format!("there is no {wanted} `{name}`"));
         if let Some(found) = found {
-            return error.or(format!("it is a {0}: DROP {0} {name}", found.word()));
+            return error.or(format!("it is a {0}: {verb} {0} {name}", found.word()));
         }
         let objects = self.inner.objects.lock();
-        let same_kind = objects.by_name.iter().filter(|(_, object)| object.kind == kind);
-        match crate::sql::nearest(name, same_kind.map(|(name, _)| name.as_str())) {
+        let same = objects.by_name.iter();
+        let same = same.filter(|(_, object)| kind.is_none_or(|kind| object.kind == kind));
+        match crate::sql::nearest(name, same.map(|(name, _)| name.as_str())) {
             Some(near) => error.or(format!("did you mean `{near}`?")),
             None => error,
         }
     }
 
     /// What a statement of the catalog says is in force again.
-    pub(super) async fn take_up(&self, sql: &str) -> Result<(), SqlError> {
-        for statement in statement::parse_script(sql)? {
+    pub(super) async fn take_up(&self, mut created: Created) -> Result<(), SqlError> {
+        for statement in statement::parse_script(&created.sql)? {
             if let Action::Create { name, what, .. } = statement.action {
-                let prepared = self.prepare(&name, what).await?;
+                let prepared = self.prepare(&name, created.slot, what).await?;
+                let building = std::mem::take(&mut created.building);
+                if !building.is_empty() {
+                    self.take_away(&prepared.spec, created.clone(), building).await?;
+                }
                 let (topic, spec) = (prepared.topic.as_ref(), &prepared.spec);
                 let publishing = self.connect(&name, topic, spec).await?;
-                self.put_in_force(name, prepared, publishing)?;
+                self.put_in_force(created.clone(), prepared, publishing)?;
             }
         }
         Ok(())
     }
 
-    async fn create(&self, name: String, sql: &str, what: Definition) -> Result<(), SqlError> {
-        if what.has_topic() && !self.has_broker() {
-            return Err(SqlError::NoBroker { name });
-        }
+    /// Takes away what was to replace a job, and was being built when the process ended.
+    async fn take_away(
+        &self,
+        of: &JobSpec,
+        created: Created,
+        logs: Vec<String>,
+    ) -> Result<(), SqlError> {
+        let (db, mut spec) = (self.inner.catalog.db.clone(), of.clone());
+        spec.slot ^= 1;
+        let opened = blocking(move || {
+            if let Output::View(view) = &mut spec.output {
+                view.table = db.table(&view_name(&place(&spec.name, spec.slot)))?;
+            }
+            let own = spec.inputs[0].clone();
+            let inputs = logs.into_iter().map(|log| {
+                // A Log that has gone has no cursors.
+                let log = db.find_log(&log).unwrap_or_else(|| own.log.clone());
+                InputSpec { log, ..own.clone() }
+            });
+            spec.inputs = inputs.collect();
+            Ok::<_, SqlError>(spec)
+        });
+        let spec = opened.await.map_err(|_| SqlError::Closed)??;
+        self.in_catalog(move |catalog| catalog.change_without(&spec, &created)).await
+    }
+
+    pub(super) async fn create(
+        &self,
+        name: String,
+        sql: &str,
+        what: Definition,
+    ) -> Result<(), SqlError> {
+        self.check_broker(&name, &what)?;
         self.check_name(&name, &what)?;
         // A crash behind either of these leaves an empty Log or table and perhaps a journal rule,
         // which the next CREATE takes over.
-        let prepared = self.prepare(&name, what).await?;
+        let prepared = self.prepare(&name, 0, what).await?;
         let (topic, spec) = (prepared.topic.as_ref(), &prepared.spec);
         let publishing = self.connect(&name, topic, spec).await?;
-        self.store(&prepared, sql).await?;
+        let created = self.store(&prepared, sql).await?;
         // A crash here is made good by the next start, which takes up the catalog.
-        self.put_in_force(name, prepared, publishing)
+        self.put_in_force(created, prepared, publishing)
     }
 }

@@ -6,17 +6,21 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::DataFusionError;
+use datafusion::execution::SessionState;
 use datafusion::execution::context::SQLOptions;
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DataFusionStatement;
+use datafusion::sql::sqlparser::ast::Statement;
 use futures::{FutureExt, StreamExt};
 
 use super::Engine;
+use super::system::SYSTEM;
 use crate::db::own::OwnTable;
 use crate::db::panicked;
 use crate::db::stored::Moment;
 use crate::error::SqlError;
 use crate::sessions;
-use crate::sql::question;
+use crate::sql::question::{self, Question};
 
 impl Engine {
     /// Makes a Table of the application known to [`Engine::sql`] under its name, for as long as
@@ -62,7 +66,10 @@ impl Engine {
     }
 
     /// Answers a query over streams (their history), views, Logs and registered Tables, all as they are at one
-    /// moment. Also answers `SHOW TABLES` and `EXPLAIN`.
+    /// moment. So are the tables `system.jobs`, `system.streams`, `system.views` and `system.sinks`, which
+    /// `SHOW JOBS` and the like show whole. `DESCRIBE name` gives columns; `EXPLAIN` says how DataFusion
+    /// answers a query, and `EXPLAIN STREAMING SELECT ..`, `EXPLAIN CREATE ..` and `EXPLAIN JOB name` how
+    /// a job does, what each of its steps keeps, and until when.
     ///
     /// # Errors
     /// When the text is no query, or it fails on the data.
@@ -78,19 +85,26 @@ impl Engine {
     }
 
     async fn answer(&self, query: &str) -> Result<Vec<RecordBatch>, SqlError> {
-        let question = question::parse_question(query)?;
-        let snapshot = self.inner.catalog.db.snapshot()?;
-        let mut state = self.inner.context.state();
-        state.config_mut().set_extension(Arc::new(Moment(snapshot)));
-        let question = DataFusionStatement::Statement(Box::new(question));
-        let plan = state.statement_to_plan(question).await;
-        let plan = plan.map_err(|error| crate::plan::planning_error(&state, &error))?;
+        let question = match question::parse_question(query)? {
+            Question::Query(statement) => statement,
+            Question::Explain(query) => return self.explain(*query).await,
+            Question::ExplainJob(name) => return self.explain_job(&name).await,
+            Question::Describe(name, statement) => match self.describe(&name)? {
+                Some(answer) => return Ok(answer),
+                None => statement,
+            },
+            Question::Show(listing) => {
+                let select = format!("SELECT * FROM {SYSTEM}.{} ORDER BY name", listing.table());
+                Statement::Query(Box::new(crate::sql::parse_query(&select)?))
+            }
+        };
+        let (state, plan) = self.planned(question).await?;
         sessions::check(&plan)?;
         let plan = sessions::bounded::resolve(plan).map_err(|error| SqlError::planning(&error))?;
         let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false);
         if read_only.with_allow_statements(false).verify_plan(&plan).is_err() {
             return Err(SqlError::statement(None, "this is no query")
-                .or("use SELECT here, and `execute` for CREATE and DROP"));
+                .or("use SELECT here, and `execute` for CREATE, DROP, PAUSE and RESUME"));
         }
         let answer = DataFrame::new(state, plan);
         let schema = Arc::clone(answer.schema().inner());
@@ -109,5 +123,24 @@ impl Engine {
             rows.push(RecordBatch::new_empty(schema));
         }
         Ok(rows)
+    }
+
+    /// Plans a query over one moment. What a name stands for was so at that moment: if it has come
+    /// to stand for other rows meanwhile, it is planned anew.
+    async fn planned(&self, question: Statement) -> Result<(SessionState, LogicalPlan), SqlError> {
+        let mut swaps = self.inner.swaps.subscribe();
+        loop {
+            let before = swaps.wait_for(|swaps| !swaps.is_under_way).await;
+            let before = *before.map_err(|_| SqlError::Closed)?;
+            let snapshot = self.inner.catalog.db.snapshot()?;
+            let mut state = self.inner.context.state();
+            state.config_mut().set_extension(Arc::new(Moment(snapshot)));
+            let question = DataFusionStatement::Statement(Box::new(question.clone()));
+            let plan = state.statement_to_plan(question).await;
+            if *self.inner.swaps.borrow() == before {
+                let plan = plan.map_err(|error| crate::plan::planning_error(&state, &error))?;
+                return Ok((state, plan));
+            }
+        }
     }
 }

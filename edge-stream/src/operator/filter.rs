@@ -7,7 +7,7 @@ use arrow::compute::filter_record_batch;
 use datafusion::common::cast::as_boolean_array;
 use datafusion::physical_expr::PhysicalExpr;
 
-use super::{Operator, Out};
+use super::{Explain, Operator, Out};
 use crate::error::OperatorError;
 
 #[derive(Debug)]
@@ -22,6 +22,10 @@ impl Filter {
 }
 
 impl Operator for Filter {
+    fn explain(&self) -> Explain {
+        Explain::stateless(format!("rows where {}", self.condition))
+    }
+
     fn on_batch(
         &mut self,
         _: usize,

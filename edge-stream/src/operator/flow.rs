@@ -2,7 +2,7 @@
 
 use arrow::array::RecordBatch;
 
-use super::{Changes, Operator, Out, StateReader, StateWriter, Stored};
+use super::{Changes, Explain, Operator, Out, StateReader, StateWriter, Stored};
 use crate::error::OperatorError;
 use crate::watermark::EventTime;
 
@@ -135,6 +135,21 @@ impl Flow {
             given.push(reached.map(|reached| node.operator.watermark_out(reached)));
         }
         Ok(())
+    }
+
+    /// Each operator, in order, with where it takes from.
+    #[cfg(feature = "db")]
+    pub(crate) fn explain(&self) -> impl Iterator<Item = (Vec<Origin>, Explain)> {
+        self.nodes.iter().map(|node| {
+            let inputs = node.inputs.iter().map(|input| input.from).collect();
+            (inputs, node.operator.explain())
+        })
+    }
+
+    /// Bytes that the state of all operators takes in the store.
+    #[cfg(feature = "db")]
+    pub(crate) fn state_bytes(&self) -> usize {
+        self.nodes.iter().map(|node| node.operator.state_bytes()).sum()
     }
 
     /// What has changed since the last snapshot, under keys of this flow's own.

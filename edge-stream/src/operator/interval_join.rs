@@ -21,7 +21,7 @@ use datafusion::error::DataFusionError;
 use datafusion::physical_expr::PhysicalExpr;
 use side::{Held, Side};
 
-use super::{Operator, Out, StateReader, StateWriter};
+use super::{Explain, Operator, Out, StateReader, StateWriter};
 use crate::error::OperatorError;
 use crate::watermark::EventTime;
 
@@ -316,6 +316,23 @@ impl Operator for IntervalJoin {
 
     fn has_state(&self) -> bool {
         true
+    }
+
+    fn explain(&self) -> Explain {
+        let micros = |micros: i64| format!("{} s", micros as f64 / 1e6);
+        let (lower, upper) = (micros(self.plan.lower_micros), micros(self.plan.upper_micros));
+        let keys: Vec<_> = self.plan.sides[LEFT].keys.iter().map(ToString::to_string).collect();
+        let by = if keys.is_empty() { String::new() } else { format!(" by {}", keys.join(", ")) };
+        Explain {
+            what: format!("join{by}, the right row {lower} to {upper} after the left one"),
+            keeps: "the rows of both sides".to_owned(),
+            until: "the watermark says that no partner can come".to_owned(),
+        }
+    }
+
+    #[cfg(feature = "db")]
+    fn state_bytes(&self) -> usize {
+        self.sides.iter().map(Side::bytes).sum()
     }
 
     fn snapshot(&mut self, state: &mut StateWriter<'_>) -> Result<(), OperatorError> {

@@ -11,7 +11,7 @@ use datafusion::common::cast::as_boolean_array;
 use datafusion::error::DataFusionError;
 use datafusion::physical_expr::PhysicalExpr;
 
-use super::{Operator, Out};
+use super::{Explain, Operator, Out};
 use crate::error::OperatorError;
 use crate::lookup::Lookup;
 
@@ -82,6 +82,11 @@ impl LookupJoin {
 }
 
 impl Operator for LookupJoin {
+    fn explain(&self) -> Explain {
+        let key: Vec<_> = self.key.iter().map(|part| part.value.to_string()).collect();
+        Explain::stateless(format!("look up in a table by {}", key.join(", ")))
+    }
+
     fn on_batch(
         &mut self,
         _: usize,

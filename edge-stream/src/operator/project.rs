@@ -6,7 +6,7 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 use datafusion::physical_expr::PhysicalExpr;
 
-use super::{Operator, Out};
+use super::{Explain, Operator, Out};
 use crate::error::OperatorError;
 
 #[derive(Debug)]
@@ -22,6 +22,12 @@ impl Project {
 }
 
 impl Operator for Project {
+    fn explain(&self) -> Explain {
+        let named = self.columns.iter().zip(self.schema.fields());
+        let columns = named.map(|(column, field)| format!("{column} AS {}", field.name()));
+        Explain::stateless(format!("columns {}", columns.collect::<Vec<_>>().join(", ")))
+    }
+
     fn on_batch(
         &mut self,
         _: usize,

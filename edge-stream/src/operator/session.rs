@@ -10,6 +10,7 @@ mod timeline;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{
     ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt32Array,
@@ -23,7 +24,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use super::window::pane::Layout;
 use super::window::rows::Evaluated;
 use super::window::{Aggregate, GroupColumn, STATE_BYTES};
-use super::{Operator, Out, StateReader, StateWriter};
+use super::{Explain, Operator, Out, StateReader, StateWriter};
 use crate::error::OperatorError;
 use crate::watermark::EventTime;
 use bucket::{Bucket, Ended, Shape};
@@ -144,6 +145,24 @@ impl SessionAggregate {
 impl Operator for SessionAggregate {
     fn has_state(&self) -> bool {
         true
+    }
+
+    fn explain(&self) -> Explain {
+        let gap = Duration::from_micros(self.of.gap_micros.unsigned_abs());
+        let keys: Vec<_> = self.of.keys.iter().map(ToString::to_string).collect();
+        let by = if keys.is_empty() { String::new() } else { format!(" by {}", keys.join(", ")) };
+        let aggregates = self.shape.layout.aggregates.iter().map(|one| one.function.name());
+        let aggregates = aggregates.collect::<Vec<_>>().join(", ");
+        Explain {
+            what: format!("sessions with gaps of {gap:?}{by}: {aggregates}"),
+            keeps: "each open session with its aggregates".to_owned(),
+            until: "the watermark is a gap behind its last row".to_owned(),
+        }
+    }
+
+    #[cfg(feature = "db")]
+    fn state_bytes(&self) -> usize {
+        self.buckets.values().map(|bucket| bucket.stored_bytes).sum()
     }
 
     fn on_batch(

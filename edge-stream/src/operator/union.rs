@@ -3,7 +3,7 @@
 use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
 
-use super::{Operator, Out};
+use super::{Explain, Operator, Out};
 use crate::error::OperatorError;
 
 #[derive(Debug)]
@@ -18,6 +18,10 @@ impl Union {
 }
 
 impl Operator for Union {
+    fn explain(&self) -> Explain {
+        Explain::stateless("rows of all inputs".to_owned())
+    }
+
     fn on_batch(
         &mut self,
         _: usize,

@@ -21,7 +21,7 @@ use pane::{Layout, Pane};
 use rows::Evaluated;
 use sliding::Sliding;
 
-use super::{Operator, Out, StateReader, StateWriter};
+use super::{Explain, Operator, Out, StateReader, StateWriter};
 use crate::error::OperatorError;
 use crate::watermark::EventTime;
 use crate::windows::{Shape, Window, Windows};
@@ -167,8 +167,12 @@ impl WindowAggregate {
         Ok(RecordBatch::try_new(SchemaRef::clone(&self.of.output), columns)?)
     }
 
+    fn stored_bytes(&self) -> usize {
+        self.panes.values().map(|pane| pane.stored_bytes).sum()
+    }
+
     fn check_size(&self) -> Result<(), OperatorError> {
-        let used_bytes = self.panes.values().map(|pane| pane.stored_bytes).sum();
+        let used_bytes = self.stored_bytes();
         if used_bytes <= self.limit_bytes {
             return Ok(());
         }
@@ -180,6 +184,29 @@ impl WindowAggregate {
 impl Operator for WindowAggregate {
     fn has_state(&self) -> bool {
         true
+    }
+
+    fn explain(&self) -> Explain {
+        let keys: Vec<_> = self.of.keys.iter().map(ToString::to_string).collect();
+        let by = if keys.is_empty() { String::new() } else { format!(" by {}", keys.join(", ")) };
+        let aggregates = self.layout.aggregates.iter().map(|one| one.function.name());
+        let aggregates = aggregates.collect::<Vec<_>>().join(", ");
+        Explain {
+            what: format!("{}{by}: {aggregates}", self.of.windows),
+            keeps: match self.of.windows.shape {
+                Shape::Tumble => "for each open window, each group with its aggregates".to_owned(),
+                _ => format!(
+                    "for each {}, each group with its aggregates",
+                    self.of.windows.pane_text()
+                ),
+            },
+            until: "the watermark passes the end of the last window that it is in".to_owned(),
+        }
+    }
+
+    #[cfg(feature = "db")]
+    fn state_bytes(&self) -> usize {
+        self.stored_bytes()
     }
 
     fn on_batch(

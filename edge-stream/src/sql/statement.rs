@@ -9,8 +9,8 @@ use super::options::SINK_OPTIONS;
 use crate::error::{Position, SqlError};
 use crate::topic::TopicPattern;
 
-const STATEMENTS: &str = "a script has CREATE STREAM, CREATE MATERIALIZED VIEW, CREATE SINK and \
-                          DROP; query with SELECT through `sql`";
+const STATEMENTS: &str = "a script has CREATE STREAM, CREATE MATERIALIZED VIEW, CREATE SINK, DROP, \
+                          PAUSE and RESUME; SELECT, SHOW, DESCRIBE and EXPLAIN go to `sql`";
 
 /// One statement of a script, and its text.
 #[derive(Debug, Clone)]
@@ -22,12 +22,39 @@ pub(crate) struct Statement {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Action {
-    Create { name: String, if_not_exists: bool, what: Definition },
-    Drop { name: String, if_exists: bool, kind: Kind },
+    Create {
+        name: String,
+        if_there: IfThere,
+        what: Definition,
+    },
+    Drop {
+        name: String,
+        if_exists: bool,
+        kind: Kind,
+    },
+    /// `kind` is `None` where the statement says JOB.
+    Pause {
+        name: String,
+        kind: Option<Kind>,
+    },
+    Resume {
+        name: String,
+        kind: Option<Kind>,
+    },
+}
+
+/// What becomes of the thing that has the name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IfThere {
+    /// It stays, and the statement fails.
+    Refuse,
+    /// It stays.
+    Keep,
+    Replace,
 }
 
 /// What is created.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Definition {
     Stream(Box<StreamDefinition>),
     View(Box<Query>),
@@ -46,14 +73,14 @@ pub enum Kind {
     Sink,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StreamDefinition {
     pub(crate) source: Source,
     pub(crate) columns: Vec<Field>,
     pub(crate) watermark: Option<(String, Expr)>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Source {
     Topic(TopicPattern),
     Log(String),
@@ -66,6 +93,14 @@ impl Definition {
             Definition::Stream(stream) => matches!(stream.source, Source::Topic(_)),
             Definition::View(_) => false,
             Definition::Sink(..) => true,
+        }
+    }
+
+    /// The query of a view or sink.
+    pub(crate) fn query(&self) -> Option<&Query> {
+        match self {
+            Definition::Stream(_) => None,
+            Definition::View(query) | Definition::Sink(_, query) => Some(query),
         }
     }
 
@@ -99,13 +134,21 @@ pub(crate) fn parse_script(sql: &str) -> Result<Vec<Statement>, SqlError> {
 }
 
 impl Script<'_> {
-    fn statement(&mut self) -> Result<Statement, SqlError> {
+    pub(super) fn statement(&mut self) -> Result<Statement, SqlError> {
         let first = self.parser.peek_token_ref().span.start;
         let (position, from) = (self.here(&first), self.offset(first));
         let action = if self.word("CREATE") {
             self.create()?
         } else if self.word("DROP") {
             self.drop_statement()?
+        } else if self.word("PAUSE") {
+            let kind = self.job_kind("PAUSE")?;
+            Action::Pause { name: self.name()?, kind }
+        } else if self.word("RESUME") {
+            let kind = self.job_kind("RESUME")?;
+            Action::Resume { name: self.name()?, kind }
+        } else if self.is_next("INSERT", 0) {
+            return Err(self.no_insert());
         } else {
             let found = self.parser.peek_token_ref().token.to_string();
             return Err(SqlError::statement(position, format!("`{found}` begins no statement"))
@@ -118,8 +161,19 @@ impl Script<'_> {
     }
 
     fn create(&mut self) -> Result<Action, SqlError> {
+        let replace = self.words(&["OR", "REPLACE"])?;
         let kind = self.kind("CREATE")?;
-        let if_not_exists = self.words(&["IF", "NOT", "EXISTS"])?;
+        let at = self.parser.peek_token_ref().clone();
+        let if_there = match (replace, self.words(&["IF", "NOT", "EXISTS"])?) {
+            (true, true) => {
+                return Err(self
+                    .at(&at, "OR REPLACE and IF NOT EXISTS exclude each other")
+                    .or("leave one of them out"));
+            }
+            (true, false) => IfThere::Replace,
+            (false, true) => IfThere::Keep,
+            (false, false) => IfThere::Refuse,
+        };
         let name = self.name()?;
         let what = match kind {
             Kind::Stream => Definition::Stream(Box::new(self.stream_definition()?)),
@@ -136,13 +190,31 @@ impl Script<'_> {
                 Definition::Sink(topic, Box::new(self.query()?))
             }
         };
-        Ok(Action::Create { name, if_not_exists, what })
+        Ok(Action::Create { name, if_there, what })
     }
 
     fn drop_statement(&mut self) -> Result<Action, SqlError> {
         let kind = self.kind("DROP")?;
         let if_exists = self.words(&["IF", "EXISTS"])?;
         Ok(Action::Drop { name: self.name()?, if_exists, kind })
+    }
+
+    pub(super) fn no_insert(&self) -> SqlError {
+        let next = self.parser.peek_token_ref();
+        self.at(next, "INSERT INTO is not there")
+            .or("append to the Log of the stream, publish to its topic, or create a view or sink")
+    }
+
+    fn job_kind(&mut self, verb: &str) -> Result<Option<Kind>, SqlError> {
+        if self.word("JOB") {
+            return Ok(None);
+        }
+        let kind = self.kind(verb).map_err(|error| {
+            error.or(format!(
+                "{verb} JOB name, or the kind of it: STREAM, MATERIALIZED VIEW or SINK"
+            ))
+        });
+        kind.map(Some)
     }
 
     fn kind(&mut self, verb: &str) -> Result<Kind, SqlError> {
@@ -157,6 +229,11 @@ impl Script<'_> {
             return Ok(Kind::View);
         }
         let next = self.parser.peek_token_ref().clone();
+        if verb == "CREATE" && self.is_next("TABLE", 0) {
+            return Err(self.at(&next, "CREATE TABLE is not there").or(
+                "make a Table in edge-db and name it to `Engine::register`, or CREATE STREAM",
+            ));
+        }
         let reason = match &next.token {
             Token::EOF => format!("{verb} what?"),
             found => format!("{verb} `{found}` is no statement"),

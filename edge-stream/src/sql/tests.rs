@@ -187,7 +187,7 @@ fn wrong_statements_name_line_and_column_and_what_would_work() {
         ("SELECT 1", "line 1, column 1: `SELECT` begins no statement; a script has CREATE STREAM"),
         (
             "CREATE TABLE t (a INT)",
-            "line 1, column 8: CREATE `TABLE` is no statement; CREATE STREAM,",
+            "line 1, column 8: CREATE TABLE is not there; make a Table in edge-db and name it",
         ),
         ("CREATE STREAM s", "line 1, column 16: a stream needs columns; write CREATE STREAM"),
         ("CREATE STREAM s (a FOO) WITH (topic = 'a')", "line 1, column 20: type FOO is not there"),
