@@ -1,54 +1,46 @@
-//! Records of a Log as rows of a stream: payloads that are JSON, named levels of the topic, and
-//! the columns that every stream has.
+//! Records of a Log as rows of a stream: payloads in one of several formats, named levels of the
+//! topic, and the columns that every stream has.
 
-use std::ops::RangeInclusive;
+mod births;
+mod cbor;
+pub(crate) mod format;
+pub(crate) mod infer;
+mod ipc;
+mod json;
+mod lines;
+mod metadata;
+mod objects;
+mod payload;
+mod protobuf;
+mod sparkplug;
+pub(crate) mod time;
+mod wire;
+
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, StringBuilder,
-    TimestampMicrosecondArray, UInt8Array, new_null_array,
-};
-use arrow::compute::{concat_batches, max, min};
-use arrow::datatypes::{
-    DataType, Date32Type, Field, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
-};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array, new_null_array};
+use arrow::compute::{concat_batches, max, take};
+use arrow::datatypes::{FieldRef, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
-use arrow_json::reader::{Decoder as JsonDecoder, ReaderBuilder};
 use edge_db::Record;
 
 use crate::topic::TopicPattern;
+pub(crate) use births::{MEMORY_KEY, Memory};
+use format::Format;
+pub(crate) use ipc::payload_of;
+pub(crate) use metadata::stream_schema;
+use metadata::{METADATA, levels, metadata, topic_of};
+use objects::reason_of;
+use payload::{Payload, Rows};
 
-/// The columns that every stream has, behind its own.
-const METADATA: [&str; 5] = ["_topic", "_time", "_seq", "_qos", "_client"];
-
-/// Levels of lists and objects in a payload.
-const MAX_DEPTH: usize = 64;
-
-/// Characters of a reason.
-const REASON_CHARS: usize = 300;
-
-/// The years 1 to 9999, in microseconds and in days.
-const YEARS_MICROS: RangeInclusive<i64> = -62_135_596_800_000_000..=253_402_300_799_999_999;
-const YEARS_DAYS: RangeInclusive<i64> = -719_162..=2_932_896;
-
-/// The columns of a stream: those that were declared, then those that every stream has.
-pub(crate) fn stream_schema(declared: &[Field]) -> SchemaRef {
-    let kinds = [
-        DataType::Utf8,
-        DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-        DataType::Int64,
-        DataType::UInt8,
-        DataType::Utf8,
-    ];
-    let metadata = METADATA.into_iter().zip(kinds).map(|(name, kind)| Field::new(name, kind, true));
-    Arc::new(Schema::new(declared.iter().cloned().chain(metadata).collect::<Vec<_>>()))
-}
+/// Rows of one record, of the formats that have several.
+const MAX_ROWS: usize = 65_536;
 
 /// Where a column comes from.
 #[derive(Debug, Clone)]
 enum Origin {
-    /// The field of this place among those of the JSON object.
-    Json(usize),
+    /// The column of this place among those of the payload.
+    Payload(usize),
     /// The named level of this place in the topic.
     Level(usize),
     Metadata(&'static str),
@@ -56,13 +48,14 @@ enum Origin {
 
 /// Decodes records of one stream.
 ///
-/// A row counts as readable if all its declared columns are, whether a query wants them or not:
+/// A record counts as readable if all its declared columns are, whether a query wants them or not:
 /// so every query sees the same rows.
 #[derive(Debug, Clone)]
 pub(crate) struct Decoder {
     schema: SchemaRef,
     origins: Vec<Origin>,
-    json: SchemaRef,
+    payload: Payload,
+    format: Format,
     topic: Option<TopicPattern>,
     /// The column that must not be null.
     event_time: Option<usize>,
@@ -87,12 +80,16 @@ pub(crate) struct Rejected {
 
 impl Decoder {
     /// `schema` is from [`stream_schema`].
+    ///
+    /// # Errors
+    /// When the format has no such columns.
     pub(crate) fn new(
         schema: &SchemaRef,
         topic: Option<&TopicPattern>,
         event_time: Option<usize>,
-    ) -> Decoder {
-        let mut json = Vec::new();
+        format: &Format,
+    ) -> Result<Decoder, String> {
+        let mut fields: Vec<FieldRef> = Vec::new();
         let levels: Vec<&str> = topic.iter().flat_map(|topic| topic.names()).collect();
         let origins = schema.fields().iter().map(|field| {
             let name = field.name().as_str();
@@ -102,17 +99,23 @@ impl Decoder {
             if let Some(level) = levels.iter().position(|level| *level == name) {
                 return Origin::Level(level);
             }
-            json.push(Arc::clone(field));
-            Origin::Json(json.len() - 1)
+            fields.push(Arc::clone(field));
+            Origin::Payload(fields.len() - 1)
         });
         let origins = origins.collect();
+        let payload = format.payload(&fields)?;
         let (schema, topic) = (Arc::clone(schema), topic.cloned());
         let wanted = vec![true; schema.fields().len()];
-        Decoder { schema, origins, json: Arc::new(Schema::new(json)), topic, event_time, wanted }
+        let format = format.clone();
+        Ok(Decoder { schema, origins, payload, format, topic, event_time, wanted })
     }
 
     pub(crate) fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    pub(crate) fn format(&self) -> &Format {
+        &self.format
     }
 
     /// Says which columns are wanted.
@@ -124,11 +127,18 @@ impl Decoder {
         self
     }
 
-    /// The rows of these records in order.
+    /// The rows of these records in order. `memory` is what the records in front of them left.
     ///
     /// # Errors
     /// Never for what a record holds, that is in [`Decoded::rejected`].
-    pub(crate) fn decode(&self, records: &[Record]) -> Result<Decoded, ArrowError> {
+    pub(crate) fn decode(
+        &self,
+        records: &[Record],
+        memory: &mut Memory,
+    ) -> Result<Decoded, ArrowError> {
+        if let Payload::Sparkplug(fields) = &self.payload {
+            return self.decode_metrics(fields, records, memory);
+        }
         if let Some(rows) = self.decode_all(records) {
             return Ok(Decoded { rows, rejected: Vec::new() });
         }
@@ -163,192 +173,137 @@ impl Decoder {
 
     /// All records at once, if all of them are rows.
     fn decode_all(&self, records: &[Record]) -> Option<RecordBatch> {
-        let mut decoder = self.json_decoder(records.len()).ok()?;
-        for (before, record) in records.iter().enumerate() {
-            let is_one_row = read_object(&mut decoder, record.value(), before).is_ok();
-            if !is_one_row {
-                return None;
-            }
-        }
-        let json = self.flush(decoder, records.len()).ok()?;
-        if let Some(_out_of_range) = self.out_of_range(&json) {
-            return None;
-        }
-        let rows = self.rows(&json, records).ok()?;
-        let untimed = self.event_time.is_some_and(|time| rows.column(time).null_count() > 0);
-        (!untimed).then_some(rows)
+        let payloads: Vec<&[u8]> = records.iter().map(|record| &record.value()[..]).collect();
+        self.rows(self.payload.read(&payloads).ok()?, records).ok()
     }
 
     fn decode_one(&self, record: &Record) -> Result<RecordBatch, String> {
-        let mut decoder = self.json_decoder(1).map_err(|error| error.to_string())?;
-        read_object(&mut decoder, record.value(), 0)?;
-        let json = self.flush(decoder, 1).map_err(|error| reason_of(&error))?;
-        if let Some(name) = self.out_of_range(&json) {
-            return Err(format!("`{name}` is no time between the years 1 and 9999"));
+        self.rows(self.payload.read_one(record.value())?, std::slice::from_ref(record))
+    }
+
+    /// Whether batches that the application pushes become rows as they are; if not, why.
+    ///
+    /// # Errors
+    /// When the stream is of another format, or the batch has other columns.
+    pub(crate) fn check_batch(&self, batch: &RecordBatch) -> Result<(), String> {
+        let Payload::Batches(batches) = &self.payload else {
+            return Err("it is not of format 'arrow_ipc'".to_owned());
+        };
+        if let Some(pattern) = &self.topic {
+            return Err(format!("its rows come from the topic {pattern}"));
         }
-        let row = self.rows(&json, std::slice::from_ref(record))?;
+        let columns = batches.columns_of(batch)?;
+        let time = self.event_time.map(|time| (time, &self.origins[time]));
+        if let Some((time, Origin::Payload(place))) = time
+            && columns[*place].null_count() > 0
+        {
+            let name = self.schema.field(time).name();
+            return Err(format!("`{name}` is missing, and it is the event time"));
+        }
+        Ok(())
+    }
+
+    /// The event time in a payload, in microseconds; of several the last.
+    ///
+    /// # Errors
+    /// When it is no row, or the event time is not in the payload.
+    pub(crate) fn time_of(&self, payload: &[u8]) -> Result<i64, String> {
+        let time = self.event_time.map(|time| &self.origins[time]);
+        let Some(Origin::Payload(place)) = time else {
+            return Err("the stream has no event time in its records".to_owned());
+        };
+        let rows = self.payload.read_one(payload)?;
+        let times = rows.columns[*place].as_primitive::<TimestampMicrosecondType>();
+        max(times).ok_or_else(|| "the event time is missing".to_owned())
+    }
+
+    /// Metrics need what the records in front have said, so it goes one by one.
+    fn decode_metrics(
+        &self,
+        fields: &[FieldRef],
+        records: &[Record],
+        memory: &mut Memory,
+    ) -> Result<Decoded, ArrowError> {
+        let (mut metrics, mut counts, mut rejected) = (Vec::new(), Vec::new(), Vec::new());
+        let mut readable = Vec::new();
+        for (place, record) in records.iter().enumerate() {
+            let read = self.metrics(record, memory);
+            match read {
+                Ok(rows) => {
+                    counts.push(rows.len());
+                    metrics.extend(rows);
+                    readable.push(record.clone());
+                }
+                Err(reason) => rejected.push(Rejected { place, reason }),
+            }
+        }
+        let columns = sparkplug::columns(fields, &metrics);
+        let rows = self.rows(Rows { columns, counts: Some(counts) }, &readable);
+        Ok(Decoded { rows: rows.map_err(ArrowError::ComputeError)?, rejected })
+    }
+
+    fn metrics(
+        &self,
+        record: &Record,
+        memory: &mut Memory,
+    ) -> Result<Vec<sparkplug::Metric>, String> {
+        if let Some(pattern) = &self.topic {
+            levels(pattern, std::slice::from_ref(record))?;
+        }
+        sparkplug::read(topic_of(record)?, record.value(), record.time().micros(), memory)
+    }
+
+    /// The columns of payloads with those of their topics and records.
+    fn rows(&self, read: Rows, records: &[Record]) -> Result<RecordBatch, String> {
+        let levels = match &self.topic {
+            Some(pattern) => levels(pattern, records)?,
+            None => Vec::new(),
+        };
+        let of_records = OfRecords::new(read.counts.as_deref(), records.len());
+        let columns = self.origins.iter().enumerate().map(|(place, origin)| match origin {
+            Origin::Payload(column) => Ok(Arc::clone(&read.columns[*column])),
+            Origin::Level(level) => of_records.each(&levels[*level]),
+            Origin::Metadata(name) if self.wanted[place] => {
+                of_records.each(&metadata(name, records))
+            }
+            Origin::Metadata(_) => {
+                Ok(new_null_array(self.schema.field(place).data_type(), of_records.rows))
+            }
+        });
+        let columns = columns.collect::<Result<_, ArrowError>>();
+        let rows = columns.and_then(|columns| RecordBatch::try_new(self.schema.clone(), columns));
+        let rows = rows.map_err(|error| reason_of(&error))?;
         match self.event_time {
-            Some(time) if row.column(time).is_null(0) => Err(format!(
+            Some(time) if rows.column(time).null_count() > 0 => Err(format!(
                 "`{}` is missing, and it is the event time",
                 self.schema.field(time).name()
             )),
-            _ => Ok(row),
+            _ => Ok(rows),
         }
-    }
-
-    /// The first column with a time that neither SQL nor calendars can handle.
-    fn out_of_range(&self, json: &[ArrayRef]) -> Option<&str> {
-        let columns = self.json.fields().iter().zip(json);
-        let mut wrong = columns.filter(|(_, column)| match column.data_type() {
-            DataType::Timestamp(TimeUnit::Microsecond, _) => {
-                let times = column.as_primitive::<TimestampMicrosecondType>();
-                !is_within(min(times), max(times), &YEARS_MICROS)
-            }
-            DataType::Date32 => {
-                let days = column.as_primitive::<Date32Type>();
-                let wide = |day: Option<i32>| day.map(i64::from);
-                !is_within(wide(min(days)), wide(max(days)), &YEARS_DAYS)
-            }
-            _ => false,
-        });
-        wrong.next().map(|(field, _)| field.name().as_str())
-    }
-
-    fn json_decoder(&self, rows: usize) -> Result<JsonDecoder, ArrowError> {
-        ReaderBuilder::new(Arc::clone(&self.json))
-            .with_batch_size(rows.max(1))
-            .with_coerce_primitive(true)
-            .build_decoder()
-    }
-
-    /// The columns of the JSON objects; a stream may have none of them.
-    fn flush(&self, mut decoder: JsonDecoder, rows: usize) -> Result<Vec<ArrayRef>, ArrowError> {
-        match decoder.flush()? {
-            Some(batch) if batch.num_rows() == rows => Ok(batch.columns().to_vec()),
-            None if rows == 0 => {
-                let columns = self.json.fields().iter();
-                Ok(columns.map(|field| new_null_array(field.data_type(), 0)).collect())
-            }
-            _ => Err(ArrowError::JsonError("payload is not one JSON object".to_owned())),
-        }
-    }
-
-    fn rows(&self, json: &[ArrayRef], records: &[Record]) -> Result<RecordBatch, String> {
-        let levels = self.levels(records)?;
-        let columns = self.origins.iter().enumerate().map(|(place, origin)| match origin {
-            Origin::Json(field) => Arc::clone(&json[*field]),
-            Origin::Level(level) => Arc::clone(&levels[*level]),
-            Origin::Metadata(name) if self.wanted[place] => metadata(name, records),
-            Origin::Metadata(_) => {
-                new_null_array(self.schema.field(place).data_type(), records.len())
-            }
-        });
-        let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns.collect());
-        rows.map_err(|error| reason_of(&error))
-    }
-
-    fn levels(&self, records: &[Record]) -> Result<Vec<ArrayRef>, String> {
-        let Some(pattern) = &self.topic else { return Ok(Vec::new()) };
-        let mut columns: Vec<_> = pattern.names().map(|_| StringBuilder::new()).collect();
-        for record in records {
-            let topic =
-                std::str::from_utf8(record.key()).map_err(|_| "topic is no text".to_owned())?;
-            let values = pattern.values(topic);
-            let values = values.ok_or_else(|| format!("topic `{topic}` does not fit {pattern}"))?;
-            columns.iter_mut().zip(values).for_each(|(column, value)| column.append_value(value));
-        }
-        Ok(columns.into_iter().map(|mut column| Arc::new(column.finish()) as ArrayRef).collect())
     }
 }
 
-/// Reads a payload that must be one JSON object, with `before` of them in the decoder.
-fn read_object(decoder: &mut JsonDecoder, payload: &[u8], before: usize) -> Result<(), String> {
-    if depth(payload) > MAX_DEPTH {
-        return Err(format!("payload is nested more than {MAX_DEPTH} levels deep"));
-    }
-    let read = decoder.decode(payload).map_err(|error| reason_of(&error))?;
-    if decoder.has_partial_record() {
-        return Err("payload ends inside a JSON object".to_owned());
-    }
-    let rest = payload.get(read..).unwrap_or_default();
-    if decoder.len() != before + 1 || !rest.iter().all(u8::is_ascii_whitespace) {
-        return Err("payload is not one JSON object".to_owned());
-    }
-    Ok(())
+/// Columns of records as columns of their rows.
+struct OfRecords {
+    rows: usize,
+    /// The record of each row; `None` if each record is one row.
+    of: Option<UInt64Array>,
 }
 
-/// The reason, without all of a long payload that the message may repeat.
-fn reason_of(error: &ArrowError) -> String {
-    let mut reason = match error {
-        ArrowError::JsonError(reason) | ArrowError::ParseError(reason) => reason.clone(),
-        other => other.to_string(),
-    };
-    if let Some((end, _)) = reason.char_indices().nth(REASON_CHARS) {
-        reason.truncate(end);
-        reason.push_str(" ..");
+impl OfRecords {
+    fn new(counts: Option<&[usize]>, records: usize) -> OfRecords {
+        let Some(counts) = counts.filter(|counts| counts.iter().any(|count| *count != 1)) else {
+            return OfRecords { rows: records, of: None };
+        };
+        let of = (0..).zip(counts).flat_map(|(record, count)| std::iter::repeat_n(record, *count));
+        let of = UInt64Array::from_iter_values(of);
+        OfRecords { rows: of.len(), of: Some(of) }
     }
-    reason
-}
 
-fn is_within(least: Option<i64>, most: Option<i64>, range: &RangeInclusive<i64>) -> bool {
-    least.is_none_or(|least| range.contains(&least))
-        && most.is_none_or(|most| range.contains(&most))
-}
-
-/// How deep lists and objects lie in each other, at most. The decoder recurses, so a payload of nothing but
-/// brackets would otherwise end the process. What is no JSON may be taken for deeper than it is.
-fn depth(payload: &[u8]) -> usize {
-    // Most payloads have not so many brackets at all, and counting them is far cheaper.
-    let brackets = payload.iter().filter(|byte| matches!(byte, b'[' | b'{')).count();
-    if brackets <= MAX_DEPTH {
-        return brackets;
-    }
-    let (mut depth, mut deepest) = (0usize, 0);
-    let (mut in_text, mut is_escaped) = (false, false);
-    for byte in payload {
-        match byte {
-            _ if is_escaped => is_escaped = false,
-            b'\\' if in_text => is_escaped = true,
-            b'"' => in_text = !in_text,
-            _ if in_text => {}
-            b'[' | b'{' => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            b']' | b'}' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest
-}
-
-fn metadata(name: &str, records: &[Record]) -> ArrayRef {
-    match name {
-        "_topic" => {
-            let topics = records.iter().map(|record| std::str::from_utf8(record.key()).ok());
-            Arc::new(topics.collect::<StringArray>())
-        }
-        "_time" => {
-            let times = records.iter().map(|record| record.time().micros());
-            Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC"))
-        }
-        "_seq" => {
-            let seqs = records.iter().map(|record| record.seq().get().cast_signed());
-            Arc::new(Int64Array::from_iter_values(seqs))
-        }
-        "_qos" => {
-            let qos = records.iter().map(|record| record.header("qos")?.first().copied());
-            Arc::new(qos.collect::<UInt8Array>())
-        }
-        _ => {
-            let mut clients = StringBuilder::new();
-            for record in records {
-                let client = record.header("client");
-                clients.append_option(
-                    client.as_deref().and_then(|name| std::str::from_utf8(name).ok()),
-                );
-            }
-            Arc::new(clients.finish())
+    fn each(&self, column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+        match &self.of {
+            None => Ok(Arc::clone(column)),
+            Some(of) => take(column, of, None),
         }
     }
 }

@@ -4,10 +4,13 @@ mod answer;
 mod build;
 mod error;
 mod execute;
+mod infer;
 mod planning;
+mod push;
 mod query;
 mod replace;
 mod replace_stream;
+mod replay;
 mod standing;
 mod system;
 
@@ -19,8 +22,9 @@ use arrow::datatypes::SchemaRef;
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use edge_db::Db;
-pub use error::{CaughtUpError, Left, StartError};
+pub use error::{CaughtUpError, Left, PushError, ReplayError, StartError};
 use parking_lot::Mutex;
+pub use replay::Speed;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 

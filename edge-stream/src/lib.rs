@@ -29,7 +29,9 @@ mod windows;
 #[cfg(feature = "db")]
 pub use db::status::{InputStatus, JobState, JobStatus};
 #[cfg(feature = "db")]
-pub use engine::{CaughtUpError, Engine, EngineBuilder, Left, StartError};
+pub use engine::{
+    CaughtUpError, Engine, EngineBuilder, Left, PushError, ReplayError, Speed, StartError,
+};
 pub use error::{OperatorError, Position, SqlError};
 pub use operator::{Changes, Stored};
 pub use pipeline::{Pipeline, PipelineBuilder};

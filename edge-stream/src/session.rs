@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use datafusion::execution::SessionStateBuilder;
 use datafusion::execution::context::SessionContext;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::{FunctionRegistry, SessionStateBuilder};
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use datafusion::prelude::SessionConfig;
+use datafusion_functions_nested::planner::FieldAccessPlanner;
+use datafusion_functions_nested::{array_has, cardinality, extract, length};
 
 use crate::{sessions, windows};
 
@@ -33,13 +35,25 @@ pub(crate) fn context(memory_bytes: usize) -> SessionContext {
         .set_bool("datafusion.sql_parser.collect_spans", true)
         // Text is Utf8 everywhere: in streams, in states, in what is stored.
         .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false);
-    let state = SessionStateBuilder::new()
+    let mut state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
         .with_default_features()
         .build();
+    // `list[1]` and `object['field']`.
+    let planned = state.register_expr_planner(Arc::new(FieldAccessPlanner));
+    planned.expect("a session takes planners of expressions");
     let context = SessionContext::new_with_state(state);
     windows::function::functions().for_each(|function| context.register_udf(function));
     sessions::functions().into_iter().for_each(|function| context.register_udf(function));
+    for function in [
+        extract::array_element_udf(),
+        extract::array_slice_udf(),
+        length::array_length_udf(),
+        cardinality::cardinality_udf(),
+        array_has::array_has_udf(),
+    ] {
+        context.register_udf(function.as_ref().clone());
+    }
     context
 }

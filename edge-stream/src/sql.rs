@@ -13,6 +13,8 @@ mod session;
 pub(crate) mod statement;
 #[cfg(feature = "db")]
 mod stream;
+#[cfg(feature = "db")]
+pub(crate) mod types;
 pub(crate) mod window;
 #[cfg(feature = "db")]
 mod words;

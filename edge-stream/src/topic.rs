@@ -18,6 +18,8 @@ enum Level {
     Text(String),
     /// The column of this name.
     Named(String),
+    /// `#` at the end: whatever is there and below.
+    Rest,
 }
 
 /// Why a topic with named levels cannot be used.
@@ -25,7 +27,9 @@ enum Level {
 pub(crate) enum TopicError {
     #[error("topic '{topic}' has an empty level; write it like 'office/{{room}}/climate'")]
     Empty { topic: String },
-    #[error("topic '{topic}' has a wildcard; name the level instead: {{room}} in place of +")]
+    #[error(
+        "topic '{topic}' has a wildcard; name the level instead: {{room}} in place of +, and # at the end alone"
+    )]
     Wildcard { topic: String },
     #[error("level `{level}` of a topic is a {{column}} or a word, not a mixture")]
     Mixture { level: String },
@@ -38,11 +42,16 @@ pub(crate) enum TopicError {
 }
 
 impl TopicPattern {
+    /// Whether it stands for topics of any length, so that no row can go there.
+    pub(crate) fn is_open(&self) -> bool {
+        self.levels.last() == Some(&Level::Rest)
+    }
+
     /// The names of its named levels, from left to right.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.levels.iter().filter_map(|level| match level {
             Level::Named(name) => Some(name.as_str()),
-            Level::Text(_) => None,
+            Level::Text(_) | Level::Rest => None,
         })
     }
 
@@ -52,6 +61,7 @@ impl TopicPattern {
         let levels = self.levels.iter().map(|level| match level {
             Level::Text(text) => text.as_str(),
             Level::Named(_) => "+",
+            Level::Rest => "#",
         });
         levels.collect::<Vec<_>>().join("/")
     }
@@ -61,10 +71,14 @@ impl TopicPattern {
         let mut values = Vec::new();
         let mut found = topic.split('/');
         for level in &self.levels {
+            if *level == Level::Rest {
+                return Some(values);
+            }
             match (level, found.next()?) {
                 (Level::Text(text), found) if text == found => {}
                 (Level::Text(_), _) => return None,
                 (Level::Named(_), found) => values.push(found),
+                (Level::Rest, _) => {}
             }
         }
         found.next().is_none().then_some(values)
@@ -82,6 +96,7 @@ impl TopicPattern {
             }
             match level {
                 Level::Text(text) => topic.push_str(text),
+                Level::Rest => return Err(TopicError::Wildcard { topic: self.to_string() }),
                 Level::Named(name) => {
                     let value = value(name);
                     if value.is_empty() || value.contains(['/', '+', '#', '\0']) {
@@ -107,6 +122,13 @@ impl FromStr for TopicPattern {
         for text in topic.split('/') {
             let named = text.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
             let inner = named.unwrap_or(text);
+            if levels.contains(&Level::Rest) {
+                return Err(TopicError::Wildcard { topic: topic.to_owned() });
+            }
+            if text == "#" {
+                levels.push(Level::Rest);
+                continue;
+            }
             if inner.is_empty() {
                 return Err(TopicError::Empty { topic: topic.to_owned() });
             }
@@ -134,6 +156,7 @@ impl fmt::Display for TopicPattern {
         let levels = self.levels.iter().map(|level| match level {
             Level::Text(text) => text.clone(),
             Level::Named(name) => format!("{{{name}}}"),
+            Level::Rest => "#".to_owned(),
         });
         f.write_str(&levels.collect::<Vec<_>>().join("/"))
     }
@@ -171,9 +194,22 @@ mod tests {
 
     #[test]
     fn what_is_no_topic_is_refused() {
-        for text in ["", "a//b", "/a", "a/+/b", "a/#", "{}/a", "a{b}", "{a}b", "{a}/{a}", "{a+}"] {
+        for text in
+            ["", "a//b", "/a", "a/+/b", "a/#/b", "a#", "{}/a", "a{b}", "{a}b", "{a}/{a}", "{a+}"]
+        {
             assert!(text.parse::<TopicPattern>().is_err(), "{text}");
         }
         assert_eq!(pattern("a/{B}/c").to_string(), "a/{b}/c");
+    }
+
+    #[test]
+    fn a_hash_at_the_end_is_all_below() {
+        let pattern = pattern("spBv1.0/{group}/#");
+        for topic in ["spBv1.0/g", "spBv1.0/g/NDATA/n", "spBv1.0/g/DDATA/n/d"] {
+            assert_eq!(pattern.values(topic), Some(vec!["g"]), "{topic}");
+        }
+        assert_eq!(pattern.values("other/g/NDATA/n"), None);
+        assert_eq!(pattern.to_string(), "spBv1.0/{group}/#");
+        assert!(pattern.is_open() && pattern.render(|_| "g").is_err());
     }
 }

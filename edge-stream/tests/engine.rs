@@ -184,7 +184,8 @@ async fn a_watermark_may_be_computed_from_any_column() {
 async fn what_a_device_sends_stops_no_job() {
     let dir = tempfile::tempdir().unwrap();
     let (db, engine) = start(dir.path()).await;
-    engine.execute(SCRIPT).await.unwrap();
+    let script = SCRIPT.replace("format = 'json'", "format = 'json', ts_format = 'us'");
+    engine.execute(&script).await.unwrap();
     let log = db.log("raw").unwrap();
     let long = "x".repeat(300_000);
     append(

@@ -3,7 +3,7 @@
 use edge_db::{Cursor, Log, ReadError, Record, Seq, WriteError};
 
 use super::catalog::cursor_name;
-use crate::decode::Decoder;
+use crate::decode::{Decoder, Memory};
 use crate::watermark::EventTime;
 
 /// Records in one step: more cost latency and memory, fewer cost speed.
@@ -24,6 +24,8 @@ pub(crate) struct Input {
     pub(crate) cursor: Cursor,
     pub(crate) position: Seq,
     pub(crate) committed: Seq,
+    /// What the decoder remembers of the records in front of the position.
+    pub(crate) memory: Memory,
     /// It is read no further than this.
     pub(crate) until: Option<Seq>,
     /// How far event time has come in it; without event time, when its last record arrived.
@@ -44,8 +46,9 @@ impl Input {
     pub(crate) fn open(place: &str, number: usize, spec: InputSpec) -> Result<Input, OpenError> {
         let cursor = spec.log.cursor(&cursor_name(place, number))?;
         let position = cursor.position()?;
-        let (committed, until) = (position, None);
-        Ok(Input { spec, cursor, position, committed, until, reached: None, turn: 0 })
+        let (committed, memory) = (position, Memory::default());
+        let (until, reached, turn) = (None, None, 0);
+        Ok(Input { spec, cursor, position, committed, memory, until, reached, turn })
     }
 
     pub(crate) fn read(&mut self) -> Result<ReadOn, ReadError> {
@@ -88,6 +91,7 @@ mod tests {
     use arrow::datatypes::Schema;
 
     use super::*;
+    use crate::decode::format::Format;
 
     #[test]
     fn what_lies_behind_is_read_first_and_equals_take_turns() {
@@ -95,7 +99,7 @@ mod tests {
         let db = edge_db::Db::open(dir.path()).unwrap();
         let input = |number, reached: Option<i64>, turn| {
             let (log, schema) = (db.log("l").unwrap(), Arc::new(Schema::empty()));
-            let decoder = Decoder::new(&schema, None, None);
+            let decoder = Decoder::new(&schema, None, None, &Format::default()).unwrap();
             let spec = InputSpec { stream: "s".to_owned(), log, decoder };
             let input = Input::open("job", number, spec).unwrap();
             Input { reached: reached.map(EventTime::from_micros), turn, ..input }

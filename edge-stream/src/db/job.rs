@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::catalog::{self, Catalog, state_name};
 use super::input::{self, Input, InputSpec, by_event_time};
 use super::output::{self, Output, OutputError};
+use crate::decode::MEMORY_KEY;
 use crate::error::OperatorError;
 use crate::pipeline::Pipeline;
 use crate::watermark::EventTime;
@@ -117,9 +118,12 @@ impl Job {
     ) -> Result<Job, JobError> {
         let place = spec.place();
         let state = catalog.db.keyspace(&state_name(&place))?;
+        let stored = state.iter()?.map(|entry| entry.map(|(key, value)| (key.to_vec(), value)));
+        let mut stored = stored.collect::<Result<BTreeMap<Vec<u8>, Bytes>, _>>()?;
+        let remembered = stored.extract_if(vec![MEMORY_KEY]..vec![MEMORY_KEY + 1], |_, _| true);
+        let remembered: Vec<_> = remembered.collect();
         if let Some(pipeline) = &mut pipeline {
-            let stored = state.iter()?.map(|entry| entry.map(|(key, value)| (key.to_vec(), value)));
-            pipeline.restore(&stored.collect::<Result<BTreeMap<Vec<u8>, Bytes>, _>>()?)?;
+            pipeline.restore(&stored)?;
         }
         let progress = catalog.progress.get(&place)?.unwrap_or_default();
         let inputs = spec.inputs.iter().cloned().enumerate();
@@ -128,6 +132,7 @@ impl Job {
         let (rows, rejected) = (Vec::new(), Vec::new());
         let mut job =
             Job { spec, catalog, inputs, turns: 0, state, pipeline, progress, rows, rejected };
+        job.remember(&remembered)?;
         (0..job.inputs.len()).for_each(|number| job.note_event_time(number));
         Ok(job)
     }
@@ -155,7 +160,7 @@ impl Job {
         input.turn = self.turns;
         input.reached = records.last().map(|record| EventTime::from_micros(record.time().micros()));
         self.progress.read += records.len() as u64;
-        let decoded = input.spec.decoder.decode(records)?;
+        let decoded = input.spec.decoder.decode(records, &mut input.memory)?;
         self.progress.undecodable += decoded.rejected.len() as u64;
         if let Output::Errors(_) = self.spec.output {
             let rejected = decoded.rejected.iter();
@@ -166,6 +171,22 @@ impl Job {
             self.rows.extend(pipeline.push_to(&input.spec.stream, &decoded.rows)?);
         }
         self.note_event_time(number);
+        Ok(())
+    }
+
+    /// Gives each input what its decoder knew of the records in front of the position.
+    fn remember(&mut self, stored: &[(Vec<u8>, Bytes)]) -> Result<(), JobError> {
+        for (key, value) in stored {
+            let damaged = |reason: String| OperatorError::State { reason };
+            let Some((number, key)) = key.get(1..).and_then(<[u8]>::split_first) else {
+                return Err(
+                    damaged("a key of what a decoder remembers is damaged".to_owned()).into()
+                );
+            };
+            if let Some(input) = self.inputs.get_mut(usize::from(*number)) {
+                input.memory.restore(key, value).map_err(damaged)?;
+            }
+        }
         Ok(())
     }
 
@@ -213,6 +234,11 @@ impl Job {
                     Some(value) => batch.put(&self.state, key, value),
                     None => batch.delete(&self.state, key),
                 }
+            }
+        }
+        for (number, input) in (0u8..).zip(&mut self.inputs) {
+            for (key, value) in input.memory.changes() {
+                batch.put(&self.state, [&[MEMORY_KEY, number], &key[..]].concat(), value);
             }
         }
         for rows in self.rows.drain(..) {

@@ -15,7 +15,7 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use edge_db::{Db, Log, Record, Seq, Snapshot, Table};
 
 use super::cells::{self, Cell};
-use crate::decode::Decoder;
+use crate::decode::{Decoder, Memory};
 
 /// Rows of one batch of a bounded query.
 const BATCH_ROWS: usize = 8192;
@@ -100,7 +100,11 @@ impl StoredRows for StreamRows {
     }
 
     fn read(&self, at: &Snapshot, give: &mut dyn FnMut(RecordBatch) -> bool) -> Result<()> {
-        each_chunk(&self.log, at, |records| Ok(give(self.decoder.decode(records)?.rows)))
+        // What the oldest records left is gone where the Log has dropped them.
+        let mut memory = Memory::default();
+        each_chunk(&self.log, at, |records| {
+            Ok(give(self.decoder.decode(records, &mut memory)?.rows))
+        })
     }
 }
 

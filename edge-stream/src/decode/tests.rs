@@ -1,5 +1,8 @@
 //! Which records are rows, and what stands in their columns.
 
+mod hostile;
+
+use arrow::datatypes::{DataType, Field, TimeUnit};
 use edge_db::{Db, Entry, Seq, Time};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -13,11 +16,16 @@ fn schema() -> SchemaRef {
         Field::new("temp", DataType::Float64, true),
         Field::new("name", DataType::Utf8, true),
         Field::new("n", DataType::Int32, true),
+        Field::new("on", DataType::Boolean, true),
     ])
 }
 
 fn decoder() -> Decoder {
-    Decoder::new(&schema(), Some(&"office/{room}".parse().unwrap()), Some(0))
+    of(&Format::default())
+}
+
+fn of(format: &Format) -> Decoder {
+    Decoder::new(&schema(), Some(&"office/{room}".parse().unwrap()), Some(0), format).unwrap()
 }
 
 /// Records as a Log gives them back.
@@ -39,12 +47,12 @@ fn entry(payload: &str) -> Entry {
 fn columns_come_from_payload_topic_and_headers() {
     let entry = entry(r#"{"ts":"2026-01-01T00:00:01.5","temp":21.5,"name":7,"more":[1]}"#);
     let entry = entry.header("qos", vec![1]).header("client", "dev-1").at(Time::from_micros(5));
-    let decoded = decoder().decode(&records([entry])).unwrap();
+    let decoded = decoder().decode(&records([entry]), &mut Memory::default()).unwrap();
     assert_eq!(decoded.rejected, []);
     let text = arrow::util::pretty::pretty_format_batches(&[decoded.rows]).unwrap().to_string();
     let row = text.lines().nth(3).unwrap().split('|').map(str::trim).collect::<Vec<_>>().join("|");
     let expected =
-        "|2026-01-01T00:00:01.500|lab|21.5|7||office/lab|1970-01-01T00:00:00.000005Z|0|1|dev-1|";
+        "|2026-01-01T00:00:01.500|lab|21.5|7|||office/lab|1970-01-01T00:00:00.000005Z|0|1|dev-1|";
     assert_eq!(row, expected);
 }
 
@@ -73,11 +81,18 @@ fn types_are_taken_as_people_write_them() {
         (r#"{"ts":1}}"#, false),
         (r#"{"ts":1},"#, false),
         (r#"{"ts":1} {"ts":2}"#, false),
-        (r#"{"ts":253402300799999999}"#, true),
-        (r#"{"ts":253402300800000000}"#, false),
-        (r#"{"ts":-62135596800000000}"#, true),
-        (r#"{"ts":-62135596800000001}"#, false),
-        (r#"{"ts":8400000000000000000}"#, false),
+        (r#"{"ts":"1767225600"}"#, true),
+        (r#"{"ts":1767225600.25}"#, true),
+        (r#"{"ts":1,"temp":"2.15e1"}"#, true),
+        (r#"{"ts":1,"temp":" 21.5 "}"#, true),
+        (r#"{"ts":1,"temp":true}"#, true),
+        (r#"{"ts":1,"n":1e3}"#, true),
+        (r#"{"ts":1,"n":"1e3"}"#, true),
+        (r#"{"ts":1,"n":3.0}"#, true),
+        (r#"{"ts":1,"on":1}"#, true),
+        (r#"{"ts":1,"on":"false"}"#, true),
+        (r#"{"ts":1,"on":2}"#, false),
+        (r#"{"ts":1,"on":"maybe"}"#, false),
         (r#"{"ts":1,"name":"[[[[{{{{\"[["}"#, true),
         ("null", false),
         ("1", false),
@@ -85,8 +100,40 @@ fn types_are_taken_as_people_write_them() {
         ("\u{0}", false),
     ];
     for (payload, is_row) in table {
-        let decoded = decoder().decode(&records([entry(payload)])).unwrap();
+        let decoded = decoder().decode(&records([entry(payload)]), &mut Memory::default()).unwrap();
         assert_eq!(decoded.rows.num_rows() == 1, is_row, "{payload}: {:?}", decoded.rejected);
+    }
+}
+
+#[test]
+fn times_outside_the_calendar_are_no_rows() {
+    let format = Format { times: time::TimeFormat::Micros, ..Format::default() };
+    let table = [
+        (253_402_300_799_999_999i64, true),
+        (253_402_300_800_000_000, false),
+        (-62_135_596_800_000_000, true),
+        (-62_135_596_800_000_001, false),
+        (8_400_000_000_000_000_000, false),
+    ];
+    for (micros, is_row) in table {
+        let records = records([entry(&format!(r#"{{"ts":{micros}}}"#))]);
+        let decoded = of(&format).decode(&records, &mut Memory::default()).unwrap();
+        assert_eq!(decoded.rows.num_rows() == 1, is_row, "{micros}: {:?}", decoded.rejected);
+    }
+}
+
+#[test]
+fn reasons_name_the_column_and_show_the_value() {
+    let table = [
+        (r#"{"ts":1,"temp":"warm"}"#, r#"column `temp` is DOUBLE, and the record has `"warm"`"#),
+        (r#"{"ts":1,"n":99999999999}"#, "column `n` is INTEGER, and the record has `99999999999`"),
+        (r#"{"ts":"noon"}"#, r#"column `ts` is TIMESTAMP, and the record has `"noon"`"#),
+        (r#"{"ts":1,"on":[2]}"#, "column `on` is BOOLEAN, and the record has `[2]`"),
+        ("[1]", "expected one object, found `[1]`"),
+    ];
+    for (payload, reason) in table {
+        let decoded = decoder().decode(&records([entry(payload)]), &mut Memory::default()).unwrap();
+        assert_eq!(decoded.rejected[0].reason, reason);
     }
 }
 
@@ -100,7 +147,7 @@ fn other_topics_and_bytes_are_no_rows() {
         Entry::new(vec![0xFF, 0xFE]).key("office/lab"),
         Entry::new([br#"{"ts":1,"name":""#, &[0xFF][..], br#""}"#].concat()).key("office/lab"),
     ];
-    let decoded = decoder().decode(&records(entries)).unwrap();
+    let decoded = decoder().decode(&records(entries), &mut Memory::default()).unwrap();
     assert_eq!(decoded.rows.num_rows(), 1);
     let places: Vec<_> = decoded.rejected.iter().map(|one| one.place).collect();
     assert_eq!(places, [1, 2, 3, 4]);
@@ -113,7 +160,9 @@ fn nesting_that_would_overflow_the_stack_is_no_row() {
         |levels| format!(r#"{{"ts":1,"temp":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
     let other = |levels| format!(r#"{{"ts":1,"x":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
     let payloads = [nested(500_000), other(500_000), "[".repeat(1 << 20), nested(60), other(60)];
-    let decoded = decoder().decode(&records(payloads.iter().map(|text| entry(text)))).unwrap();
+    let decoded = decoder()
+        .decode(&records(payloads.iter().map(|text| entry(text))), &mut Memory::default())
+        .unwrap();
     assert_eq!(decoded.rows.num_rows(), 1, "what nobody declared may be nested somewhat");
     let places: Vec<_> = decoded.rejected.iter().map(|one| one.place).collect();
     assert_eq!(places, [0, 1, 2, 3]);
@@ -124,8 +173,10 @@ fn nesting_that_would_overflow_the_stack_is_no_row() {
 #[test]
 fn columns_nobody_wants_are_null_and_rows_the_same() {
     let decoder = decoder().with_columns(&[1]);
-    let decoded =
-        decoder.decode(&records([entry(r#"{"ts":1,"temp":"warm"}"#), entry(r#"{"ts":1}"#)]));
+    let decoded = decoder.decode(
+        &records([entry(r#"{"ts":1,"temp":"warm"}"#), entry(r#"{"ts":1}"#)]),
+        &mut Memory::default(),
+    );
     let decoded = decoded.unwrap();
     assert_eq!((decoded.rows.num_rows(), decoded.rejected.len()), (1, 1));
     assert!(decoded.rows["_seq"].is_null(0) && decoded.rows["_topic"].is_null(0));
@@ -144,11 +195,11 @@ proptest! {
         1 => Just(r#"{"ts":1}{"ts":2}"#.to_owned()),
     ], 1..20)) {
         let records = records(payloads.iter().map(|payload| entry(payload)));
-        let together = decoder().decode(&records).unwrap();
+        let together = decoder().decode(&records, &mut Memory::default()).unwrap();
         let mut rows = Vec::new();
         let mut rejected = Vec::new();
         for (place, record) in records.iter().enumerate() {
-            let alone = decoder().decode(std::slice::from_ref(record)).unwrap();
+            let alone = decoder().decode(std::slice::from_ref(record), &mut Memory::default()).unwrap();
             prop_assert_eq!(alone.rows.num_rows() + alone.rejected.len(), 1);
             rejected.extend(alone.rejected.into_iter().map(|one| Rejected { place, ..one }));
             rows.push(alone.rows);

@@ -80,7 +80,8 @@ impl Engine {
         let log = self.log(&log_name).await?;
         let errors = self.errors_log(name).await?;
         let time = event_time.as_ref().map(|column| column.index);
-        let decoder = Decoder::new(&schema, topic.as_ref(), time);
+        let decoder = Decoder::new(&schema, topic.as_ref(), time, &stream.format);
+        let decoder = decoder.map_err(|reason| SqlError::statement(None, reason))?;
         let rows = StreamRows { log: log.clone(), decoder: decoder.clone() };
         let (db, rows) = (self.inner.catalog.db.clone(), Arc::new(rows));
         let history = Some(Arc::new(Partition { db, rows }) as _);

@@ -72,3 +72,79 @@ pub struct Left {
     /// Records that some job had not read, or not committed.
     pub records: u64,
 }
+
+/// Why [`Engine::push`](crate::Engine::push) stored nothing.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PushError {
+    /// There is no stream of this name.
+    #[error("there is no stream `{stream}`")]
+    NoStream {
+        /// The name.
+        stream: String,
+    },
+    /// The rows are none of this stream. Correct them, or create another stream.
+    #[error("stream `{stream}` does not take the batch: {reason}")]
+    Rows {
+        /// The stream.
+        stream: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The database refused the write.
+    #[error("could not store the batch")]
+    Write(#[from] edge_db::WriteError),
+    /// The engine was shut down.
+    #[error("engine is closed")]
+    Closed,
+}
+
+/// Why [`Engine::replay`](crate::Engine::replay) ended early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    /// There is no stream of this name.
+    #[error("there is no stream `{stream}`")]
+    NoStream {
+        /// The name.
+        stream: String,
+    },
+    /// The file cannot be opened, or not be replayed into this stream. Nothing is stored.
+    #[error("could not replay {}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The file cannot be read further. What is in front is stored.
+    #[error("could not read {} behind {stored} records: {reason}", path.display())]
+    Line {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Records that are stored.
+        stored: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The database refused a write. What is in front is stored.
+    #[error("could not store more than {stored} records")]
+    Write {
+        /// Records that are stored.
+        stored: u64,
+        /// What the database said.
+        source: edge_db::WriteError,
+    },
+    /// The engine was shut down.
+    #[error("engine is closed")]
+    Closed,
+}
+
+impl From<PushError> for ReplayError {
+    fn from(error: PushError) -> ReplayError {
+        match error {
+            PushError::NoStream { stream } => ReplayError::NoStream { stream },
+            _ => ReplayError::Closed,
+        }
+    }
+}

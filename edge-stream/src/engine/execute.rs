@@ -31,6 +31,10 @@ pub(super) async fn carry_out(inner: &Weak<Inner>, statement: Statement) -> Resu
 impl Engine {
     /// Returns what takes longer.
     async fn execute_one(&self, statement: Statement) -> Result<Option<Replacing>, SqlError> {
+        let statement = match self.is_settled(&statement) {
+            true => statement,
+            false => self.with_columns(statement).await?,
+        };
         let Statement { text, position, action } = statement;
         let done = match action {
             Action::Create { name, if_there, what } => {
@@ -100,6 +104,12 @@ impl Engine {
 
     pub(super) fn kind_of(&self, name: &str) -> Option<Kind> {
         self.inner.objects.lock().by_name.get(name).map(|object| object.kind)
+    }
+
+    /// Whether the name of what is to be created is taken, and stays as it is.
+    fn is_settled(&self, statement: &Statement) -> bool {
+        let Action::Create { name, if_there, .. } = &statement.action else { return false };
+        *if_there != IfThere::Replace && self.inner.objects.lock().by_name.contains_key(name)
     }
 
     fn has_broker(&self) -> bool {

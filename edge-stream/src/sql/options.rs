@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use datafusion::sql::sqlparser::tokenizer::Token;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::Script;
+use super::{Script, nearest};
+use crate::decode::format::{FORMATS, Format};
 use crate::error::{Position, SqlError};
 use crate::topic::TopicPattern;
 
@@ -17,12 +18,14 @@ pub(super) struct Options {
     pub(super) position: Position,
     pub(super) topic: Option<TopicPattern>,
     pub(super) log: Option<String>,
+    pub(super) format: Format,
 }
 
 impl Script<'_> {
     pub(super) fn options(&mut self, usage: &str) -> Result<Options, SqlError> {
         let at = self.parser.peek_token_ref().clone();
-        let mut options = Options { position: self.here(&at.span.start), topic: None, log: None };
+        let position = self.here(&at.span.start);
+        let mut options = Options { position, topic: None, log: None, format: Format::default() };
         let mut values = HashMap::new();
         if !self.word("WITH") || !self.parser.consume_token(&Token::LParen) {
             return Err(self.at(&at, "expected WITH (..)").or(usage));
@@ -45,13 +48,7 @@ impl Script<'_> {
                     options.topic = Some(topic.map_err(|error| self.at(&at, error.to_string()))?);
                 }
                 "log" => options.log = Some(value.clone()),
-                "format" if value.eq_ignore_ascii_case("json") => {}
-                "format" => {
-                    return Err(self
-                        .at(&at, format!("format '{value}' is not there"))
-                        .or("use 'json'"));
-                }
-                _ => return Err(self.at(&at, format!("there is no option `{name}`")).or(usage)),
+                _ => self.format_option(&mut options.format, &name, &value, &at, usage)?,
             }
             if values.insert(name.clone(), value).is_some() {
                 return Err(self.at(&at, format!("option `{name}` is there twice")));
@@ -65,5 +62,59 @@ impl Script<'_> {
                     .at(&next, format!("expected , or ) behind an option, found {}", next.token)));
             }
         }
+    }
+
+    /// An option about the syntax of payloads.
+    fn format_option(
+        &self,
+        format: &mut Format,
+        name: &str,
+        value: &str,
+        at: &TokenWithSpan,
+        usage: &str,
+    ) -> Result<(), SqlError> {
+        let refuse = |reason: String, help: &str| Err(self.at(at, reason).or(help));
+        match (name, value) {
+            ("format", value) => match value.parse() {
+                Ok(kind) => format.kind = kind,
+                Err(()) => {
+                    let help = match nearest(value, FORMATS) {
+                        Some(near) => format!("use '{near}'"),
+                        None => {
+                            let known = FORMATS.map(|name| format!("'{name}'"));
+                            format!("use one of {}", known.join(", "))
+                        }
+                    };
+                    return refuse(format!("format '{value}' is not there"), &help);
+                }
+            },
+            ("ts_format", value) => match value.parse() {
+                Ok(times) => format.times = times,
+                Err(()) => {
+                    return refuse(
+                        format!("ts_format '{value}' is not there"),
+                        "numbers are 's', 'ms', 'us' or 'ns', or 'auto' by magnitude; text is RFC 3339",
+                    );
+                }
+            },
+            ("header", "true" | "false") => format.has_header = value == "true",
+            ("header", _) => {
+                return refuse(format!("header is '{value}'"), "use 'true' or 'false'");
+            }
+            ("delimiter", "tab" | "\\t") => format.delimiter = b'\t',
+            ("delimiter", value) => match value.as_bytes() {
+                [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\r' | b'\n') => {
+                    format.delimiter = *byte;
+                }
+                _ => {
+                    return refuse(
+                        format!("delimiter '{value}'"),
+                        "use one ASCII character, or 'tab'",
+                    );
+                }
+            },
+            _ => return refuse(format!("there is no option `{name}`"), usage),
+        }
+        Ok(())
     }
 }

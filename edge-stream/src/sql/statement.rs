@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::Script;
 use super::options::SINK_OPTIONS;
+use crate::decode::format::Format;
 use crate::error::{Position, SqlError};
 use crate::topic::TopicPattern;
 
@@ -77,7 +78,19 @@ pub enum Kind {
 pub(crate) struct StreamDefinition {
     pub(crate) source: Source,
     pub(crate) columns: Vec<Field>,
+    pub(crate) format: Format,
     pub(crate) watermark: Option<(String, Expr)>,
+    /// Where the columns belong, if they were left out.
+    pub(crate) infer: Option<Gap>,
+}
+
+/// A place in the text of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gap {
+    /// In bytes; of the script while that is parsed, then of the statement.
+    pub(crate) at: usize,
+    /// Whether parentheses are around it, with a watermark behind it.
+    pub(crate) in_parentheses: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -137,7 +150,7 @@ impl Script<'_> {
     pub(super) fn statement(&mut self) -> Result<Statement, SqlError> {
         let first = self.parser.peek_token_ref().span.start;
         let (position, from) = (self.here(&first), self.offset(first));
-        let action = if self.word("CREATE") {
+        let mut action = if self.word("CREATE") {
             self.create()?
         } else if self.word("DROP") {
             self.drop_statement()?
@@ -157,6 +170,11 @@ impl Script<'_> {
         self.expect_end()?;
         let to = self.offset(self.parser.peek_token_ref().span.start);
         let text = self.sql[from..to].trim_end().to_owned();
+        if let Action::Create { what: Definition::Stream(stream), .. } = &mut action
+            && let Some(gap) = &mut stream.infer
+        {
+            gap.at -= from;
+        }
         Ok(Statement { text, position, action })
     }
 
@@ -186,6 +204,10 @@ impl Script<'_> {
                 let topic = options.topic.ok_or_else(|| {
                     SqlError::statement(options.position, "a sink needs a topic").or(SINK_OPTIONS)
                 })?;
+                if topic.is_open() {
+                    let reason = format!("a sink cannot publish to all of {topic}");
+                    return Err(SqlError::statement(options.position, reason).or(SINK_OPTIONS));
+                }
                 self.expect_word("AS")?;
                 Definition::Sink(topic, Box::new(self.query()?))
             }

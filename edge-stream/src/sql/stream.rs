@@ -1,46 +1,53 @@
 //! `CREATE STREAM`: columns, the watermark, and where records come from.
 
-use arrow::datatypes::{DataType, Field, TimeUnit};
-use datafusion::sql::sqlparser::ast::{DataType as SqlType, ExactNumberInfo, TimezoneInfo};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field};
+use datafusion::sql::sqlparser::ast::{Expr, Ident};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::Script;
 use super::options::STREAM_OPTIONS;
-use super::statement::{Source, StreamDefinition};
+use super::statement::{Gap, Source, StreamDefinition};
+use super::types::column_type;
+use crate::decode::format::FormatKind;
 use crate::error::{Position, SqlError};
 use crate::topic::TopicPattern;
+
+/// Objects in each other that a path leads through.
+const MAX_PATH: usize = 16;
+
+/// What `CREATE STREAM` says between its parentheses.
+#[derive(Default)]
+struct Declared {
+    columns: Vec<Field>,
+    paths: BTreeMap<String, Vec<String>>,
+    watermark: Option<(String, Expr)>,
+}
+
+fn topic_of(source: &Source) -> Option<&TopicPattern> {
+    match source {
+        Source::Topic(topic) => Some(topic),
+        Source::Log(_) => None,
+    }
+}
 
 impl Script<'_> {
     pub(super) fn stream_definition(&mut self) -> Result<StreamDefinition, SqlError> {
         let open = self.parser.peek_token_ref().clone();
-        if !self.parser.consume_token(&Token::LParen) {
+        let mut declared = Declared::default();
+        let mut gap = Gap { at: self.offset(open.span.start), in_parentheses: false };
+        if self.parser.consume_token(&Token::LParen) {
+            let first = self.parser.peek_token_ref().span.start;
+            gap = Gap { at: self.offset(first), in_parentheses: true };
+            self.columns(&mut declared)?;
+        } else if !self.is_next("WITH", 0) {
             return Err(self
                 .at(&open, "a stream needs columns")
                 .or("write CREATE STREAM name (ts TIMESTAMP, temp DOUBLE, ..) WITH (..)"));
         }
-        let (mut columns, mut watermark) = (Vec::new(), None);
-        loop {
-            let at = self.parser.peek_token_ref().clone();
-            if self.is_next("FOR", 1) && self.words(&["WATERMARK", "FOR"])? {
-                if watermark.is_some() {
-                    return Err(self.at(&at, "a stream has one WATERMARK FOR"));
-                }
-                let column = self.column_name()?;
-                self.expect_word("AS")?;
-                let expr = self.parser.parse_expr().map_err(|error| self.parse_error(error))?;
-                watermark = Some((column, expr));
-            } else {
-                columns.push(self.column(&columns)?);
-            }
-            let next = self.parser.peek_token_ref().clone();
-            if self.parser.consume_token(&Token::RParen) {
-                break;
-            }
-            if !self.parser.consume_token(&Token::Comma) {
-                let reason = format!("expected , or ) behind a column, found {}", next.token);
-                return Err(self.at(&next, reason));
-            }
-        }
+        let Declared { columns, paths, watermark } = declared;
         let options = self.options(STREAM_OPTIONS)?;
         let source = match (options.topic, options.log) {
             (Some(topic), None) => Source::Topic(topic),
@@ -50,10 +57,77 @@ impl Script<'_> {
                 return Err(SqlError::statement(options.position, reason).or(STREAM_OPTIONS));
             }
         };
-        if let Source::Topic(topic) = &source {
+        if let (Source::Topic(topic), false) = (&source, columns.is_empty()) {
             check_levels(topic, &columns, options.position)?;
         }
-        Ok(StreamDefinition { source, columns, watermark })
+        let mut format = options.format;
+        format.paths = paths;
+        let infer = columns.is_empty().then_some(gap);
+        if infer.is_some() && format.kind != FormatKind::Json {
+            let reason = "columns can be left out for format 'json' alone";
+            return Err(self.at(&open, reason).or("declare them: (ts TIMESTAMP, temp DOUBLE, ..)"));
+        }
+        let levels: Vec<_> = topic_of(&source).into_iter().flat_map(TopicPattern::names).collect();
+        let own = columns.iter().filter(|field| !levels.contains(&field.name().as_str()));
+        let own: Vec<_> = own.cloned().map(Arc::new).collect();
+        let payload = format.payload(&own);
+        payload.map_err(|reason| SqlError::statement(options.position, reason))?;
+        Ok(StreamDefinition { source, columns, format, watermark, infer })
+    }
+
+    /// What stands between the parentheses, and the closing one.
+    fn columns(&mut self, declared: &mut Declared) -> Result<(), SqlError> {
+        loop {
+            let at = self.parser.peek_token_ref().clone();
+            if self.is_next("FOR", 1) && self.words(&["WATERMARK", "FOR"])? {
+                if declared.watermark.is_some() {
+                    return Err(self.at(&at, "a stream has one WATERMARK FOR"));
+                }
+                declared.watermark = Some(self.watermark()?);
+            } else {
+                let column = self.column(&declared.columns)?;
+                if self.word("PATH") {
+                    declared.paths.insert(column.name().clone(), self.path()?);
+                }
+                declared.columns.push(column);
+            }
+            let next = self.parser.peek_token_ref().clone();
+            if self.parser.consume_token(&Token::RParen) {
+                return Ok(());
+            }
+            if !self.parser.consume_token(&Token::Comma) {
+                let reason = format!("expected , or ) behind a column, found {}", next.token);
+                return Err(self.at(&next, reason));
+            }
+        }
+    }
+
+    /// `column [AS expr]`; without it rows come in the order of their times.
+    fn watermark(&mut self) -> Result<(String, Expr), SqlError> {
+        let column = self.column_name()?;
+        if !self.word("AS") {
+            let expr = Expr::Identifier(Ident::with_quote('"', column.clone()));
+            return Ok((column, expr));
+        }
+        let expr = self.parser.parse_expr().map_err(|error| self.parse_error(error))?;
+        Ok((column, expr))
+    }
+
+    /// `'$.device.id'`: the names of objects, and of the field in the last of them.
+    fn path(&mut self) -> Result<Vec<String>, SqlError> {
+        let at = self.parser.peek_token_ref().clone();
+        let text = match at.token {
+            Token::SingleQuotedString(_) => self.parser.parse_literal_string().unwrap_or_default(),
+            _ => String::new(),
+        };
+        let names = text.strip_prefix("$.").unwrap_or(&text).split('.').map(str::to_owned);
+        let names: Vec<_> = names.collect();
+        if names.len() > MAX_PATH || names.iter().any(String::is_empty) {
+            return Err(self
+                .at(&at, format!("a PATH is the names of at most {MAX_PATH} fields"))
+                .or("write temp DOUBLE PATH '$.data.temp'"));
+        }
+        Ok(names)
     }
 
     fn column(&mut self, before: &[Field]) -> Result<Field, SqlError> {
@@ -76,7 +150,8 @@ impl Script<'_> {
             return Err(self
                 .at(&at, format!("type {kind} is not there for columns of streams"))
                 .or(
-                    "use VARCHAR, BOOLEAN, an INT type, REAL, DOUBLE, DECIMAL, DATE or TIMESTAMP",
+                    "use VARCHAR, BOOLEAN, an INT type, REAL, DOUBLE, DECIMAL, DATE, TIMESTAMP or \
+                     VARBINARY; type[] and STRUCT<name type, ..> of them",
                 ));
         };
         Ok(Field::new(name, kind, true))
@@ -99,38 +174,4 @@ fn check_levels(
         }
     }
     Ok(())
-}
-
-fn column_type(kind: &SqlType) -> Option<DataType> {
-    Some(match kind {
-        SqlType::Varchar(_) | SqlType::Text | SqlType::String(_) | SqlType::CharacterVarying(_) => {
-            DataType::Utf8
-        }
-        SqlType::Boolean | SqlType::Bool => DataType::Boolean,
-        SqlType::TinyInt(_) => DataType::Int8,
-        SqlType::SmallInt(_) | SqlType::Int2(_) => DataType::Int16,
-        SqlType::Int(_) | SqlType::Integer(_) | SqlType::Int4(_) => DataType::Int32,
-        SqlType::BigInt(_) | SqlType::Int8(_) => DataType::Int64,
-        SqlType::Real | SqlType::Float4 => DataType::Float32,
-        SqlType::Double(_) | SqlType::DoublePrecision | SqlType::Float8 | SqlType::Float(_) => {
-            DataType::Float64
-        }
-        SqlType::Decimal(info) | SqlType::Numeric(info) => decimal(*info)?,
-        SqlType::Date => DataType::Date32,
-        SqlType::Timestamp(_, TimezoneInfo::None | TimezoneInfo::WithoutTimeZone) => {
-            DataType::Timestamp(TimeUnit::Microsecond, None)
-        }
-        _ => return None,
-    })
-}
-
-fn decimal(info: ExactNumberInfo) -> Option<DataType> {
-    let (precision, scale) = match info {
-        ExactNumberInfo::None => (38, 10),
-        ExactNumberInfo::Precision(precision) => (precision, 0),
-        ExactNumberInfo::PrecisionAndScale(precision, scale) => (precision, scale),
-    };
-    let (precision, scale) = (u8::try_from(precision).ok()?, i8::try_from(scale).ok()?);
-    let fits = (1..=38).contains(&precision) && (0..=38).contains(&scale);
-    fits.then_some(DataType::Decimal128(precision, scale))
 }

@@ -214,7 +214,7 @@ fn wrong_statements_name_line_and_column_and_what_would_work() {
         ),
         (
             "CREATE STREAM s (a INT) WITH (topic = 'a', format = 'xml')",
-            "line 1, column 44: format 'xml' is not there; use 'json'",
+            "line 1, column 44: format 'xml' is not there; use one of 'json', 'csv', 'raw'",
         ),
         (
             "CREATE STREAM s (a INT) WITH (topik = 'a')",

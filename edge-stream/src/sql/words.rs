@@ -78,6 +78,6 @@ impl Script<'_> {
     }
 }
 
-fn normalized(name: Ident) -> String {
+pub(super) fn normalized(name: Ident) -> String {
     if name.quote_style.is_some() { name.value } else { name.value.to_lowercase() }
 }
