@@ -217,6 +217,22 @@ pub enum OperatorError {
         /// The limit.
         limit_bytes: usize,
     },
+    /// The rows that an `OVER` keeps, and that wait for the watermark in front of it, take more
+    /// than the limit: fewer keys, shorter frames or a shorter watermark delay need less.
+    #[error(
+        "OVER holds {used_bytes} bytes of state for {keys} keys and {waiting} rows that wait for \
+         the watermark, the limit is {limit_bytes}"
+    )]
+    RowsFull {
+        /// Rows that wait until the watermark has passed them.
+        waiting: usize,
+        /// Keys of `PARTITION BY`.
+        keys: usize,
+        /// Bytes that both take.
+        used_bytes: usize,
+        /// The limit.
+        limit_bytes: usize,
+    },
     /// The stored state is not what this query writes.
     #[error("stored state does not belong to this query: {reason}")]
     State {

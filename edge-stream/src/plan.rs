@@ -9,6 +9,7 @@ mod interval;
 mod join;
 mod lineage;
 mod lookup;
+mod over;
 mod session;
 mod union;
 mod window;
@@ -194,6 +195,7 @@ impl Builder<'_> {
                 Ok(Rows { from, lineage: lineage.collect() })
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Window(window) => self.over(window),
             other => Err(refusal(other)),
         }
     }
@@ -244,10 +246,6 @@ fn refusal(plan: &LogicalPlan) -> SqlError {
         LogicalPlan::Limit(_) => {
             ("LIMIT would end the job", "put LIMIT into the SELECT that reads the view")
         }
-        LogicalPlan::Window(_) => (
-            "OVER is not there yet in a job",
-            "use OVER in the SELECT that reads the stream's history or the view",
-        ),
         LogicalPlan::EmptyRelation(_) | LogicalPlan::Values(_) => {
             ("the query reads no stream", "name one in FROM")
         }

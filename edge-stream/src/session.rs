@@ -1,5 +1,7 @@
 //! DataFusion as this crate uses it: its functions, ours, and the places of mistakes kept.
 
+pub(crate) mod report;
+
 use std::sync::Arc;
 
 use datafusion::execution::context::SessionContext;
@@ -55,5 +57,6 @@ pub(crate) fn context(memory_bytes: usize) -> SessionContext {
     ] {
         context.register_udf(function.as_ref().clone());
     }
+    report::functions().into_iter().for_each(|function| context.register_udwf(function));
     context
 }

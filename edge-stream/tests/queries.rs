@@ -152,6 +152,34 @@ async fn tables_of_the_application_are_joined_with_views() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn over_in_a_view_is_over_in_a_query() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    engine.execute(SCRIPT).await.unwrap();
+    let over = "SELECT room, ts, changed(temp) OVER w AS c, changed(temp, 1.5) OVER w AS b,
+                latest(temp) OVER w AS l, lag(temp) OVER w AS g FROM readings
+                WINDOW w AS (PARTITION BY room ORDER BY ts)";
+    engine.execute(&format!("CREATE MATERIALIZED VIEW reports AS {over}")).await.unwrap();
+    let log = db.log("raw").unwrap();
+    let temps = [20.0, 20.0, 21.0, 22.0, 20.5, 20.5, 19.0];
+    for (second, temp) in (0..).zip(temps) {
+        append(&db, &log, [reading(second, "lab", temp), reading(second, "hall", -temp)]);
+    }
+    append(&db, &log, [reading(90, "lab", 20.0)]);
+    engine.caught_up(LONG).await.unwrap();
+    let view = ask(&engine, "SELECT * FROM reports ORDER BY room, ts").await;
+    let query =
+        format!("SELECT * FROM ({over}) WHERE ts < '2026-01-01T00:01:00' ORDER BY room, ts");
+    assert_eq!(view, ask(&engine, &query).await);
+    let of_lab = view.iter().filter(|row| row.starts_with("lab"));
+    let of_lab: Vec<_> = of_lab.map(|row| row.split(' ').skip(2).collect::<Vec<_>>()).collect();
+    let column = |at: usize| of_lab.iter().map(|row| row[at]).collect::<Vec<_>>();
+    assert_eq!(column(0), ["true", "false", "true", "true", "true", "false", "true"]);
+    assert_eq!(column(1), ["true", "false", "false", "true", "false", "false", "true"]);
+    end(&db, &engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_query_sees_all_tables_at_one_moment() {
     let dir = tempfile::tempdir().unwrap();
     let (db, engine) = start(dir.path()).await;

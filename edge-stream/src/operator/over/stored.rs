@@ -1,0 +1,96 @@
+//! What is stored: kinds of entries, and the types of their columns.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::scalar::ScalarValue;
+
+use super::{Function, Ordering, StateWriter};
+use crate::error::OperatorError;
+
+/// What the entries of the stored state are, in the order in which they are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Emitted = 0,
+    Carried = 1,
+    History = 2,
+    Pending = 3,
+}
+
+/// The types of what is stored.
+#[derive(Debug)]
+pub(super) struct Types {
+    pub(super) arguments: Vec<DataType>,
+    pub(super) pending: Vec<DataType>,
+    pub(super) history: Vec<DataType>,
+    /// For each function.
+    pub(super) carried: Vec<Vec<DataType>>,
+    pub(super) keys: Vec<DataType>,
+}
+
+impl Types {
+    pub(super) fn new(of: &Ordering, functions: &[Function]) -> Result<Types, DataFusionError> {
+        let types = |exprs: &[Arc<dyn PhysicalExpr>]| {
+            exprs.iter().map(|expr| expr.data_type(&of.input)).collect::<Result<Vec<_>, _>>()
+        };
+        let (keys, arguments) = (types(&of.keys)?, types(&of.arguments)?);
+        let carried = functions.iter().map(|function| {
+            let state = function.start()?.state(function, &arguments)?;
+            Ok(state.iter().map(ScalarValue::data_type).collect())
+        });
+        let carried = carried.collect::<Result<_, DataFusionError>>()?;
+        let numbered = [DataType::UInt64, DataType::Int64];
+        let history = numbered.iter().chain(&keys).chain(&arguments).cloned().collect();
+        let pending = of.input.fields().iter().map(|field| field.data_type().clone()).collect();
+        Ok(Types { arguments, pending, history, carried, keys })
+    }
+}
+
+impl Kind {
+    pub(super) fn key(self, number: u64) -> i64 {
+        ((self as i64) << 56) | number.cast_signed()
+    }
+
+    pub(super) fn of(key: i64) -> Result<(Kind, u64), OperatorError> {
+        let all = [Kind::Emitted, Kind::Carried, Kind::History, Kind::Pending];
+        let kind = usize::try_from(key >> 56).ok().and_then(|kind| all.get(kind));
+        let unknown = || OperatorError::State { reason: "it has unknown parts".to_owned() };
+        Ok((*kind.ok_or_else(unknown)?, (key & ((1 << 56) - 1)).cast_unsigned()))
+    }
+}
+
+pub(super) fn put_or_remove(
+    state: &mut StateWriter<'_>,
+    key: i64,
+    rows: Option<&RecordBatch>,
+) -> Result<usize, OperatorError> {
+    match rows {
+        Some(rows) => state.put(key, rows),
+        None => {
+            state.remove(key);
+            Ok(0)
+        }
+    }
+}
+
+pub(super) fn columns_as(columns: Vec<ArrayRef>) -> Result<RecordBatch, ArrowError> {
+    let named = columns.into_iter().enumerate();
+    RecordBatch::try_from_iter_with_nullable(
+        named.map(|(number, column)| (number.to_string(), column, true)),
+    )
+}
+
+/// That stored columns are what this query writes.
+pub(super) fn expect(batch: &RecordBatch, types: &[DataType]) -> Result<(), OperatorError> {
+    let schema = batch.schema_ref();
+    let found = schema.fields().iter().map(|field| field.data_type());
+    if found.eq(types) {
+        return Ok(());
+    }
+    let reason = "its columns are others".to_owned();
+    Err(OperatorError::State { reason })
+}
