@@ -2,7 +2,7 @@
 
 use arrow::array::RecordBatch;
 
-use super::{Changes, Explain, Operator, Out, StateReader, StateWriter, Stored};
+use super::{Changes, Operator, Out, StateReader, StateWriter, Stored};
 use crate::error::OperatorError;
 use crate::watermark::EventTime;
 
@@ -139,7 +139,7 @@ impl Flow {
 
     /// Each operator, in order, with where it takes from.
     #[cfg(feature = "db")]
-    pub(crate) fn explain(&self) -> impl Iterator<Item = (Vec<Origin>, Explain)> {
+    pub(crate) fn explain(&self) -> impl Iterator<Item = (Vec<Origin>, super::Explain)> {
         self.nodes.iter().map(|node| {
             let inputs = node.inputs.iter().map(|input| input.from).collect();
             (inputs, node.operator.explain())
