@@ -230,9 +230,7 @@ impl Operator for WindowAggregate {
                 Entry::Occupied(open) => open.into_mut(),
                 Entry::Vacant(free) => free.insert(Pane::new(&self.layout)?),
             };
-            if pane.is_sealed() {
-                self.sliding.forget();
-            }
+            self.sliding.touch(start);
             pane.update(&rows.slice(range)?)?;
         }
         Ok(())

@@ -150,10 +150,6 @@ impl Pane {
         }
     }
 
-    pub(super) fn is_sealed(&self) -> bool {
-        self.sealed.is_some()
-    }
-
     /// No more rows are expected: from here on it is only merged. If some come all the same, it is
     /// built anew.
     pub(super) fn seal(&mut self) -> Result<(), OperatorError> {

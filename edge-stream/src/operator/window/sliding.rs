@@ -30,9 +30,12 @@ struct Turn {
 }
 
 impl Sliding {
-    /// Panes have changed that were merged.
-    pub(super) fn forget(&mut self) {
-        self.turn = None;
+    /// Rows come into a pane: if it lies where panes were merged, they have to be merged anew. It may
+    /// be a new one, where there was none.
+    pub(super) fn touch(&mut self, pane: i64) {
+        if self.turn.as_ref().is_some_and(|turn| pane < turn.end) {
+            self.turn = None;
+        }
     }
 
     /// The groups of a window. Windows come in the order of their ends, and their panes are sealed.
