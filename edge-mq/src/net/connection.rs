@@ -1,15 +1,16 @@
 //! One connection, one task: reads, lets the hub decide, writes.
 
 mod telling;
+mod waiting;
 
-use std::future::{pending, poll_fn};
+use std::future::poll_fn;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake};
+use std::task::Wake;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
 use tokio::time::{Sleep, sleep_until, timeout};
@@ -32,6 +33,7 @@ use crate::packet::{DecodeError, Disconnect, Packet, Properties, Property, Reaso
 use crate::session::{Closing, Outbound};
 use crate::shared::Shared;
 use crate::store::{Page, PageFuture, Refused};
+use waiting::{Moved, Stepped, poll_move, poll_page, step};
 
 /// Who gets little, and is woken again at once, lets the others bring more first, so that one write
 /// has it all: where 50 clients write one packet at a time to one, 120k messages/s to 140k.
@@ -170,15 +172,6 @@ struct Connection {
     /// When the client last took something, or nothing was to be written.
     written: Instant,
     timer: Pin<Box<Sleep>>,
-}
-
-/// How a client fared that authenticates again: what it is told, and who it is once that is known.
-type Stepped = Result<(Packet, Option<User>), Denied>;
-
-/// What a socket did.
-enum Moved {
-    Written,
-    Read(usize),
 }
 
 impl Connection {
@@ -461,47 +454,4 @@ impl Connection {
 fn may_block() -> bool {
     let runtime = Handle::try_current();
     runtime.is_ok_and(|runtime| runtime.runtime_flavor() == RuntimeFlavor::MultiThread)
-}
-
-/// The end of a reading; never, while nothing is read.
-fn poll_page(
-    reading: &mut Option<PageFuture>,
-    context: &mut Context<'_>,
-) -> Poll<Box<Result<Page, Refused>>> {
-    match reading {
-        // In a box, as an idle connection shall keep no room for it.
-        Some(reading) => reading.as_mut().poll(context).map(Box::new),
-        None => Poll::Pending,
-    }
-}
-
-/// What a client that authenticates again has come to; never, for any other.
-async fn step(again: &mut Option<Box<Reauthentication>>) -> Box<Stepped> {
-    match again {
-        // In a box, as nearly no connection ever keeps room for it.
-        Some(again) => Box::new(again.step().await),
-        None => pending().await,
-    }
-}
-
-/// Writes, or else reads: first what is owed, then what is new. Never ready if neither is wanted.
-fn poll_move(
-    stream: &mut Stream,
-    writer: &mut Writer,
-    input: Option<&mut Input>,
-    context: &mut Context<'_>,
-) -> Poll<io::Result<Moved>> {
-    if !writer.is_empty()
-        && let Poll::Ready(written) = writer.poll_write(Pin::new(stream), context)
-    {
-        return Poll::Ready(written.map(|()| Moved::Written));
-    }
-    let Some(input) = input else { return Poll::Pending };
-    if stream.poll_readable(context)?.is_pending() {
-        // An idle connection keeps little.
-        input.rest();
-        writer.rest();
-        return Poll::Pending;
-    }
-    pin!(stream.read_buf(input.room())).poll(context).map_ok(Moved::Read)
 }
