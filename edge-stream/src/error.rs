@@ -233,6 +233,20 @@ pub enum OperatorError {
         /// The limit.
         limit_bytes: usize,
     },
+    /// So many keys would get so many rows at once, were all of them silent: a shorter GAP_FILL,
+    /// longer windows, or fewer keys need less.
+    #[error(
+        "gaps of {keys} keys are filled over {windows} windows each: more than {limit_rows} rows \
+         at once, the limit"
+    )]
+    GapsFull {
+        /// Keys of `GROUP BY` that had rows of late.
+        keys: usize,
+        /// Windows that are filled for each of them.
+        windows: u64,
+        /// The limit.
+        limit_rows: usize,
+    },
     /// The stored state is not what this query writes.
     #[error("stored state does not belong to this query: {reason}")]
     State {

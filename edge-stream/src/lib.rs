@@ -2,12 +2,15 @@
 #![cfg_attr(not(feature = "db"), doc = "Streaming SQL over rows that the application pushes.")]
 
 #[cfg(feature = "db")]
+mod bounded;
+#[cfg(feature = "db")]
 mod db;
 #[cfg(feature = "db")]
 mod decode;
 #[cfg(feature = "db")]
 mod engine;
 mod error;
+mod gaps;
 mod lookup;
 #[cfg(feature = "mq")]
 mod mq;

@@ -2,9 +2,11 @@
 
 mod filter;
 mod flow;
+pub(crate) mod gap_fill;
 pub(crate) mod interval_join;
 pub(crate) mod lookup_join;
 pub(crate) mod over;
+mod packed;
 mod project;
 pub(crate) mod rank;
 pub(crate) mod session;

@@ -4,6 +4,7 @@
 //! the stream upwards; each node becomes an operator, or is refused with the reason and what
 //! would work, as it would need state without bound.
 
+mod gaps;
 mod groups;
 mod interval;
 mod join;
@@ -67,7 +68,7 @@ struct Rows {
 
 /// Plans a query as a job.
 pub(crate) async fn plan(state: &SessionState, query: Query) -> Result<JobPlan, SqlError> {
-    let plan = logical(state, query).await?;
+    let plan = crate::gaps::resolve(logical(state, query).await?)?;
     sessions::check(&plan)?;
     refuse_moving_parts(&plan)?;
     let plan = optimized(state, plan).map_err(|error| SqlError::planning(&error))?;
@@ -196,6 +197,7 @@ impl Builder<'_> {
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             LogicalPlan::Window(window) => self.over(window),
+            LogicalPlan::Extension(_) => self.extension(plan),
             other => Err(refusal(other)),
         }
     }

@@ -12,7 +12,7 @@ use datafusion::prelude::SessionConfig;
 use datafusion_functions_nested::planner::FieldAccessPlanner;
 use datafusion_functions_nested::{array_has, cardinality, extract, length};
 
-use crate::{sessions, windows};
+use crate::{gaps, sessions, windows};
 
 /// Functions of the application.
 #[derive(Debug, Clone, Default)]
@@ -37,17 +37,20 @@ pub(crate) fn context(memory_bytes: usize) -> SessionContext {
         .set_bool("datafusion.sql_parser.collect_spans", true)
         // Text is Utf8 everywhere: in streams, in states, in what is stored.
         .set_bool("datafusion.sql_parser.map_string_types_to_utf8view", false);
-    let mut state = SessionStateBuilder::new()
+    let state = SessionStateBuilder::new()
         .with_config(config)
         .with_runtime_env(runtime)
-        .with_default_features()
-        .build();
+        .with_default_features();
+    #[cfg(feature = "db")]
+    let state = state.with_query_planner(Arc::new(crate::bounded::Planner));
+    let mut state = state.build();
     // `list[1]` and `object['field']`.
     let planned = state.register_expr_planner(Arc::new(FieldAccessPlanner));
     planned.expect("a session takes planners of expressions");
     let context = SessionContext::new_with_state(state);
     windows::function::functions().for_each(|function| context.register_udf(function));
     sessions::functions().into_iter().for_each(|function| context.register_udf(function));
+    gaps::functions().into_iter().for_each(|function| context.register_udf(function));
     for function in [
         extract::array_element_udf(),
         extract::array_slice_udf(),

@@ -73,8 +73,9 @@ pub(crate) fn of_column(plan: &LogicalPlan, column: &Column) -> Option<Session> 
     }
 }
 
-/// What a column is where `SESSION(..)` stands, if it comes from there as it is.
-fn trace(plan: &LogicalPlan, place: usize) -> Option<&Expr> {
+/// What a column is where it is computed, or where `SESSION(..)` stands, if it comes from there as it
+/// is.
+pub(crate) fn trace(plan: &LogicalPlan, place: usize) -> Option<&Expr> {
     match plan {
         LogicalPlan::Projection(projection) => match unaliased(projection.expr.get(place)?) {
             _ if projection.expr.iter().any(is_call) => projection.expr.get(place).map(unaliased),
@@ -82,7 +83,7 @@ fn trace(plan: &LogicalPlan, place: usize) -> Option<&Expr> {
                 let input = &projection.input;
                 trace(input, input.schema().maybe_index_of_column(column)?)
             }
-            _ => None,
+            computed => Some(computed),
         },
         LogicalPlan::SubqueryAlias(alias) => trace(&alias.input, place),
         LogicalPlan::Filter(filter) => trace(&filter.input, place),
@@ -99,7 +100,7 @@ fn trace(plan: &LogicalPlan, place: usize) -> Option<&Expr> {
     }
 }
 
-fn unaliased(expr: &Expr) -> &Expr {
+pub(crate) fn unaliased(expr: &Expr) -> &Expr {
     match expr {
         Expr::Alias(alias) => unaliased(&alias.expr),
         other => other,

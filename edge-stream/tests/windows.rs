@@ -15,7 +15,7 @@ CREATE STREAM readings (
 ) WITH (log = 'raw', format = 'json');
 ";
 
-const QUERIES: [(&str, &str); 5] = [
+const QUERIES: [(&str, &str); 7] = [
     (
         "hopping",
         "SELECT window_start, window_end, room, count(*) AS n, max(temp) AS t
@@ -39,6 +39,19 @@ const QUERIES: [(&str, &str); 5] = [
         "SELECT window_start, window_end, count(*) AS n, max(temp) AS t
          FROM HOP(readings, ts, INTERVAL '1 minute', INTERVAL '10 seconds', INTERVAL '5 seconds')
          GROUP BY window_start, window_end",
+    ),
+    (
+        "filled",
+        "SELECT window_start, window_end, room, locf(max(temp)) AS t,
+           round(interpolate(avg(temp)), 3) AS line, coalesce(count(*), 0) AS n
+         FROM TUMBLE(readings, ts, INTERVAL '10 seconds', GAP_FILL => INTERVAL '2 minutes')
+         WHERE temp > 80 GROUP BY window_start, window_end, room",
+    ),
+    (
+        "let_go",
+        "SELECT window_end, locf(max(temp)) + 1 AS t, count(*) AS n
+         FROM TUMBLE(TABLE readings, ts, INTERVAL '10 seconds', GAP_FILL => INTERVAL '35 seconds')
+         WHERE temp > 80 GROUP BY window_end HAVING count(*) > 1",
     ),
     (
         "nested",
@@ -141,6 +154,41 @@ async fn what_windows_cannot_be_is_refused() {
         (
             "SELECT window_start, count(*) FROM HOP(readings, ts, INTERVAL '1 hour') GROUP BY 1",
             "HOP takes a stream, a time column, a slide and size, and perhaps an offset",
+        ),
+        (
+            "SELECT window_start, count(*) FROM HOP(readings, ts, INTERVAL '1 s', INTERVAL '1 hour',
+             GAP_FILL => INTERVAL '1 hour') GROUP BY window_start",
+            ": GAP_FILL is there for TUMBLE alone",
+        ),
+        (
+            "SELECT window_start, count(*) FROM TUMBLE(readings, ts, INTERVAL '1 hour',
+             GAP_FILL => 3) GROUP BY window_start",
+            "GAP_FILL is an INTERVAL, not `3`",
+        ),
+        (
+            "SELECT window_start, count(*) FROM TUMBLE(readings, ts, INTERVAL '1 hour',
+             GAP_FILL => INTERVAL '1 minute') GROUP BY window_start",
+            "how long a key may have no rows, the time of 1 to 10000 windows, not of 0",
+        ),
+        (
+            "SELECT window_start, temp FROM TUMBLE(readings, ts, INTERVAL '1 s',
+             GAP_FILL => INTERVAL '1 minute')",
+            "GAP_FILL is for windows that rows are grouped by; GROUP BY window_start",
+        ),
+        (
+            "SELECT window_start, locf(max(temp)) FROM TUMBLE(readings, ts, INTERVAL '1 s')
+             GROUP BY window_start",
+            "`locf` gives the windows of GAP_FILL values, in their SELECT list; write FROM TUMBLE(",
+        ),
+        (
+            "SELECT window_start, max(temp) FROM TUMBLE(readings, ts, INTERVAL '1 s',
+             GAP_FILL => INTERVAL '1 minute') GROUP BY window_start HAVING locf(max(temp)) > 1",
+            "conditions on them stand in a SELECT around it",
+        ),
+        (
+            "SELECT window_start, interpolate(max(room)) FROM TUMBLE(readings, ts, INTERVAL '1 s',
+             GAP_FILL => INTERVAL '1 minute') GROUP BY window_start",
+            "interpolate takes a number, not Utf8",
         ),
         (
             "WITH m AS (SELECT window_start, count(*) AS n FROM TUMBLE(readings, ts, INTERVAL '1 s')

@@ -19,8 +19,8 @@ use crate::db::own::OwnTable;
 use crate::db::panicked;
 use crate::db::stored::Moment;
 use crate::error::SqlError;
-use crate::sessions;
 use crate::sql::question::{self, Question};
+use crate::{gaps, sessions};
 
 impl Engine {
     /// Makes a Table of the application known to [`Engine::sql`] under its name, for as long as
@@ -99,6 +99,7 @@ impl Engine {
             }
         };
         let (state, plan) = self.planned(question).await?;
+        let plan = gaps::resolve(plan)?;
         sessions::check(&plan)?;
         let plan = sessions::bounded::resolve(plan).map_err(|error| SqlError::planning(&error))?;
         let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false);

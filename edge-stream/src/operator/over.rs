@@ -29,8 +29,9 @@ pub(crate) use function::{Aggregate, Function, reports};
 use history::History;
 use keys::Keys;
 use pending::{Ordered, Pending, order_by};
-use stored::{Kind, Types, columns_as, expect, put_or_remove};
+use stored::{Kind, Types, put_or_remove};
 
+use super::state::{columns_as, expect};
 use super::{Explain, Operator, Out, StateReader, StateWriter};
 use crate::error::OperatorError;
 use crate::watermark::EventTime;

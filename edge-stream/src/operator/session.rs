@@ -28,7 +28,8 @@ use super::{Explain, Operator, Out, StateReader, StateWriter};
 use crate::error::OperatorError;
 use crate::watermark::EventTime;
 use bucket::{Bucket, Ended, Shape};
-use rows::{buckets_of, sort_by_bucket};
+pub(super) use rows::buckets_of;
+use rows::sort_by_bucket;
 
 /// The sessions and the keys of a `GROUP BY`.
 #[derive(Debug)]

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
@@ -86,4 +88,23 @@ fn stored_key(place: u8, key: i64) -> Vec<u8> {
 
 fn from_ordered(bytes: [u8; 8]) -> i64 {
     (u64::from_be_bytes(bytes) ^ (1 << 63)).cast_signed()
+}
+
+/// Columns under their places as names.
+pub(super) fn columns_as(columns: Vec<ArrayRef>) -> Result<RecordBatch, ArrowError> {
+    let named = columns.into_iter().enumerate();
+    RecordBatch::try_from_iter_with_nullable(
+        named.map(|(number, column)| (number.to_string(), column, true)),
+    )
+}
+
+/// That stored columns are what this query writes.
+pub(super) fn expect(batch: &RecordBatch, types: &[DataType]) -> Result<(), OperatorError> {
+    let schema = batch.schema_ref();
+    let found = schema.fields().iter().map(|field| field.data_type());
+    if found.eq(types) {
+        return Ok(());
+    }
+    let reason = "its columns are others".to_owned();
+    Err(OperatorError::State { reason })
 }

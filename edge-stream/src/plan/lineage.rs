@@ -7,6 +7,7 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::Expr;
 
 use crate::error::SqlError;
+use crate::gaps;
 use crate::sessions::{self, Session};
 use crate::windows::function::{Side, WindowFunction};
 use crate::windows::{Shape, Windows};
@@ -91,6 +92,9 @@ pub(super) fn of(expr: &Expr, input: &DFSchema, below: &[Lineage]) -> Lineage {
                 } else {
                     Lineage::ForeignBound
                 };
+            }
+            if let Some(bound) = gaps::unmarked(call) {
+                return of(bound, input, below);
             }
             let function = WindowFunction::named(call.func.name());
             let Some(function @ WindowFunction::Bound(_, side)) = function else {

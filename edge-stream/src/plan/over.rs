@@ -20,6 +20,7 @@ use datafusion::scalar::ScalarValue;
 use super::lineage::{self, Lineage};
 use super::{Builder, Rows};
 use crate::error::SqlError;
+use crate::gaps::gap_fill;
 use crate::operator::over::{Aggregate, Frame, Function, Ordering, Over};
 use crate::operator::rank::Rank;
 use crate::session::report::{CHANGED, LATEST, band};
@@ -130,7 +131,7 @@ impl Builder<'_> {
 }
 
 /// Whether rows of one window come in one batch: they do from the `GROUP BY` itself, not through
-/// a join.
+/// a join, and not where some of them wait for the end of a gap.
 fn comes_together(plan: &LogicalPlan) -> bool {
     match plan {
         LogicalPlan::Aggregate(_) => true,
@@ -138,7 +139,7 @@ fn comes_together(plan: &LogicalPlan) -> bool {
         | LogicalPlan::Filter(_)
         | LogicalPlan::SubqueryAlias(_)
         | LogicalPlan::Window(_) => plan.inputs().into_iter().all(comes_together),
-        _ => false,
+        _ => gap_fill(plan).is_some_and(|gaps| !gaps.is_linear()),
     }
 }
 

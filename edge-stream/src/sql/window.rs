@@ -128,6 +128,7 @@ impl WindowCall {
     /// The query that the call stands for; or what is wrong with it.
     fn windowed(&self, args: &[FunctionArg], run_by: RunBy) -> Result<Query, String> {
         let (name, least) = (self.name, 2 + self.sizes.len());
+        let (args, gap_fill) = self.gap_fill(args)?;
         if !(least..=least + 1).contains(&args.len()) {
             let sizes = self.sizes.join(" and ");
             return Err(format!(
@@ -137,7 +138,7 @@ impl WindowCall {
                 args.len()
             ));
         }
-        let args = args.iter().map(plain).collect::<Option<Vec<_>>>();
+        let args = args.iter().copied().map(plain).collect::<Option<Vec<_>>>();
         let Some([table, time, sizes @ ..]) = args.as_deref() else {
             return Err(format!("{name} takes a stream, a time column and sizes"));
         };
@@ -151,8 +152,34 @@ impl WindowCall {
         if let Some(other) = sizes.iter().find(|size| !matches!(size, Expr::Interval(_))) {
             return Err(format!("{name}'s sizes are INTERVALs, not `{other}`"));
         }
-        let template = if run_by == RunBy::Job { self.job } else { self.query };
-        Ok(filled(template, Fill { table, time, sizes, own: self.sizes.len() }))
+        let mut template = (if run_by == RunBy::Job { self.job } else { self.query }).to_owned();
+        if let Some(time) = gap_fill {
+            for bound in ["tumble_start(time_, S)", "tumble_end(time_, S)"] {
+                template = template.replace(bound, &format!("gap_filled({bound}, {time})"));
+            }
+        }
+        Ok(filled(&template, Fill { table, time, sizes, own: self.sizes.len() }))
+    }
+}
+
+/// The arguments without the one of this name, and that.
+type Without<'a> = (Vec<&'a FunctionArg>, Option<&'a Expr>);
+
+impl WindowCall {
+    /// Takes out `GAP_FILL => INTERVAL '1 hour'`.
+    fn gap_fill<'a>(&self, args: &'a [FunctionArg]) -> Result<Without<'a>, String> {
+        let is_gap_fill = |arg: &&FunctionArg| matches!(arg, FunctionArg::Named { name, .. } if name.value.eq_ignore_ascii_case("gap_fill"));
+        let (found, others): (Vec<_>, Vec<_>) = args.iter().partition(is_gap_fill);
+        let value = match found.as_slice() {
+            [] => return Ok((others, None)),
+            [FunctionArg::Named { arg: FunctionArgExpr::Expr(value), .. }] => value,
+            _ => return Err("GAP_FILL is there twice".to_owned()),
+        };
+        match value {
+            _ if self.name != "TUMBLE" => Err("GAP_FILL is there for TUMBLE alone".to_owned()),
+            Expr::Interval(_) => Ok((others, Some(value))),
+            other => Err(format!("GAP_FILL is an INTERVAL, not `{other}`")),
+        }
     }
 }
 

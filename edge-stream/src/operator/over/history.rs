@@ -14,8 +14,8 @@ use datafusion::error::DataFusionError;
 
 use super::keys::Keys;
 use super::pending::order_by;
-use super::stored::{columns_as, expect};
 use crate::error::OperatorError;
+use crate::operator::state::{columns_as, expect};
 
 /// Rows that are stored and not kept, before all are written again.
 const SLACK_ROWS: usize = 1024;

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
-use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::scalar::ScalarValue;
@@ -75,22 +74,4 @@ pub(super) fn put_or_remove(
             Ok(0)
         }
     }
-}
-
-pub(super) fn columns_as(columns: Vec<ArrayRef>) -> Result<RecordBatch, ArrowError> {
-    let named = columns.into_iter().enumerate();
-    RecordBatch::try_from_iter_with_nullable(
-        named.map(|(number, column)| (number.to_string(), column, true)),
-    )
-}
-
-/// That stored columns are what this query writes.
-pub(super) fn expect(batch: &RecordBatch, types: &[DataType]) -> Result<(), OperatorError> {
-    let schema = batch.schema_ref();
-    let found = schema.fields().iter().map(|field| field.data_type());
-    if found.eq(types) {
-        return Ok(());
-    }
-    let reason = "its columns are others".to_owned();
-    Err(OperatorError::State { reason })
 }

@@ -38,7 +38,10 @@ pub(super) fn sort_by_bucket(
 }
 
 /// The bucket of each row. It is the same after a restart, but need not be in another version.
-pub(super) fn buckets_of(keys: &[ArrayRef], rows: usize) -> Result<Vec<i64>, DataFusionError> {
+pub(in crate::operator) fn buckets_of(
+    keys: &[ArrayRef],
+    rows: usize,
+) -> Result<Vec<i64>, DataFusionError> {
     let mut hashes = vec![0; rows];
     create_hashes(keys, &SEED, &mut hashes)?;
     Ok(hashes.into_iter().map(|hash| (hash % BUCKETS).cast_signed()).collect())
