@@ -3,6 +3,7 @@
 pub(crate) mod build;
 pub(crate) mod catalog;
 pub(crate) mod cells;
+pub(crate) mod deliver;
 pub(crate) mod input;
 pub(crate) mod job;
 pub(crate) mod lookup;

@@ -2,6 +2,7 @@
 
 mod answer;
 mod build;
+mod deliver;
 mod error;
 mod execute;
 mod infer;
@@ -11,6 +12,7 @@ mod query;
 mod replace;
 mod replace_stream;
 mod replay;
+mod sink;
 mod standing;
 mod system;
 
@@ -30,15 +32,13 @@ use tokio::time::{Instant, timeout};
 
 use crate::db::blocking;
 use crate::db::catalog::{Catalog, Created};
+use crate::db::deliver::Delivering;
 use crate::db::job::JobSpec;
 use crate::db::own::OwnTable;
 use crate::db::status::InputStatus;
 use crate::db::tables::Tables;
 use crate::db::task::Running;
 use crate::error::SqlError;
-#[cfg(feature = "mq")]
-use crate::mq::Published;
-use crate::mq::Publishing;
 use crate::session::Functions;
 use crate::sql::statement::{self, Definition, Kind};
 
@@ -131,7 +131,8 @@ pub(crate) struct Object {
     pub(crate) spec: JobSpec,
     job: Option<Running>,
     pub(crate) topic: Option<crate::topic::TopicPattern>,
-    pub(crate) publishing: Option<Publishing>,
+    /// What carries the rows of a sink away from its Log.
+    delivering: Option<Delivering>,
 }
 
 /// What an [`Engine`] is made of.
@@ -302,9 +303,7 @@ impl Engine {
                 CaughtUpError::Behind { job, stream, position, end }
             })?;
         }
-        #[cfg(feature = "mq")]
-        self.published(deadline).await?;
-        Ok(())
+        self.delivered(deadline).await
     }
 
     /// Lets jobs read to the end of their Logs and commit, until the deadline; then ends them. Those
@@ -340,13 +339,10 @@ impl Engine {
                 left.records += input.log.bounds()?.end.since(status.position);
             }
         }
-        // Sinks say what their publishers have not sent: it stays in their Logs.
-        #[cfg(feature = "mq")]
-        {
-            drop(self.published(deadline).await);
-            let mut objects = self.inner.objects.lock();
-            objects.by_name.values_mut().for_each(|object| object.publishing = None);
-        }
+        // What sinks have not delivered stays in their Logs.
+        drop(self.delivered(deadline).await);
+        let mut objects = self.inner.objects.lock();
+        objects.by_name.values_mut().for_each(|object| object.delivering = None);
         Ok(left)
     }
 
@@ -362,20 +358,5 @@ impl Engine {
 impl Engine {
     pub(crate) fn broker(&self) -> Option<&edge_mq::Broker> {
         self.inner.broker.as_ref()
-    }
-
-    pub(crate) fn db(&self) -> &Db {
-        &self.inner.catalog.db
-    }
-
-    /// Each sink that publishes: its name, its Log, and how far it has come.
-    pub(crate) fn publishers(&self) -> Vec<(String, edge_db::Log, Published)> {
-        let objects = self.inner.objects.lock();
-        let sinks = objects.by_name.iter();
-        let sinks = sinks.filter_map(|(name, object)| {
-            let publishing = object.publishing.as_ref()?;
-            Some((name.clone(), publishing.log.clone(), publishing.published.clone()))
-        });
-        sinks.collect()
     }
 }

@@ -8,6 +8,8 @@ mod db;
 #[cfg(feature = "db")]
 mod decode;
 #[cfg(feature = "db")]
+mod encode;
+#[cfg(feature = "db")]
 mod engine;
 mod error;
 mod gaps;

@@ -10,6 +10,8 @@ mod options;
 pub(crate) mod question;
 mod session;
 #[cfg(feature = "db")]
+pub(crate) mod sink;
+#[cfg(feature = "db")]
 pub(crate) mod statement;
 #[cfg(feature = "db")]
 mod stream;

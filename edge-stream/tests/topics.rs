@@ -204,3 +204,43 @@ async fn a_dropped_stream_is_not_journaled_any_more_and_its_log_stays() {
     assert!(gateway.engine.jobs().is_empty());
     gateway.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_publishes_with_the_qos_and_in_the_format_that_it_says_and_retains() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(dir.path()).await;
+    let sink = "CREATE SINK bare WITH (topic = 'bare/{device}', format = 'raw', qos = '2', \
+                  retained = 'true') AS SELECT device, temp FROM readings;
+                CREATE SINK lines WITH (topic = 'lines', format = 'csv', qos = '0') AS \
+                  SELECT device, temp FROM readings;";
+    gateway.engine.execute(sink).await.unwrap();
+    gateway.publish("plant/north/press/temp", r#"{"temp":21.5}"#).await;
+    gateway.publish("plant/north/press/temp", r#"{"temp":22.5}"#).await;
+    let mut lines = gateway.broker.local().subscribe("lines", 100).await.unwrap();
+    gateway.engine.caught_up(LONG).await.unwrap();
+    // Who comes later gets the last one.
+    let mut bare = gateway.broker.local().subscribe("bare/#", 100).await.unwrap();
+    let retained = bare.recv().await.unwrap();
+    assert_eq!((retained.topic().as_str(), &retained.payload()[..]), ("bare/press", &b"22.5"[..]));
+    assert_eq!(retained.published_qos(), QoS::ExactlyOnce);
+    gateway.publish("plant/north/oven/temp", r#"{"temp":1}"#).await;
+    let line = loop {
+        let line = lines.recv().await.unwrap();
+        if &line.payload()[..] == b"oven,1.0" {
+            break line;
+        }
+    };
+    assert_eq!((line.published_qos(), line.is_retained()), (QoS::AtMostOnce, false));
+
+    // A sink is not turned around while rows of it are on their way.
+    let error = gateway
+        .engine
+        .execute("CREATE OR REPLACE SINK lines WITH (log = 'l') AS SELECT device FROM readings");
+    let error = error.await.unwrap_err().to_string();
+    assert!(error.contains("`lines` would send its rows elsewhere; drop it first"), "{error}");
+    let error =
+        gateway.engine.execute("CREATE SINK l WITH (log = 'lines') AS SELECT device FROM readings");
+    let error = error.await.unwrap_err().to_string();
+    assert!(error.contains("`lines` is a log that sink `lines` delivers"), "{error}");
+    gateway.end().await;
+}

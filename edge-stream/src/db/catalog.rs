@@ -106,7 +106,9 @@ impl Catalog {
         let mut batch = self.db.batch();
         batch.remove(&self.created, &spec.name);
         self.forget(&mut batch, spec)?;
-        if let Output::Sink(sink) = &spec.output {
+        if let Output::Sink(sink) = &spec.output
+            && sink.owns_log()
+        {
             batch.remove_cursor(&sink.log.cursor(PUBLISHER)?);
             batch.trim(&sink.log, sink.log.bounds()?.end);
         }

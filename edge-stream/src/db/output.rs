@@ -1,16 +1,15 @@
 //! Where the rows of a job go: into the batch that also stores its state and position.
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::DataType;
+pub(crate) mod sink;
+
+use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
-use arrow_json::LineDelimitedWriter;
 use edge_db::{Batch, EncodeError, Entry, Log, Record};
 
 use super::cells::{self, Cell};
 use super::stored::ViewTable;
 use crate::decode::Rejected;
-use crate::topic::TopicPattern;
+pub(crate) use sink::SinkOutput;
 
 /// Where a job's rows go.
 #[derive(Debug, Clone)]
@@ -26,16 +25,6 @@ pub(crate) struct ViewOutput {
     pub(crate) table: ViewTable,
     /// Columns that tell rows apart; `None` if each row stands for itself.
     pub(crate) key: Option<Vec<usize>>,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct SinkOutput {
-    pub(crate) log: Log,
-    pub(crate) topic: TopicPattern,
-    /// The column of each named level.
-    pub(crate) levels: Vec<usize>,
-    /// Rows whose topic cannot be.
-    pub(crate) errors: Log,
 }
 
 /// Why rows could not be put into the batch.
@@ -79,29 +68,6 @@ impl ViewOutput {
                 None => cells::key_of([&Cell::UInt(number)]),
             };
             batch.insert(&self.table, &key, &row)?;
-        }
-        Ok(())
-    }
-}
-
-impl SinkOutput {
-    fn add(&self, batch: &mut Batch, rows: &RecordBatch) -> Result<(), OutputError> {
-        let mut writer = LineDelimitedWriter::new(Vec::new());
-        writer.write(rows)?;
-        writer.finish()?;
-        let lines = writer.into_inner();
-        let levels = self.levels.iter().map(|level| cast(rows.column(*level), &DataType::Utf8));
-        let levels = levels.collect::<Result<Vec<_>, _>>()?;
-        for (row, line) in lines.split(|byte| *byte == b'\n').take(rows.num_rows()).enumerate() {
-            let mut values = levels.iter().map(|level| {
-                let level = level.as_string::<i32>();
-                if level.is_null(row) { "" } else { level.value(row) }
-            });
-            let entry = Entry::new(line.to_vec());
-            match self.topic.render(|_| values.next().unwrap_or_default()) {
-                Ok(topic) => batch.append(&self.log, entry.key(topic)),
-                Err(error) => batch.append(&self.errors, entry.header("reason", error.to_string())),
-            }
         }
         Ok(())
     }

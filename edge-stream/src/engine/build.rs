@@ -13,24 +13,25 @@ use super::{Engine, Object};
 use crate::db::blocking;
 use crate::db::catalog::{Catalog, CatalogError, Created, place, view_name};
 use crate::db::cells;
+use crate::db::deliver::Delivering;
 use crate::db::input::InputSpec;
 use crate::db::job::JobSpec;
 use crate::db::lookup::ViewLookup;
-use crate::db::output::{Output, SinkOutput, ViewOutput};
+use crate::db::output::{Output, ViewOutput};
 use crate::db::stored::{Partition, StreamRows, ViewRows};
 use crate::db::tables::table_of;
 use crate::db::task::{Planner, Running};
 use crate::decode::{Decoder, stream_schema};
 use crate::error::SqlError;
 use crate::lookup::LookupTable;
-use crate::mq::Publishing;
 use crate::pipeline::Pipeline;
+use crate::sql::sink::SinkDefinition;
 use crate::sql::statement::{Definition, Kind, Source, StreamDefinition};
 use crate::stream::{EventTimeColumn, StreamTable};
 use crate::topic::TopicPattern;
 
 /// The end of the names of Logs of errors.
-const ERRORS: &str = "_errors";
+pub(super) const ERRORS: &str = "_errors";
 
 /// What a stream could not read, and what a sink could not address, is kept up to this size.
 const ERRORS_BYTES: u64 = 16 * 1024 * 1024;
@@ -57,8 +58,8 @@ impl Engine {
         match what.clone() {
             Definition::Stream(stream) => self.prepare_stream(name, what, *stream).await,
             Definition::View(query) => self.prepare_query(name, slot, what, *query, None).await,
-            Definition::Sink(topic, query) => {
-                self.prepare_query(name, slot, what, *query, Some(topic)).await
+            Definition::Sink(sink, query) => {
+                self.prepare_query(name, slot, what, *query, Some(*sink)).await
             }
         }
     }
@@ -122,7 +123,7 @@ impl Engine {
         slot: u8,
         what: Definition,
         query: Query,
-        topic: Option<TopicPattern>,
+        sink: Option<SinkDefinition>,
     ) -> Result<Prepared, SqlError> {
         let planner = self.planner(query);
         let pipeline = planner().await?;
@@ -131,14 +132,19 @@ impl Engine {
         let reads = inputs.iter().map(|input| input.stream.clone());
         let reads = reads.chain(pipeline.tables().iter().cloned()).collect();
         let schema = Arc::clone(pipeline.schema());
-        let (output, table) = match &topic {
+        let (output, table) = match &sink {
             None => {
                 let key = pipeline.key().map(<[usize]>::to_vec);
                 let (view, table) = self.view((name, slot), &schema, key).await?;
                 (Output::View(view), Some(table))
             }
-            Some(topic) => (Output::Sink(self.sink(name, &schema, topic).await?), None),
+            Some(sink) => {
+                let sink = self.sink(name, &schema, sink).await?;
+                self.check_loop(name, &sink, &inputs)?;
+                (Output::Sink(sink), None)
+            }
         };
+        let topic = sink.and_then(|sink| sink.to.topic().cloned());
         let spec = JobSpec { name: name.to_owned(), slot, inputs, output };
         Ok(Prepared { what, reads, schema, table, spec, planner: Some(planner), topic })
     }
@@ -202,32 +208,13 @@ impl Engine {
         Ok((view, Arc::new(LookupTable { name: name.to_owned(), rows: table, lookup })))
     }
 
-    async fn sink(
-        &self,
-        name: &str,
-        schema: &SchemaRef,
-        topic: &TopicPattern,
-    ) -> Result<SinkOutput, SqlError> {
-        let mut levels = Vec::new();
-        for level in topic.names() {
-            let Ok(column) = schema.index_of(level) else {
-                let reason = format!("level {{{level}}} of the topic is no column of the query");
-                return Err(SqlError::statement(None, reason).or(format!("select `{level}`")));
-            };
-            levels.push(column);
-        }
-        let log = self.log(name).await?;
-        let errors = self.errors_log(name).await?;
-        Ok(SinkOutput { log, topic: topic.clone(), levels, errors })
-    }
-
-    async fn log(&self, name: &str) -> Result<Log, SqlError> {
+    pub(super) async fn log(&self, name: &str) -> Result<Log, SqlError> {
         let (db, name) = (self.inner.catalog.db.clone(), name.to_owned());
         Ok(blocking(move || db.log(&name)).await.map_err(|_| SqlError::Closed)??)
     }
 
     /// A new one has a limit of its own; one that is there keeps what it has.
-    async fn errors_log(&self, name: &str) -> Result<Log, SqlError> {
+    pub(super) async fn errors_log(&self, name: &str) -> Result<Log, SqlError> {
         let (db, name) = (self.inner.catalog.db.clone(), errors_name(name));
         let opened = blocking(move || match db.find_log(&name) {
             Some(log) => Ok(log),
@@ -258,14 +245,7 @@ impl Engine {
             },
             Definition::View(_) if log.is_some() => refuse(format!("`{name}` is a log")),
             Definition::View(_) => Ok(()),
-            Definition::Sink(..) => {
-                let is_empty = log.map(|log| log.bounds()).transpose()?;
-                let is_empty = is_empty.is_none_or(|bounds| bounds.is_empty());
-                if !is_empty || !self.readers_of(name).is_empty() {
-                    return refuse(format!("`{name}` is a log that others write or read"));
-                }
-                Ok(())
-            }
+            Definition::Sink(sink, _) => self.check_sink(name, sink),
         }
     }
 
@@ -282,7 +262,7 @@ impl Engine {
         &self,
         created: Created,
         prepared: Prepared,
-        publishing: Option<Publishing>,
+        delivering: Option<Delivering>,
     ) -> Result<(), SqlError> {
         let Prepared { what, reads, schema, table, spec, planner, topic } = prepared;
         let (kind, name) = (what.kind(), spec.name.clone());
@@ -295,7 +275,7 @@ impl Engine {
         }
         let catalog = self.inner.catalog.clone();
         let job = Some(Running::start(catalog, spec.clone(), kind, planner, created.paused));
-        let object = Object { kind, reads, created, what, schema, spec, job, topic, publishing };
+        let object = Object { kind, reads, created, what, schema, spec, job, topic, delivering };
         objects.by_name.insert(name, object);
         Ok(())
     }
@@ -328,8 +308,7 @@ impl Engine {
     /// published. The Log of a stream stays, with its records.
     pub(super) async fn drop_object(&self, name: &str) -> Result<(), SqlError> {
         // A stream may read the Log of a sink, which goes with the sink.
-        let kind = self.inner.objects.lock().by_name.get(name).map(|object| object.kind);
-        if kind == Some(Kind::Sink) {
+        if self.owner_of(name).is_some() {
             let by = self.readers_of(name);
             if !by.is_empty() {
                 return Err(SqlError::InUse { name: name.to_owned(), by });
@@ -344,7 +323,7 @@ impl Engine {
                 return Err(SqlError::InUse { name: name.to_owned(), by });
             }
             let Some(object) = objects.by_name.get_mut(name) else { return Ok(()) };
-            object.publishing = None;
+            object.delivering = None;
             (object.job.take(), object.spec.clone(), object.topic.clone())
         };
         if let Some(job) = job {

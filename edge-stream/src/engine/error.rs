@@ -54,11 +54,16 @@ pub enum CaughtUpError {
         /// Where the stream's Log ended when it was asked.
         end: edge_db::Seq,
     },
-    /// A sink had rows that the broker did not have at the deadline.
-    #[error("`{sink}` has rows that are not published yet")]
-    Unpublished {
+    /// A sink had rows at the deadline that were not where it sends them.
+    #[error(
+        "`{sink}` has rows that are not delivered yet{}",
+        error.as_ref().map_or(String::new(), |error| format!(": {error}"))
+    )]
+    Undelivered {
         /// The sink.
         sink: String,
+        /// What keeps it from delivering them, if it was refused.
+        error: Option<String>,
     },
     /// The end of a Log could not be read.
     #[error("could not read the end of a log")]

@@ -157,9 +157,9 @@ impl Engine {
                 if !building.is_empty() {
                     self.take_away(&prepared.spec, created.clone(), building).await?;
                 }
-                let (topic, spec) = (prepared.topic.as_ref(), &prepared.spec);
-                let publishing = self.connect(&name, topic, spec).await?;
-                self.put_in_force(created.clone(), prepared, publishing)?;
+                self.connect(prepared.topic.as_ref(), &prepared.spec).await?;
+                let delivering = self.deliver(&prepared.spec);
+                self.put_in_force(created.clone(), prepared, delivering)?;
             }
         }
         Ok(())
@@ -202,10 +202,10 @@ impl Engine {
         // A crash behind either of these leaves an empty Log or table and perhaps a journal rule,
         // which the next CREATE takes over.
         let prepared = self.prepare(&name, 0, what).await?;
-        let (topic, spec) = (prepared.topic.as_ref(), &prepared.spec);
-        let publishing = self.connect(&name, topic, spec).await?;
+        self.connect(prepared.topic.as_ref(), &prepared.spec).await?;
         let created = self.store(&prepared, sql).await?;
         // A crash here is made good by the next start, which takes up the catalog.
-        self.put_in_force(created, prepared, publishing)
+        let delivering = self.deliver(&prepared.spec);
+        self.put_in_force(created, prepared, delivering)
     }
 }

@@ -6,12 +6,8 @@ use edge_db::Entry;
 use super::{Engine, PushError};
 use crate::db::blocking;
 use crate::db::input::InputSpec;
-use crate::decode::payload_of;
+use crate::encode::pieces;
 use crate::sql::statement::Kind;
-
-/// Rows and bytes of one record.
-const RECORD_ROWS: usize = 8_192;
-const RECORD_BYTES: usize = 1 << 20;
 
 impl Engine {
     /// Stores the rows of a batch in the Log of a stream of format `arrow_ipc`, all in one commit.
@@ -53,8 +49,8 @@ impl Engine {
             let refused = |reason| PushError::Rows { stream: name.clone(), reason };
             spec.decoder.check_batch(&batch).map_err(refused)?;
             let mut staged = db.batch();
-            for entry in entries(&batch).map_err(|error| refused(error.to_string()))? {
-                staged.append(&spec.log, entry);
+            for payload in pieces(&batch).map_err(|error| refused(error.to_string()))? {
+                staged.append(&spec.log, Entry::new(payload));
             }
             Ok::<_, PushError>(staged)
         });
@@ -71,13 +67,4 @@ impl Engine {
         let spec = stream.map(|stream| stream.spec.inputs[0].clone());
         spec.ok_or_else(|| PushError::NoStream { stream: name.to_owned() })
     }
-}
-
-/// The batch in records, so that no step of a job reads too much at once.
-fn entries(batch: &RecordBatch) -> Result<Vec<Entry>, arrow::error::ArrowError> {
-    let rows = batch.num_rows();
-    let row_bytes = batch.get_array_memory_size() / rows.max(1);
-    let step = (RECORD_BYTES / row_bytes.max(1)).clamp(1, RECORD_ROWS);
-    let slices = (0..rows).step_by(step).map(|from| batch.slice(from, step.min(rows - from)));
-    slices.map(|slice| Ok(Entry::new(payload_of(&slice)?))).collect()
 }

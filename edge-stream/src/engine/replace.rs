@@ -32,6 +32,7 @@ impl Engine {
     ) -> Result<Replacing, SqlError> {
         let found = self.inner.objects.lock().by_name.get(name).map(Object::row);
         let (old_created, old) = found.ok_or(SqlError::Closed)?;
+        self.check_successor(name, &what)?;
         let slot = old_created.slot ^ 1;
         let prepared = self.prepare(name, slot, what).await?;
         let readers = self.reading(name);
@@ -116,10 +117,10 @@ impl Engine {
             self.give_up(prepared.spec).await;
             return Err(error);
         }
-        // What a sink has in its Log is published by who does so already.
+        // What a sink has in its Log is delivered by who does so already.
         let old = self.inner.objects.lock().by_name.remove(&name);
-        let publishing = old.and_then(|mut old| old.publishing.take());
-        self.put_in_force(created, prepared, publishing)
+        let delivering = old.and_then(|mut old| old.delivering.take());
+        self.put_in_force(created, prepared, delivering)
     }
 
     /// Takes away what was built. If that fails, the next start does it, or the next OR REPLACE.

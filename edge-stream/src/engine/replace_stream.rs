@@ -125,7 +125,7 @@ impl Engine {
     ) -> Result<(), SqlError> {
         let name = prepared.spec.name.clone();
         let readers = self.rehearsed(readers).await?;
-        self.connect(&name, prepared.topic.as_ref(), &prepared.spec).await?;
+        self.connect(prepared.topic.as_ref(), &prepared.spec).await?;
         let (row, of) = (created.clone(), name.clone());
         // A crash before this commit leaves the old columns, and one behind it the new ones.
         let stored = self.in_catalog(move |catalog| catalog.change(&of, &row)).await;

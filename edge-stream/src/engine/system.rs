@@ -13,6 +13,8 @@ use edge_db::Time;
 use parking_lot::Mutex;
 
 use super::{Object, Objects};
+use crate::db::deliver::Delivering;
+use crate::db::output::Output;
 use crate::db::status::JobStatus;
 use crate::sql::question::Listing;
 use crate::sql::statement::Kind;
@@ -53,12 +55,20 @@ impl System {
         let mut columns =
             vec![("name", text(objects.iter().map(|(name, _)| Some(name)))), ("state", state)];
         match kind {
-            Kind::Stream => {
-                columns.push(("log", of(&|object| Some(object.spec.log().name().into()))))
-            }
+            Kind::Stream => {}
             Kind::View | Kind::Sink => {
                 columns.push(("reads", of(&|object| Some(object.reads.join(", ")))))
             }
+        }
+        if kind != Kind::View {
+            columns.push(("log", of(&Object::log)));
+        }
+        if kind == Kind::Sink {
+            let count = |object: &Object| object.delivering.as_ref().map(Delivering::waiting);
+            let waiting = objects.iter().map(|(_, object)| count(object));
+            columns.push(("waiting", Arc::new(waiting.collect::<UInt64Array>())));
+            let error = |object: &Object| object.delivering.as_ref()?.reached().error;
+            columns.push(("error", of(&error)));
         }
         if kind != Kind::View {
             columns.push(("topic", of(&|object| object.topic.as_ref().map(ToString::to_string))));
@@ -123,6 +133,18 @@ fn jobs_batch(jobs: &[JobStatus]) -> Result<RecordBatch> {
     let columns =
         columns.into_iter().map(|(name, column)| (name, column, nullable.contains(&name)));
     Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
+}
+
+impl Object {
+    /// The Log that a stream reads, or that the rows of a sink lie in.
+    fn log(&self) -> Option<String> {
+        let log = match &self.spec.output {
+            Output::Errors(_) => self.spec.log(),
+            Output::Sink(sink) => &sink.log,
+            Output::View(_) => return None,
+        };
+        Some(log.name().to_owned())
+    }
 }
 
 fn text(values: impl Iterator<Item = Option<impl AsRef<str>>>) -> ArrayRef {

@@ -4,14 +4,32 @@ use std::collections::HashMap;
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::sink::SinkOptions;
 use super::{Script, nearest};
 use crate::decode::format::{FORMATS, Format};
 use crate::error::{Position, SqlError};
 use crate::topic::TopicPattern;
 
-pub(super) const STREAM_OPTIONS: &str = "WITH (topic = 'office/{room}/climate', format = 'json'), or \
-                              log = 'name' in place of the topic";
-pub(super) const SINK_OPTIONS: &str = "WITH (topic = 'alarm/{room}', format = 'json')";
+/// Which statement `WITH` belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Stream,
+    Sink,
+}
+
+impl Side {
+    pub(super) fn usage(self) -> &'static str {
+        match self {
+            Side::Stream => {
+                "WITH (topic = 'office/{room}/climate', format = 'json'), or log = 'name' in place \
+                 of the topic"
+            }
+            Side::Sink => {
+                "WITH (topic = 'alarm/{room}', format = 'json'), or log = 'name' in place of the topic"
+            }
+        }
+    }
+}
 
 /// What `WITH` says.
 pub(super) struct Options {
@@ -19,13 +37,16 @@ pub(super) struct Options {
     pub(super) topic: Option<TopicPattern>,
     pub(super) log: Option<String>,
     pub(super) format: Format,
+    pub(super) sink: SinkOptions,
 }
 
 impl Script<'_> {
-    pub(super) fn options(&mut self, usage: &str) -> Result<Options, SqlError> {
+    pub(super) fn options(&mut self, side: Side) -> Result<Options, SqlError> {
+        let usage = side.usage();
         let at = self.parser.peek_token_ref().clone();
         let position = self.here(&at.span.start);
-        let mut options = Options { position, topic: None, log: None, format: Format::default() };
+        let (format, sink) = (Format::default(), SinkOptions::default());
+        let mut options = Options { position, topic: None, log: None, format, sink };
         let mut values = HashMap::new();
         if !self.word("WITH") || !self.parser.consume_token(&Token::LParen) {
             return Err(self.at(&at, "expected WITH (..)").or(usage));
@@ -48,6 +69,8 @@ impl Script<'_> {
                     options.topic = Some(topic.map_err(|error| self.at(&at, error.to_string()))?);
                 }
                 "log" => options.log = Some(value.clone()),
+                _ if side == Side::Sink
+                    && self.sink_option(&mut options.sink, &name, &value, &at)? => {}
                 _ => self.format_option(&mut options.format, &name, &value, &at, usage)?,
             }
             if values.insert(name.clone(), value).is_some() {

@@ -5,7 +5,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Query};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::Script;
-use super::options::SINK_OPTIONS;
+use super::sink::SinkDefinition;
 use crate::decode::format::Format;
 use crate::error::{Position, SqlError};
 use crate::topic::TopicPattern;
@@ -59,7 +59,7 @@ pub(crate) enum IfThere {
 pub(crate) enum Definition {
     Stream(Box<StreamDefinition>),
     View(Box<Query>),
-    Sink(TopicPattern, Box<Query>),
+    Sink(Box<SinkDefinition>, Box<Query>),
 }
 
 /// What a name stands for, and what its job does.
@@ -105,7 +105,7 @@ impl Definition {
         match self {
             Definition::Stream(stream) => matches!(stream.source, Source::Topic(_)),
             Definition::View(_) => false,
-            Definition::Sink(..) => true,
+            Definition::Sink(sink, _) => sink.to.topic().is_some(),
         }
     }
 
@@ -200,16 +200,9 @@ impl Script<'_> {
                 Definition::View(Box::new(self.query()?))
             }
             Kind::Sink => {
-                let options = self.options(SINK_OPTIONS)?;
-                let topic = options.topic.ok_or_else(|| {
-                    SqlError::statement(options.position, "a sink needs a topic").or(SINK_OPTIONS)
-                })?;
-                if topic.is_open() {
-                    let reason = format!("a sink cannot publish to all of {topic}");
-                    return Err(SqlError::statement(options.position, reason).or(SINK_OPTIONS));
-                }
+                let sink = Box::new(self.sink_definition()?);
                 self.expect_word("AS")?;
-                Definition::Sink(topic, Box::new(self.query()?))
+                Definition::Sink(sink, Box::new(self.query()?))
             }
         };
         Ok(Action::Create { name, if_there, what })

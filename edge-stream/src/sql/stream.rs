@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::ast::{Expr, Ident};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::Script;
-use super::options::STREAM_OPTIONS;
+use super::options::Side;
 use super::statement::{Gap, Source, StreamDefinition};
 use super::types::column_type;
 use crate::decode::format::FormatKind;
@@ -48,13 +48,13 @@ impl Script<'_> {
                 .or("write CREATE STREAM name (ts TIMESTAMP, temp DOUBLE, ..) WITH (..)"));
         }
         let Declared { columns, paths, watermark } = declared;
-        let options = self.options(STREAM_OPTIONS)?;
+        let options = self.options(Side::Stream)?;
         let source = match (options.topic, options.log) {
             (Some(topic), None) => Source::Topic(topic),
             (None, Some(log)) => Source::Log(log),
             _ => {
                 let reason = "a stream needs a topic or a log, one of them";
-                return Err(SqlError::statement(options.position, reason).or(STREAM_OPTIONS));
+                return Err(SqlError::statement(options.position, reason).or(Side::Stream.usage()));
             }
         };
         if let (Source::Topic(topic), false) = (&source, columns.is_empty()) {

@@ -1,0 +1,141 @@
+//! Sinks: the Logs that their rows lie in, and which of them may be.
+
+use std::collections::BTreeSet;
+
+use arrow::datatypes::SchemaRef;
+
+use super::Engine;
+use super::build::ERRORS;
+use crate::db::input::InputSpec;
+use crate::db::output::Output;
+use crate::db::output::sink::{Destination, SinkOutput, TopicOutput};
+use crate::encode::Encoder;
+use crate::error::SqlError;
+use crate::sql::sink::{SinkDefinition, SinkTo};
+use crate::sql::statement::Definition;
+use crate::topic::TopicPattern;
+
+impl Engine {
+    /// Opens the Logs of a sink.
+    pub(super) async fn sink(
+        &self,
+        name: &str,
+        schema: &SchemaRef,
+        sink: &SinkDefinition,
+    ) -> Result<SinkOutput, SqlError> {
+        let levels = match sink.to.topic() {
+            Some(topic) => levels_of(topic, schema)?,
+            None => Vec::new(),
+        };
+        let encoder = Encoder::new(&sink.format, schema, &levels);
+        let encoder = encoder.map_err(|reason| SqlError::statement(None, reason))?;
+        let (log, to) = match &sink.to {
+            SinkTo::Log(log) => (self.log(log).await?, Destination::Log),
+            SinkTo::Topic { pattern, qos, is_retained } => {
+                let (log, errors) = (self.log(name).await?, self.errors_log(name).await?);
+                let (pattern, qos, is_retained) = (pattern.clone(), *qos, *is_retained);
+                let topic = TopicOutput { pattern, levels, qos, is_retained, errors };
+                (log, Destination::Topic(topic))
+            }
+        };
+        Ok(SinkOutput { log, encoder, to })
+    }
+
+    /// Refuses a Log that is not for this sink.
+    pub(super) fn check_sink(&self, name: &str, sink: &SinkDefinition) -> Result<(), SqlError> {
+        let refuse = |log: &str, reason: &str| {
+            let reason = format!("`{log}` is a log {reason}");
+            Err(SqlError::statement(None, reason).or("use another name"))
+        };
+        match &sink.to {
+            SinkTo::Log(log) if log.ends_with(ERRORS) => refuse(log, "of what is no row"),
+            SinkTo::Log(log) => match self.owner_of(log) {
+                Some(owner) => refuse(log, &format!("that sink `{owner}` delivers")),
+                None => Ok(()),
+            },
+            SinkTo::Topic { .. } => {
+                let log = self.inner.catalog.db.find_log(name);
+                let bounds = log.map(|log| log.bounds()).transpose()?;
+                let is_empty = bounds.is_none_or(|bounds| bounds.is_empty());
+                if is_empty && self.readers_of(name).is_empty() && self.writers_of(name).is_empty()
+                {
+                    return Ok(());
+                }
+                refuse(name, "that others write or read")
+            }
+        }
+    }
+
+    /// Refuses to replace a sink by one whose rows go elsewhere: what the old one has in its Log
+    /// would not get there.
+    pub(super) fn check_successor(&self, name: &str, next: &Definition) -> Result<(), SqlError> {
+        let Definition::Sink(next, _) = next else { return Ok(()) };
+        let old = self.inner.objects.lock().by_name.get(name).map(|object| object.what.clone());
+        let Some(Definition::Sink(old, _)) = old else { return Ok(()) };
+        match (&old.to, &next.to) {
+            (SinkTo::Log(_), SinkTo::Log(_)) => self.check_sink(name, next),
+            (SinkTo::Topic { .. }, SinkTo::Topic { .. }) => Ok(()),
+            _ => {
+                let reason = format!("`{name}` would send its rows elsewhere");
+                Err(SqlError::statement(None, reason).or("drop it first, or use another name"))
+            }
+        }
+    }
+
+    /// The sink whose own Log this is.
+    pub(super) fn owner_of(&self, log: &str) -> Option<String> {
+        let objects = self.inner.objects.lock();
+        let is_owner = |output: &Output| matches!(output, Output::Sink(sink) if sink.owns_log());
+        objects.by_name.get(log).filter(|object| is_owner(&object.spec.output))?;
+        Some(log.to_owned())
+    }
+
+    /// The sinks that write to this Log.
+    fn writers_of(&self, log: &str) -> Vec<String> {
+        let objects = self.inner.objects.lock();
+        let writes =
+            |output: &Output| matches!(output, Output::Sink(sink) if sink.log.name() == log);
+        let writers = objects.by_name.iter().filter(|(_, object)| writes(&object.spec.output));
+        writers.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Refuses a sink whose rows come back to it: it would never come to the end of its Log.
+    pub(super) fn check_loop(
+        &self,
+        name: &str,
+        sink: &SinkOutput,
+        inputs: &[InputSpec],
+    ) -> Result<(), SqlError> {
+        let logs = |inputs: &[InputSpec]| -> Vec<String> {
+            inputs.iter().map(|input| input.log.name().to_owned()).collect()
+        };
+        let (mut read, mut ahead) = (BTreeSet::new(), logs(inputs));
+        while let Some(log) = ahead.pop() {
+            if !read.insert(log.clone()) {
+                continue;
+            }
+            // What this sink writes now, if it is there already, it will not write any more.
+            let writers = self.writers_of(&log).into_iter().filter(|writer| writer != name);
+            let objects = writers.map(|writer| {
+                let objects = self.inner.objects.lock();
+                objects.by_name.get(&writer).map(|object| logs(&object.spec.inputs))
+            });
+            ahead.extend(objects.flatten().flatten());
+        }
+        if !read.contains(sink.log.name()) {
+            return Ok(());
+        }
+        let reason = format!("`{name}` would read what it writes to log `{}`", sink.log.name());
+        Err(SqlError::statement(None, reason).or("write to another log"))
+    }
+}
+
+fn levels_of(topic: &TopicPattern, schema: &SchemaRef) -> Result<Vec<usize>, SqlError> {
+    let levels = topic.names().map(|level| {
+        schema.index_of(level).map_err(|_| {
+            let reason = format!("level {{{level}}} of the topic is no column of the query");
+            SqlError::statement(None, reason).or(format!("select `{level}`"))
+        })
+    });
+    levels.collect()
+}
