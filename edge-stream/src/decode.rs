@@ -27,7 +27,7 @@ use edge_db::Record;
 use crate::topic::TopicPattern;
 pub(crate) use births::{MEMORY_KEY, Memory};
 use format::Format;
-pub(crate) use ipc::payload_of;
+pub(crate) use ipc::{batch_of_payload, payload_of};
 pub(crate) use metadata::stream_schema;
 use metadata::{METADATA, levels, metadata, topic_of};
 use objects::reason_of;

@@ -55,6 +55,17 @@ impl Encoder {
         Ok(Encoder { format: format.clone(), whole, names })
     }
 
+    /// Leaves the names of the columns, which `csv` may have in front of each payload, to whoever
+    /// writes the payloads behind each other.
+    ///
+    /// # Errors
+    /// When they are no line.
+    pub(crate) fn take_header(&mut self) -> Result<Option<Vec<u8>>, ArrowError> {
+        let is_said = std::mem::take(&mut self.format.has_header);
+        let is_said = is_said && self.format.kind == FormatKind::Csv;
+        is_said.then(|| lines::line(&self.names, self.format.delimiter)).transpose()
+    }
+
     /// The payloads of these rows in order: of `arrow_ipc` one for each few thousand, of all others
     /// one for each.
     pub(crate) fn payloads(&self, rows: &RecordBatch) -> Result<Vec<Vec<u8>>, ArrowError> {

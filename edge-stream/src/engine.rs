@@ -2,6 +2,7 @@
 
 mod answer;
 mod build;
+mod channel;
 mod deliver;
 mod error;
 mod execute;
@@ -17,10 +18,13 @@ mod standing;
 mod system;
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
+pub use channel::{Channel, ChannelError};
 use datafusion::execution::context::SessionContext;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 use edge_db::Db;
@@ -33,6 +37,7 @@ use tokio::time::{Instant, timeout};
 use crate::db::blocking;
 use crate::db::catalog::{Catalog, Created};
 use crate::db::deliver::Delivering;
+use crate::db::deliver::callback::{Callback, Delivery};
 use crate::db::job::JobSpec;
 use crate::db::own::OwnTable;
 use crate::db::status::InputStatus;
@@ -92,6 +97,10 @@ struct Inner {
     /// The most that one answer may be.
     answer_bytes: usize,
     tables: Arc<Tables>,
+    /// The folder that sinks write files below.
+    files: Option<PathBuf>,
+    /// Functions that take the rows of sinks, by the name of the channel.
+    callbacks: BTreeMap<String, Callback>,
     #[cfg(feature = "mq")]
     broker: Option<edge_mq::Broker>,
     objects: Arc<Mutex<Objects>>,
@@ -143,6 +152,8 @@ pub struct EngineBuilder {
     query_memory_bytes: usize,
     functions: Functions,
     own: Vec<(String, OwnTable)>,
+    files: Option<PathBuf>,
+    callbacks: BTreeMap<String, Callback>,
     #[cfg(feature = "mq")]
     broker: Option<edge_mq::Broker>,
 }
@@ -172,6 +183,31 @@ impl EngineBuilder {
     #[cfg(feature = "mq")]
     pub fn broker(mut self, broker: &edge_mq::Broker) -> EngineBuilder {
         self.broker = Some(broker.clone());
+        self
+    }
+
+    /// The folder that sinks write files below: `WITH (file = 'alarms/hot.csv')`. Without it, no such
+    /// sink can be created, and those that are there wait with their rows in their Logs.
+    ///
+    /// The files belong to the sinks: what others append is cut off. Take one away, or empty it, and
+    /// the sink begins it anew.
+    pub fn files(mut self, folder: impl Into<PathBuf>) -> EngineBuilder {
+        self.files = Some(folder.into());
+        self
+    }
+
+    /// A function that takes the rows of the sink `WITH (channel = 'name')`, as they come; give it to
+    /// each start. It is called for one delivery after the other, on a thread that may block, and
+    /// the next comes when it returns. After an error or a panic, which `system.sinks` shows, it is
+    /// called again with the same, a second later. So it is after a crash: at least once, and
+    /// [`Delivery::seq`] tells. Rows wait for it in the sink's Log; when that is full, at 1 GiB, the
+    /// sink's job waits.
+    pub fn callback(
+        mut self,
+        channel: impl Into<String>,
+        function: impl Fn(Delivery) -> Result<(), Box<dyn Error + Send + Sync>> + Send + Sync + 'static,
+    ) -> EngineBuilder {
+        self.callbacks.insert(channel.into(), Callback(Arc::new(function)));
         self
     }
 
@@ -224,6 +260,8 @@ impl EngineBuilder {
             context,
             answer_bytes: self.query_memory_bytes,
             tables,
+            files: self.files,
+            callbacks: self.callbacks,
             #[cfg(feature = "mq")]
             broker: self.broker,
             objects,
@@ -249,6 +287,8 @@ impl Engine {
             query_memory_bytes: 128 * 1024 * 1024,
             functions: Functions::default(),
             own: Vec::new(),
+            files: None,
+            callbacks: BTreeMap::new(),
             #[cfg(feature = "mq")]
             broker: None,
         }

@@ -32,10 +32,13 @@ mod watermark;
 mod windows;
 
 #[cfg(feature = "db")]
+pub use db::deliver::callback::Delivery;
+#[cfg(feature = "db")]
 pub use db::status::{InputStatus, JobState, JobStatus};
 #[cfg(feature = "db")]
 pub use engine::{
-    CaughtUpError, Engine, EngineBuilder, Left, PushError, ReplayError, Speed, StartError,
+    CaughtUpError, Channel, ChannelError, Engine, EngineBuilder, Left, PushError, ReplayError,
+    Speed, StartError,
 };
 pub use error::{OperatorError, Position, SqlError};
 pub use operator::{Changes, Stored};

@@ -34,6 +34,8 @@ pub(crate) struct Catalog {
     created: Table<String, Created>,
     /// How far each job has come.
     pub(crate) progress: Table<String, Progress>,
+    /// How long the file of each sink is without what no commit knows of.
+    pub(crate) lengths: Table<String, u64>,
     /// Held by all who may still write for this engine, so that the next one waits for them.
     _claim: Arc<Claim>,
 }
@@ -42,7 +44,8 @@ impl Catalog {
     pub(crate) fn open(db: Db, claim: Claim) -> Result<Catalog, OpenError> {
         let created = db.table("stream.catalog")?;
         let progress = db.table("stream.progress")?;
-        Ok(Catalog { db, created, progress, _claim: Arc::new(claim) })
+        let lengths = db.table("stream.files")?;
+        Ok(Catalog { db, created, progress, lengths, _claim: Arc::new(claim) })
     }
 
     /// All statements in the order in which they came.
@@ -111,6 +114,7 @@ impl Catalog {
         {
             batch.remove_cursor(&sink.log.cursor(PUBLISHER)?);
             batch.trim(&sink.log, sink.log.bounds()?.end);
+            batch.remove(&self.lengths, &spec.name);
         }
         Ok(batch)
     }

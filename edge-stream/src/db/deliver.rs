@@ -1,16 +1,18 @@
 //! Carries the rows of a sink from its Log to where they go, and a cursor behind them: each at
 //! least once, and in order.
 
+pub(crate) mod callback;
+pub(crate) mod file;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
-use edge_db::{Batch, Db, Log, Record, Seq};
+use edge_db::{Batch, Cursor, Db, Log, Record, Seq};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::blocking;
-use super::catalog::PUBLISHER;
 
 /// Records between two commits of the position; as many go out twice after a crash.
 const STEP_RECORDS: usize = 1000;
@@ -44,9 +46,19 @@ pub(crate) enum Stopped {
 /// A sink whose rows are on their way. Dropping it ends it where it is.
 #[derive(Debug)]
 pub(crate) struct Delivering {
-    log: Log,
-    reached: watch::Receiver<Reached>,
-    task: JoinHandle<()>,
+    /// In the sink's own Log.
+    cursor: Cursor,
+    by: By,
+}
+
+#[derive(Debug)]
+enum By {
+    Task {
+        reached: watch::Receiver<Reached>,
+        task: JoinHandle<()>,
+    },
+    /// The application, which comes for them.
+    Channel(watch::Sender<()>),
 }
 
 /// How far a sink has come in its own Log.
@@ -59,30 +71,56 @@ pub(crate) struct Reached {
 
 impl Drop for Delivering {
     fn drop(&mut self) {
-        self.task.abort();
+        if let By::Task { task, .. } = &self.by {
+            task.abort();
+        }
     }
 }
 
 impl Delivering {
-    pub(crate) fn start(db: Db, log: Log, target: impl Target) -> Delivering {
+    pub(crate) fn start(db: Db, cursor: Cursor, target: impl Target) -> Delivering {
         let (reached, seen) = watch::channel(Reached::default());
-        let carrier = Carrier { db, log: log.clone(), target, reached };
-        Delivering { log, reached: seen, task: tokio::spawn(carrier.run()) }
+        let carrier = Carrier { db, cursor: cursor.clone(), target, reached };
+        let by = By::Task { reached: seen, task: tokio::spawn(carrier.run()) };
+        Delivering { cursor, by }
     }
 
-    /// What there is to wait for.
-    pub(crate) fn watch(&self) -> (Log, watch::Receiver<Reached>) {
-        (self.log.clone(), self.reached.clone())
+    pub(crate) fn channel(cursor: Cursor) -> Delivering {
+        Delivering { cursor, by: By::Channel(watch::Sender::new(())) }
+    }
+
+    /// Takes the channel, for one at a time: the position that it has come to, and what ends with
+    /// the sink.
+    pub(crate) fn take_channel(&self) -> Option<(Cursor, watch::Receiver<()>)> {
+        match &self.by {
+            By::Channel(open) if open.receiver_count() == 0 => {
+                Some((self.cursor.clone(), open.subscribe()))
+            }
+            _ => None,
+        }
+    }
+
+    /// What there is to wait for; nothing where the application comes for it when it likes.
+    pub(crate) fn watch(&self) -> Option<(Log, watch::Receiver<Reached>)> {
+        match &self.by {
+            By::Task { reached, .. } => Some((self.cursor.log().clone(), reached.clone())),
+            By::Channel(_) => None,
+        }
     }
 
     /// Records that are not where they go to.
     pub(crate) fn waiting(&self) -> u64 {
-        let position = self.reached.borrow().position;
-        self.log.bounds().map_or(0, |bounds| bounds.end.since(position.max(bounds.start)))
+        let bounds = self.cursor.log().bounds();
+        let waiting = self.cursor.position().and_then(|position| Ok(bounds?.end.since(position)));
+        waiting.unwrap_or(0)
     }
 
-    pub(crate) fn reached(&self) -> Reached {
-        self.reached.borrow().clone()
+    /// What keeps them from going there.
+    pub(crate) fn error(&self) -> Option<String> {
+        match &self.by {
+            By::Task { reached, .. } => reached.borrow().error.clone(),
+            By::Channel(_) => None,
+        }
     }
 }
 
@@ -100,7 +138,7 @@ pub(crate) async fn reach(
 
 struct Carrier<T> {
     db: Db,
-    log: Log,
+    cursor: Cursor,
     target: T,
     reached: watch::Sender<Reached>,
 }
@@ -115,15 +153,12 @@ impl<T: Target> Carrier<T> {
 
     /// Ends with an error only.
     async fn carry_all(&mut self) -> Result<(), Stopped> {
-        let mut appended = self.log.watch();
-        let log = self.log.clone();
-        let cursor = blocking(move || log.cursor(PUBLISHER)).await.map_err(|_| Stopped::Closed)?;
-        let cursor = cursor.map_err(retry)?;
-        let mut position = cursor.position().map_err(retry)?;
+        let mut appended = self.cursor.log().watch();
+        let mut position = self.cursor.position().map_err(retry)?;
         self.target.open().await?;
         loop {
             self.reached.send_modify(|reached| reached.position = position);
-            let (log, from) = (self.log.clone(), position);
+            let (log, from) = (self.cursor.log().clone(), position);
             let records = blocking(move || log.read(from, STEP_RECORDS)).await;
             let records = records.map_err(|_| Stopped::Closed)?.map_err(retry)?;
             if records.is_empty() {
@@ -135,7 +170,7 @@ impl<T: Target> Carrier<T> {
             let (taken, outcome) = self.target.take(&records, &mut batch).await;
             position = records[..taken].last().map_or(position, |last| last.seq().next());
             // A crash here carries these once more, with the same numbers.
-            batch.advance(&cursor, position);
+            batch.advance(&self.cursor, position);
             batch.commit_async().await.map_err(retry)?;
             self.reached.send_modify(|reached| reached.error = None);
             outcome?;

@@ -78,6 +78,14 @@ pub(crate) fn payload_of(batch: &RecordBatch) -> Result<Vec<u8>, ArrowError> {
     writer.into_inner()
 }
 
+/// The rows of what [`payload_of`] wrote.
+pub(crate) fn batch_of_payload(payload: &[u8]) -> Result<RecordBatch, String> {
+    let buffer = Buffer::from_slice_ref(payload);
+    check(&buffer)?;
+    let mut batches = batches_of(buffer)?;
+    batches.pop().ok_or_else(|| "payload has no rows".to_owned())
+}
+
 fn typed(values: &ArrayRef, kind: &DataType, times: TimeFormat) -> Result<ArrayRef, String> {
     let found = values.data_type();
     let is_time = matches!(found, DataType::Timestamp(..) | DataType::Date32 | DataType::Date64);

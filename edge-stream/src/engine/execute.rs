@@ -158,7 +158,7 @@ impl Engine {
                     self.take_away(&prepared.spec, created.clone(), building).await?;
                 }
                 self.connect(prepared.topic.as_ref(), &prepared.spec).await?;
-                let delivering = self.deliver(&prepared.spec);
+                let delivering = self.deliver(&prepared.spec).await?;
                 self.put_in_force(created.clone(), prepared, delivering)?;
             }
         }
@@ -205,7 +205,7 @@ impl Engine {
         self.connect(prepared.topic.as_ref(), &prepared.spec).await?;
         let created = self.store(&prepared, sql).await?;
         // A crash here is made good by the next start, which takes up the catalog.
-        let delivering = self.deliver(&prepared.spec);
+        let delivering = self.deliver(&prepared.spec).await?;
         self.put_in_force(created, prepared, delivering)
     }
 }

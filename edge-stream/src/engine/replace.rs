@@ -35,6 +35,7 @@ impl Engine {
         self.check_successor(name, &what)?;
         let slot = old_created.slot ^ 1;
         let prepared = self.prepare(name, slot, what).await?;
+        self.check_header(&old.output, &prepared.spec.output)?;
         let readers = self.reading(name);
         self.replanned(&prepared, &readers).await?;
         let order = self.order_of(&prepared, &readers, old_created.order)?;

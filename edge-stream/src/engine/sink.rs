@@ -8,7 +8,7 @@ use super::Engine;
 use super::build::ERRORS;
 use crate::db::input::InputSpec;
 use crate::db::output::Output;
-use crate::db::output::sink::{Destination, SinkOutput, TopicOutput};
+use crate::db::output::sink::{Destination, FileOutput, SinkOutput, TopicOutput};
 use crate::encode::Encoder;
 use crate::error::SqlError;
 use crate::sql::sink::{SinkDefinition, SinkTo};
@@ -28,7 +28,7 @@ impl Engine {
             None => Vec::new(),
         };
         let encoder = Encoder::new(&sink.format, schema, &levels);
-        let encoder = encoder.map_err(|reason| SqlError::statement(None, reason))?;
+        let mut encoder = encoder.map_err(|reason| SqlError::statement(None, reason))?;
         let (log, to) = match &sink.to {
             SinkTo::Log(log) => (self.log(log).await?, Destination::Log),
             SinkTo::Topic { pattern, qos, is_retained } => {
@@ -36,6 +36,15 @@ impl Engine {
                 let (pattern, qos, is_retained) = (pattern.clone(), *qos, *is_retained);
                 let topic = TopicOutput { pattern, levels, qos, is_retained, errors };
                 (log, Destination::Topic(topic))
+            }
+            SinkTo::File(path) => {
+                let header = encoder.take_header();
+                let header = header.map_err(|error| SqlError::planning(&error.into()))?;
+                let file = FileOutput { path: path.clone(), header };
+                (self.log(name).await?, Destination::File(file))
+            }
+            SinkTo::Channel(channel) => {
+                (self.log(name).await?, Destination::Channel(channel.clone()))
             }
         };
         Ok(SinkOutput { log, encoder, to })
@@ -47,21 +56,62 @@ impl Engine {
             let reason = format!("`{log}` is a log {reason}");
             Err(SqlError::statement(None, reason).or("use another name"))
         };
+        self.check_alone(name, &sink.to)?;
         match &sink.to {
             SinkTo::Log(log) if log.ends_with(ERRORS) => refuse(log, "of what is no row"),
             SinkTo::Log(log) => match self.owner_of(log) {
                 Some(owner) => refuse(log, &format!("that sink `{owner}` delivers")),
                 None => Ok(()),
             },
-            SinkTo::Topic { .. } => {
-                let log = self.inner.catalog.db.find_log(name);
-                let bounds = log.map(|log| log.bounds()).transpose()?;
-                let is_empty = bounds.is_none_or(|bounds| bounds.is_empty());
-                if is_empty && self.readers_of(name).is_empty() && self.writers_of(name).is_empty()
-                {
-                    return Ok(());
-                }
-                refuse(name, "that others write or read")
+            SinkTo::File(path) => {
+                self.check_file(name, path)?;
+                self.check_own_log(name)
+            }
+            SinkTo::Channel(_) | SinkTo::Topic { .. } => self.check_own_log(name),
+        }
+    }
+
+    /// The Log of this name is to belong to a sink.
+    fn check_own_log(&self, name: &str) -> Result<(), SqlError> {
+        let log = self.inner.catalog.db.find_log(name);
+        let bounds = log.map(|log| log.bounds()).transpose()?;
+        let is_empty = bounds.is_none_or(|bounds| bounds.is_empty());
+        if is_empty && self.readers_of(name).is_empty() && self.writers_of(name).is_empty() {
+            return Ok(());
+        }
+        let reason = format!("`{name}` is a log that others write or read");
+        Err(SqlError::statement(None, reason).or("use another name"))
+    }
+
+    /// What lies in a file that a sink begins is not the sink's to overwrite.
+    fn check_file(&self, name: &str, path: &str) -> Result<(), SqlError> {
+        let refuse = |reason: String, help: &str| Err(SqlError::statement(None, reason).or(help));
+        let Some(folder) = &self.inner.files else {
+            let reason = format!("`{name}` writes a file, and the engine has no folder for that");
+            return refuse(reason, "give it one: `EngineBuilder::files`");
+        };
+        let path = folder.join(path);
+        if path.metadata().is_ok_and(|found| !found.is_file() || found.len() > 0) {
+            let reason = format!("there is something in {} already", path.display());
+            return refuse(reason, "move it away, or name another file");
+        }
+        Ok(())
+    }
+
+    /// Two sinks would write each other's lines away, and take each other's rows.
+    fn check_alone(&self, name: &str, to: &SinkTo) -> Result<(), SqlError> {
+        if matches!(to, SinkTo::Log(_) | SinkTo::Topic { .. }) {
+            return Ok(());
+        }
+        let objects = self.inner.objects.lock();
+        let is_same =
+            |what: &Definition| matches!(what, Definition::Sink(sink, _) if sink.to == *to);
+        match objects.by_name.iter().find(|(other, object)| *other != name && is_same(&object.what))
+        {
+            None => Ok(()),
+            Some((other, _)) => {
+                let reason = format!("sink `{other}` writes there already");
+                Err(SqlError::statement(None, reason).or("use another file or channel"))
             }
         }
     }
@@ -75,11 +125,29 @@ impl Engine {
         match (&old.to, &next.to) {
             (SinkTo::Log(_), SinkTo::Log(_)) => self.check_sink(name, next),
             (SinkTo::Topic { .. }, SinkTo::Topic { .. }) => Ok(()),
+            (SinkTo::File(_), SinkTo::File(_)) | (SinkTo::Channel(_), SinkTo::Channel(_))
+                if old.to == next.to && old.format == next.format =>
+            {
+                Ok(())
+            }
             _ => {
                 let reason = format!("`{name}` would send its rows elsewhere");
                 Err(SqlError::statement(None, reason).or("drop it first, or use another name"))
             }
         }
+    }
+
+    /// The same of what it would write into a file that has begun.
+    pub(super) fn check_header(&self, old: &Output, next: &Output) -> Result<(), SqlError> {
+        let header = |output: &Output| match output {
+            Output::Sink(SinkOutput { to: Destination::File(file), .. }) => file.header.clone(),
+            _ => None,
+        };
+        if header(old) == header(next) {
+            return Ok(());
+        }
+        let reason = "it would write other columns into a file that has begun";
+        Err(SqlError::statement(None, reason).or("drop it first, or use another name and file"))
     }
 
     /// The sink whose own Log this is.

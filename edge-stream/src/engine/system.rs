@@ -67,7 +67,7 @@ impl System {
             let count = |object: &Object| object.delivering.as_ref().map(Delivering::waiting);
             let waiting = objects.iter().map(|(_, object)| count(object));
             columns.push(("waiting", Arc::new(waiting.collect::<UInt64Array>())));
-            let error = |object: &Object| object.delivering.as_ref()?.reached().error;
+            let error = |object: &Object| object.delivering.as_ref()?.error();
             columns.push(("error", of(&error)));
         }
         if kind != Kind::View {

@@ -25,7 +25,8 @@ impl Side {
                  of the topic"
             }
             Side::Sink => {
-                "WITH (topic = 'alarm/{room}', format = 'json'), or log = 'name' in place of the topic"
+                "WITH (topic = 'alarm/{room}', format = 'json'), or log = '..', file = '..' or \
+                 channel = '..' in place of the topic"
             }
         }
     }

@@ -1,5 +1,7 @@
 //! `CREATE SINK .. WITH (..)`: where rows go, and as what.
 
+use std::path::{Component, Path};
+
 use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
 
 use super::Script;
@@ -18,13 +20,25 @@ pub(crate) struct SinkDefinition {
 /// Where the rows of a sink go.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum SinkTo {
-    Topic { pattern: TopicPattern, qos: u8, is_retained: bool },
+    Topic {
+        pattern: TopicPattern,
+        qos: u8,
+        is_retained: bool,
+    },
     Log(String),
+    /// In the folder of the engine.
+    File(String),
+    /// Of the application.
+    Channel(String),
 }
 
 /// What `WITH` says of a sink alone.
 #[derive(Debug, Default)]
 pub(super) struct SinkOptions {
+    file: Option<String>,
+    channel: Option<String>,
+    /// Whether names of columns are in front, if that is said.
+    header: Option<bool>,
     qos: Option<u8>,
     is_retained: Option<bool>,
 }
@@ -34,29 +48,26 @@ impl SinkTo {
     pub(crate) fn topic(&self) -> Option<&TopicPattern> {
         match self {
             SinkTo::Topic { pattern, .. } => Some(pattern),
-            SinkTo::Log(_) => None,
+            _ => None,
         }
     }
 }
 
 impl Script<'_> {
     pub(super) fn sink_definition(&mut self) -> Result<SinkDefinition, SqlError> {
-        let Options { position, topic, log, format, sink } = self.options(Side::Sink)?;
-        let to = match (topic, log) {
-            (Some(pattern), None) => sink.to_topic(pattern, position)?,
-            (None, Some(log)) => {
-                sink.check_unused(position)?;
-                SinkTo::Log(log)
-            }
+        let options = self.options(Side::Sink)?;
+        let Options { position, topic, log, mut format, mut sink } = options;
+        let to = match (topic, log, sink.file.take(), sink.channel.take()) {
+            (Some(pattern), None, None, None) => sink.topic(pattern, position)?,
+            (None, Some(log), None, None) => SinkTo::Log(log),
+            (None, None, Some(file), None) => SinkTo::File(file),
+            (None, None, None, Some(channel)) => SinkTo::Channel(channel),
             _ => {
-                let reason = "a sink needs a topic or a log, one of them";
+                let reason = "a sink needs a topic, a log, a file or a channel, one of them";
                 return Err(refused(position, reason));
             }
         };
-        if format.kind == FormatKind::SparkplugB {
-            return Err(SqlError::statement(position, "a sink does not write 'sparkplug_b'")
-                .or("use 'json', 'csv', 'cbor', 'raw' or 'arrow_ipc'"));
-        }
+        sink.check(&to, &mut format, position)?;
         Ok(SinkDefinition { to, format })
     }
 
@@ -69,7 +80,21 @@ impl Script<'_> {
         at: &TokenWithSpan,
     ) -> Result<bool, SqlError> {
         let refuse = |help: &str| Err(self.at(at, format!("{name} is '{value}'")).or(help));
+        let is_path = |path: &str| {
+            let mut parts = Path::new(path).components();
+            let is_below = parts.all(|part| matches!(part, Component::Normal(_)));
+            is_below && !path.is_empty() && !path.ends_with('/')
+        };
         match (name, value) {
+            ("file", _) if is_path(value) => options.file = Some(value.to_owned()),
+            ("file", _) => {
+                return refuse(
+                    "name a file below the folder of the engine, as 'alarms/hot.ndjson'",
+                );
+            }
+            ("channel", _) => options.channel = Some(value.to_owned()),
+            ("header", "true" | "false") => options.header = Some(value == "true"),
+            ("ts_format", _) => return refuse("it says how a stream reads times; leave it out"),
             ("qos", "0" | "1" | "2") => options.qos = value.parse().ok(),
             ("qos", _) => return refuse("use '0', '1' or '2'"),
             ("retained", "true" | "false") => options.is_retained = Some(value == "true"),
@@ -81,7 +106,7 @@ impl Script<'_> {
 }
 
 impl SinkOptions {
-    fn to_topic(self, pattern: TopicPattern, position: Position) -> Result<SinkTo, SqlError> {
+    fn topic(&self, pattern: TopicPattern, position: Position) -> Result<SinkTo, SqlError> {
         if pattern.is_open() {
             return Err(refused(position, format!("a sink cannot publish to all of {pattern}")));
         }
@@ -89,14 +114,29 @@ impl SinkOptions {
         Ok(SinkTo::Topic { pattern, qos, is_retained })
     }
 
-    /// Refuses what is said of a topic where there is none.
-    fn check_unused(&self, position: Position) -> Result<(), SqlError> {
+    /// Refuses what does not go together.
+    fn check(&self, to: &SinkTo, format: &mut Format, position: Position) -> Result<(), SqlError> {
         let said = [("qos", self.qos.is_some()), ("retained", self.is_retained.is_some())];
-        match said.into_iter().find(|(_, is_said)| *is_said) {
-            None => Ok(()),
-            Some((name, _)) => {
-                Err(refused(position, format!("`{name}` is about messages to a topic")))
+        let said = said.into_iter().find(|(_, is_said)| *is_said);
+        if let (Some((name, _)), None) = (said, to.topic()) {
+            return Err(refused(position, format!("`{name}` is about messages to a topic")));
+        }
+        let refuse = |reason: &str, help: &str| Err(SqlError::statement(position, reason).or(help));
+        format.has_header = self.header.unwrap_or(matches!(to, SinkTo::File(_)));
+        match (to, format.kind) {
+            (SinkTo::File(_), FormatKind::Json | FormatKind::Csv) => Ok(()),
+            (SinkTo::File(_), _) => refuse("a file has lines", "use 'json' or 'csv'"),
+            (SinkTo::Channel(_), FormatKind::Json) => {
+                // The application gets batches, whatever they lie in until then.
+                format.kind = FormatKind::ArrowIpc;
+                Ok(())
             }
+            (SinkTo::Channel(_), _) => refuse("a channel has no format", "leave it out"),
+            (_, FormatKind::SparkplugB) => {
+                let help = "use 'json', 'csv', 'cbor', 'raw' or 'arrow_ipc'";
+                refuse("a sink does not write 'sparkplug_b'", help)
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -239,7 +239,7 @@ fn wrong_statements_name_line_and_column_and_what_would_work() {
         ),
         (
             "CREATE SINK s WITH (format = 'json') AS SELECT 1",
-            "a sink needs a topic or a log, one of them; WITH (topic = 'alarm/{room}'",
+            "a sink needs a topic, a log, a file or a channel, one of them; WITH (topic = 'alarm/{room}'",
         ),
         (
             "CREATE MATERIALIZED TABLE v AS SELECT 1",

@@ -27,6 +27,17 @@ pub(crate) enum Destination {
     /// Nowhere: the Log is what the statement asks for, and others may write to it.
     Log,
     Topic(TopicOutput),
+    File(FileOutput),
+    /// What the application calls so.
+    Channel(String),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct FileOutput {
+    /// Below the folder of the engine.
+    pub(crate) path: String,
+    /// The line that a new file begins with.
+    pub(crate) header: Option<Vec<u8>>,
 }
 
 #[derive(Debug, Clone)]
@@ -50,7 +61,7 @@ impl SinkOutput {
         let entries = self.encoder.payloads(rows)?.into_iter().map(Entry::new);
         match &self.to {
             Destination::Topic(topic) => topic.add(batch, &self.log, rows, entries),
-            Destination::Log => {
+            Destination::Log | Destination::File(_) | Destination::Channel(_) => {
                 entries.for_each(|entry| batch.append(&self.log, entry));
                 Ok(())
             }
