@@ -7,6 +7,7 @@ mod deliver;
 mod error;
 mod execute;
 mod infer;
+mod options;
 mod planning;
 mod push;
 mod query;
@@ -15,10 +16,10 @@ mod replace_stream;
 mod replay;
 mod sink;
 mod standing;
+mod subscribe;
 mod system;
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,13 +32,14 @@ use edge_db::Db;
 pub use error::{CaughtUpError, Left, PushError, ReplayError, StartError};
 use parking_lot::Mutex;
 pub use replay::Speed;
-use tokio::sync::watch;
+pub use subscribe::{Begin, Subscription, SubscriptionError, Update};
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::db::blocking;
 use crate::db::catalog::{Catalog, Created};
 use crate::db::deliver::Delivering;
-use crate::db::deliver::callback::{Callback, Delivery};
+use crate::db::deliver::callback::Callback;
 use crate::db::job::JobSpec;
 use crate::db::own::OwnTable;
 use crate::db::status::InputStatus;
@@ -107,6 +109,8 @@ struct Inner {
     /// One statement at a time: each reads what is there, waits for the disk, and adds to it.
     /// This is a queue of statements; no data is behind it.
     statements: Arc<tokio::sync::Mutex<()>>,
+    /// How many subscriptions may still be opened.
+    subscriptions: Arc<Semaphore>,
     /// Tells what is being built that the engine ends.
     closing: watch::Sender<bool>,
     /// How often a name has come to stand for other rows, and whether one is about to.
@@ -142,6 +146,8 @@ pub(crate) struct Object {
     pub(crate) topic: Option<crate::topic::TopicPattern>,
     /// What carries the rows of a sink away from its Log.
     delivering: Option<Delivering>,
+    /// Ends when the name comes to stand for something else.
+    alive: watch::Sender<()>,
 }
 
 /// What an [`Engine`] is made of.
@@ -150,6 +156,7 @@ pub(crate) struct Object {
 pub struct EngineBuilder {
     db: Option<Db>,
     query_memory_bytes: usize,
+    subscriptions: usize,
     functions: Functions,
     own: Vec<(String, OwnTable)>,
     files: Option<PathBuf>,
@@ -183,31 +190,6 @@ impl EngineBuilder {
     #[cfg(feature = "mq")]
     pub fn broker(mut self, broker: &edge_mq::Broker) -> EngineBuilder {
         self.broker = Some(broker.clone());
-        self
-    }
-
-    /// The folder that sinks write files below: `WITH (file = 'alarms/hot.csv')`. Without it, no such
-    /// sink can be created, and those that are there wait with their rows in their Logs.
-    ///
-    /// The files belong to the sinks: what others append is cut off. Take one away, or empty it, and
-    /// the sink begins it anew.
-    pub fn files(mut self, folder: impl Into<PathBuf>) -> EngineBuilder {
-        self.files = Some(folder.into());
-        self
-    }
-
-    /// A function that takes the rows of the sink `WITH (channel = 'name')`, as they come; give it to
-    /// each start. It is called for one delivery after the other, on a thread that may block, and
-    /// the next comes when it returns. After an error or a panic, which `system.sinks` shows, it is
-    /// called again with the same, a second later. So it is after a crash: at least once, and
-    /// [`Delivery::seq`] tells. Rows wait for it in the sink's Log; when that is full, at 1 GiB, the
-    /// sink's job waits.
-    pub fn callback(
-        mut self,
-        channel: impl Into<String>,
-        function: impl Fn(Delivery) -> Result<(), Box<dyn Error + Send + Sync>> + Send + Sync + 'static,
-    ) -> EngineBuilder {
-        self.callbacks.insert(channel.into(), Callback(Arc::new(function)));
         self
     }
 
@@ -266,6 +248,7 @@ impl EngineBuilder {
             broker: self.broker,
             objects,
             statements: Arc::default(),
+            subscriptions: Arc::new(Semaphore::new(self.subscriptions)),
             closing: watch::Sender::new(false),
             swaps: watch::Sender::new(Swaps::default()),
         };
@@ -285,6 +268,7 @@ impl Engine {
         EngineBuilder {
             db: None,
             query_memory_bytes: 128 * 1024 * 1024,
+            subscriptions: 64,
             functions: Functions::default(),
             own: Vec::new(),
             files: None,

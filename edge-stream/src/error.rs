@@ -74,6 +74,10 @@ pub enum SqlError {
         /// What [`EngineBuilder::query_memory_bytes`](crate::EngineBuilder) allows.
         limit_bytes: usize,
     },
+    /// As many subscriptions are open as may be. Drop one, or allow more:
+    /// [`EngineBuilder::subscriptions`](crate::EngineBuilder).
+    #[error("too many subscriptions are open: drop one, or allow more when the engine is built")]
+    TooManySubscriptions,
     /// What was to replace a view or sink failed on the rows of the Log, and the old one goes on.
     #[cfg(feature = "db")]
     #[error("could not build the new `{name}`, the old one stays: {reason}")]

@@ -37,8 +37,8 @@ pub use db::deliver::callback::Delivery;
 pub use db::status::{InputStatus, JobState, JobStatus};
 #[cfg(feature = "db")]
 pub use engine::{
-    CaughtUpError, Channel, ChannelError, Engine, EngineBuilder, Left, PushError, ReplayError,
-    Speed, StartError,
+    Begin, CaughtUpError, Channel, ChannelError, Engine, EngineBuilder, Left, PushError,
+    ReplayError, Speed, StartError, Subscription, SubscriptionError, Update,
 };
 pub use error::{OperatorError, Position, SqlError};
 pub use operator::{Changes, Stored};

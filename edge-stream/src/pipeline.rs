@@ -188,6 +188,12 @@ impl Pipeline {
         sources.flat_map(|source| source.scan.columns.iter().copied()).collect()
     }
 
+    /// Whether what it gives for a row does not depend on those in front of it.
+    #[cfg(feature = "db")]
+    pub(crate) fn is_stateless(&self) -> bool {
+        self.flow.is_stateless()
+    }
+
     /// The tables and views that it looks rows up in.
     #[cfg(feature = "db")]
     pub(crate) fn tables(&self) -> &[String] {

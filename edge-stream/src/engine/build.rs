@@ -7,6 +7,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::DFSchema;
 use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, ExprWithAlias, Query};
 use edge_db::{Log, LogOptions, WhenFull};
+use tokio::sync::watch;
 
 use super::planning::{decoder_for, planned};
 use super::{Engine, Object};
@@ -159,7 +160,7 @@ impl Engine {
     }
 
     /// A stream as the job of this query reads it.
-    fn input(&self, query: &Pipeline, stream: &str) -> Result<InputSpec, SqlError> {
+    pub(super) fn input(&self, query: &Pipeline, stream: &str) -> Result<InputSpec, SqlError> {
         let (log, decoder) = self.source(stream)?;
         let decoder = decoder_for(&decoder, query, stream, &self.inner.tables);
         Ok(InputSpec { stream: stream.to_owned(), log, decoder })
@@ -275,7 +276,9 @@ impl Engine {
         }
         let catalog = self.inner.catalog.clone();
         let job = Some(Running::start(catalog, spec.clone(), kind, planner, created.paused));
-        let object = Object { kind, reads, created, what, schema, spec, job, topic, delivering };
+        let alive = watch::Sender::new(());
+        let object =
+            Object { kind, reads, created, what, schema, spec, job, topic, delivering, alive };
         objects.by_name.insert(name, object);
         Ok(())
     }

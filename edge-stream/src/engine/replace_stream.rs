@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::SessionState;
+use tokio::sync::watch;
 
 use super::build::Prepared;
 use super::planning::{self, decoder_for, planned};
@@ -137,6 +138,7 @@ impl Engine {
                 object.what = prepared.what;
                 object.schema = prepared.schema;
                 object.spec = prepared.spec.clone();
+                object.alive = watch::Sender::new(());
                 std::mem::replace(&mut object.topic, prepared.topic.clone())
             } else {
                 object.topic.clone()

@@ -146,6 +146,11 @@ impl Flow {
         })
     }
 
+    #[cfg(feature = "db")]
+    pub(crate) fn is_stateless(&self) -> bool {
+        self.nodes.iter().all(|node| !node.operator.has_state())
+    }
+
     /// Bytes that the state of all operators takes in the store.
     #[cfg(feature = "db")]
     pub(crate) fn state_bytes(&self) -> usize {

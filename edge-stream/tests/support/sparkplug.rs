@@ -1,5 +1,7 @@
 //! Sparkplug B payloads as prost writes them.
 
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
 use prost::{Message, Oneof};
 
 #[derive(Clone, PartialEq, Message)]

@@ -1,0 +1,277 @@
+//! Live answers: who listens gets each row once, also after having been away, and is told what was
+//! missed; views give what they take in; nobody else notices.
+
+#![cfg(feature = "db")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#[path = "support/site.rs"]
+mod site;
+#[path = "support/sparkplug.rs"]
+mod sparkplug;
+
+use edge_db::{Db, Entry, LogOptions, Seq};
+use edge_stream::{Begin, Engine, Subscription, SubscriptionError, Update};
+use futures::{FutureExt, StreamExt};
+use site::{LONG, SCRIPT, append, ask, cells, end, job, reading, start};
+use sparkplug::{Held, metric, payload};
+
+const HOT: &str = "SELECT room, temp FROM readings WHERE temp > 30";
+
+/// The next rows, and where to go on.
+async fn rows(live: &mut Subscription) -> (Vec<String>, Option<Seq>) {
+    match live.next().await.unwrap().unwrap() {
+        Update::Rows { rows, next } => (cells(&[rows]), next),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// So many rows, however they come.
+async fn take(live: &mut Subscription, count: usize) -> Vec<String> {
+    let mut taken = Vec::new();
+    while taken.len() < count {
+        taken.extend(rows(live).await.0);
+    }
+    taken
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_gets_rows_from_now_on_or_from_where_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    engine.execute(SCRIPT).await.unwrap();
+    let log = db.log("raw").unwrap();
+    append(&db, &log, [reading(0, "old", 31.0)]);
+    let mut live = engine.subscribe(HOT, Begin::Now).await.unwrap();
+    assert_eq!(live.schema().field(1).name(), "temp");
+    append(&db, &log, [reading(1, "lab", 32.0), reading(2, "lab", 3.0), Entry::new("no row")]);
+    assert_eq!(rows(&mut live).await, (vec!["lab 32.0".to_owned()], Some(Seq::new(4))));
+    assert!(live.next().now_or_never().is_none(), "there is no more");
+    // Nothing is lost with a future that is dropped, however far it was.
+    append(&db, &log, [reading(3, "hall", 33.0)]);
+    let update = loop {
+        match live.next().now_or_never() {
+            Some(update) => break update,
+            None => tokio::task::yield_now().await,
+        }
+    };
+    let Some(Ok(Update::Rows { rows: hall, .. })) = update else { panic!("{update:?}") };
+    assert_eq!(cells(&[hall]), ["hall 33.0"]);
+    drop(live);
+
+    // The client is away; the engine, too.
+    append(&db, &log, [reading(4, "lab", 34.0)]);
+    engine.caught_up(LONG).await.unwrap();
+    end(&db, &engine).await;
+    let (db, engine) = start(dir.path()).await;
+    let mut live = engine.subscribe(HOT, Begin::At(Seq::new(4))).await.unwrap();
+    assert_eq!(take(&mut live, 2).await, ["hall 33.0", "lab 34.0"]);
+    let mut oldest = engine.subscribe(HOT, Begin::Oldest).await.unwrap().boxed();
+    let Some(Ok(Update::Rows { rows: first, .. })) = oldest.next().await else { panic!() };
+    assert_eq!(cells(&[first])[..2], ["old 31.0", "lab 32.0"]);
+    end(&db, &engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_and_goes_misses_no_row_and_gets_none_twice() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    engine.execute(SCRIPT).await.unwrap();
+    let log = db.log("raw").unwrap();
+    let numbered = "SELECT _seq FROM readings WHERE temp > 30";
+    let (mut at, mut got, mut hot) = (Seq::ZERO, Vec::new(), Vec::new());
+    for visit in 0..20u32 {
+        let mut live = engine.subscribe(numbered, Begin::At(at)).await.unwrap();
+        for part in 0..visit % 4 {
+            let temps = (0..visit + part).map(|n| 29.0 + f64::from(n % 3));
+            let first = log.bounds().unwrap().end.get();
+            hot.extend((first..).zip(temps.clone()).filter(|(_, temp)| *temp > 30.0));
+            append(&db, &log, temps.map(|temp| reading(visit, "lab", temp)));
+            if got.len() < hot.len() && part == 1 {
+                let (some, next) = rows(&mut live).await;
+                got.extend(some);
+                at = next.unwrap();
+            }
+        }
+    }
+    let mut live = engine.subscribe(numbered, Begin::At(at)).await.unwrap();
+    got.extend(take(&mut live, hot.len() - got.len()).await);
+    assert!(got.into_iter().eq(hot.iter().map(|(seq, _)| seq.to_string())));
+    assert!(hot.len() > 50);
+    end(&db, &engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscriber_that_falls_behind_is_told_how_much_it_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    let log = db.log_with("raw", LogOptions::new().max_bytes(64 << 10)).unwrap();
+    engine.execute(SCRIPT).await.unwrap();
+    let mut live = engine.subscribe(HOT, Begin::Now).await.unwrap();
+    append(&db, &log, [reading(0, "lab", 31.0)]);
+    assert_eq!(take(&mut live, 1).await, ["lab 31.0"]);
+    let mut written = 0;
+    while log.bounds().unwrap().start < Seq::new(1000) {
+        append(&db, &log, (0..100).map(|_| reading(1, "lab", 31.0)));
+        written += 100;
+        // The jobs are not held up by who does not listen.
+        engine.caught_up(LONG).await.unwrap();
+    }
+    let first = live.next().await.unwrap().unwrap();
+    let Update::Missed { stream, records } = first else { panic!("{first:?}") };
+    assert_eq!((stream.as_str(), records), ("readings", log.bounds().unwrap().start.get() - 1));
+    let rest = written - usize::try_from(records).unwrap();
+    assert_eq!(take(&mut live, rest).await.len(), rest);
+    assert_eq!(job(&engine, "hot").missed, 0);
+    end(&db, &engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_gives_what_it_takes_in_with_what_it_held_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    engine.execute(SCRIPT).await.unwrap();
+    let log = db.log("raw").unwrap();
+    append(
+        &db,
+        &log,
+        [reading(0, "lab", 20.0), reading(61, "lab", 30.0), reading(90, "lab", 40.0)],
+    );
+    engine.caught_up(LONG).await.unwrap();
+    let warm = "SELECT room, temp, n AS count FROM heat WHERE temp > 25";
+    let mut live = engine.subscribe(warm, Begin::Now).await.unwrap();
+    let mut all = engine.subscribe("SELECT * FROM heat", Begin::Now).await.unwrap();
+    append(
+        &db,
+        &log,
+        [reading(100, "hall", 1.0), reading(119, "lab", 50.0), reading(200, "x", 1.0)],
+    );
+    let (rows_of_view, next) = rows(&mut live).await;
+    assert_eq!((rows_of_view, next), (vec!["lab 40.0 3".to_owned()], None));
+    engine.caught_up(LONG).await.unwrap();
+    let minute_1 = "SELECT * FROM heat WHERE window_start = '2026-01-01T00:01:00' ORDER BY room";
+    let mut given = take(&mut all, 2).await;
+    given.sort();
+    assert_eq!(given, ask(&engine, minute_1).await);
+
+    // Without a state it is as a stream.
+    let by_room = "SELECT temp FROM hot WHERE room = 'lab'";
+    let mut live = engine.subscribe(by_room, Begin::At(Seq::new(2))).await.unwrap();
+    let (first, next) = rows(&mut live).await;
+    assert_eq!((first, next), (vec!["40.0".to_owned(), "50.0".to_owned()], Some(Seq::new(6))));
+    end(&db, &engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_begin_where_the_subscription_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    engine.execute(SCRIPT).await.unwrap();
+    let log = db.log("raw").unwrap();
+    append(
+        &db,
+        &log,
+        [reading(0, "lab", 20.0), reading(30, "lab", 30.0), reading(75, "lab", 40.0)],
+    );
+    let query = SCRIPT.split("heat AS").nth(1).unwrap().split(';').next().unwrap();
+    let mut oldest = engine.subscribe(query, Begin::Oldest).await.unwrap();
+    let minute_0 = (vec!["2026-01-01T00:00:00 lab 25.0 2".to_owned()], None);
+    assert_eq!(rows(&mut oldest).await, minute_0);
+    let mut second = engine.subscribe(query, Begin::At(Seq::new(1))).await.unwrap();
+    assert_eq!(rows(&mut second).await.0, ["2026-01-01T00:00:00 lab 30.0 1"]);
+    let mut now = engine.subscribe(query, Begin::Now).await.unwrap();
+    append(&db, &log, [reading(80, "lab", 50.0), reading(140, "lab", 1.0)]);
+    assert_eq!(rows(&mut now).await.0, ["2026-01-01T00:01:00 lab 50.0 1"]);
+    assert_eq!(rows(&mut oldest).await.0, ["2026-01-01T00:01:00 lab 45.0 2"]);
+    end(&db, &engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_subscribed_to_is_refused_with_what_would_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let engine = Engine::builder().db(&db).subscriptions(2).start().await.unwrap();
+    engine.execute(SCRIPT).await.unwrap();
+    let both = "SELECT temp FROM readings UNION ALL SELECT temp FROM other";
+    engine.execute("CREATE STREAM other (temp DOUBLE) WITH (log = 'other')").await.unwrap();
+    let wrong = [
+        (both, Begin::At(Seq::ZERO), "several streams, and a position is one of a single Log"),
+        (HOT, Begin::At(Seq::new(7)), "the Log of `readings` ends at 0, in front of 7"),
+        ("SELECT n FROM heat", Begin::At(Seq::ZERO), "gone; begin now, and then SELECT"),
+        ("SELECT count(*) FROM heat", Begin::Now, "GROUP BY without a window"),
+        ("SELECT tmp FROM heat", Begin::Now, "line 1, column 8: there is no column `tmp`"),
+        ("SELECT * FROM hott", Begin::Now, "did you mean `hot`?"),
+        ("SELECT * FROM raw", Begin::Now, "a job reads a stream, and `raw` is none"),
+        ("SHOW JOBS", Begin::Now, "line 1, column 1: expected"),
+    ];
+    for (query, begin, expected) in wrong {
+        let error = engine.subscribe(query, begin).await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{query}: {error}");
+    }
+    let live = [engine.subscribe(HOT, Begin::Now).await, engine.subscribe(both, Begin::Now).await];
+    let error = engine.subscribe(HOT, Begin::Now).await.unwrap_err().to_string();
+    assert!(error.contains("too many subscriptions are open: drop one"), "{error}");
+    drop(live);
+    drop(engine.subscribe(HOT, Begin::Now).await.unwrap());
+    end(&db, &engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subscription_ends_with_what_it_reads_and_fails_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    let other = "CREATE STREAM other (temp DOUBLE) WITH (log = 'other');";
+    engine.execute(&format!("{SCRIPT}{other}")).await.unwrap();
+    let log = db.log("raw").unwrap();
+
+    let divide = "SELECT 1 / CAST(temp - 1 AS INT) AS x FROM readings";
+    let mut failing = engine.subscribe(divide, Begin::Now).await.unwrap();
+    append(&db, &log, [reading(0, "lab", 1.0)]);
+    let error = failing.next().await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("Divide by zero"), "{error}");
+    assert!(failing.next().await.is_none());
+    engine.caught_up(LONG).await.unwrap();
+
+    let mut dropped = engine.subscribe("SELECT temp FROM other", Begin::Now).await.unwrap();
+    let ended = tokio::spawn(async move { (dropped.next().await, dropped.next().await) });
+    engine.execute("DROP STREAM other").await.unwrap();
+    let (error, end_of_it) = ended.await.unwrap();
+    assert!(matches!(&error, Some(Err(SubscriptionError::Changed { name })) if name == "other"));
+    assert!(end_of_it.is_none());
+
+    let mut replaced = engine.subscribe("SELECT n FROM heat", Begin::Now).await.unwrap();
+    let heat = SCRIPT.split(';').nth(1).unwrap().replace("CREATE", "CREATE OR REPLACE");
+    engine.execute(&heat.replace("count(*)", "count(*) * 10")).await.unwrap();
+    let error = replaced.next().await.unwrap().unwrap_err().to_string();
+    assert_eq!(error, "`heat` was dropped or replaced");
+
+    let mut live = engine.subscribe(HOT, Begin::Now).await.unwrap();
+    let waiting = tokio::spawn(async move { live.next().await.is_none() });
+    let mut orphan = engine.subscribe(HOT, Begin::Now).await.unwrap();
+    end(&db, &engine).await;
+    assert!(waiting.await.unwrap());
+    drop(engine);
+    assert!(orphan.next().await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn aliases_of_a_birth_before_the_subscription_are_known_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    let script = "CREATE STREAM plant (name VARCHAR, value DOUBLE) \
+                  WITH (log = 'plant', format = 'sparkplug_b')";
+    engine.execute(script).await.unwrap();
+    let log = db.log("plant").unwrap();
+    let topic = |kind: &str| format!("spBv1.0/g/{kind}/n");
+    let put = |kind: &str, payload: Vec<u8>| {
+        log.append(Entry::new(payload).key(topic(kind))).unwrap();
+    };
+    put("NBIRTH", payload(0, vec![metric("temp", Some(7), 10, Held::Double(1.0))]));
+    put("NDATA", payload(1, vec![metric("", Some(7), 0, Held::Double(20.0))]));
+    engine.caught_up(LONG).await.unwrap();
+    let query = "SELECT name, value FROM plant WHERE value IS NOT NULL";
+    let mut now = engine.subscribe(query, Begin::Now).await.unwrap();
+    let mut second = engine.subscribe(query, Begin::At(Seq::new(1))).await.unwrap();
+    put("NDATA", payload(2, vec![metric("", Some(7), 0, Held::Double(21.0))]));
+    assert_eq!(take(&mut now, 1).await, ["temp 21.0"]);
+    assert_eq!(take(&mut second, 2).await, ["temp 20.0", "temp 21.0"]);
+    end(&db, &engine).await;
+}
