@@ -376,3 +376,59 @@ async fn a_callback_is_called_again_until_it_has_taken_a_delivery() {
     assert_eq!(ask(&engine, "SELECT waiting, error FROM system.sinks").await, ["0"]);
     end(&db, &engine).await;
 }
+
+#[cfg(feature = "mq")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_catalog_of_every_kind_of_statement_is_the_same_after_export_and_import() {
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let mut exported = Vec::<String>::new();
+    for dir in &dirs {
+        let db = Db::open(dir.path().join("site")).unwrap();
+        let broker = edge_mq::Broker::builder().db(&db).start().await.unwrap();
+        let files = dir.path().join("out");
+        let engine = Engine::builder().db(&db).broker(&broker).files(files);
+        let engine = engine.start().await.unwrap();
+        match exported.first() {
+            Some(script) => engine.execute(script).await.unwrap(),
+            None => {
+                append(&db, &db.log("raw").unwrap(), [reading(0, "lab", 31.0)]);
+                let script = format!(
+                    "{SCRIPT}{HOT}{OF_HOT}{TO_FILE}{TO_CHANNEL}
+                    create stream guessed with (log = 'raw'); -- its columns are inferred
+                    CREATE STREAM \"Over-Topic\" (room VARCHAR, \"Temp\" DOUBLE PATH '$.a.b', at TIMESTAMP,
+                        WATERMARK FOR at) WITH (topic = 'a/{{room}}', format = 'cbor', ts_format = 'ms');
+                    CREATE SINK said WITH (topic = 'b/{{room}}', qos = '2', retained = 'true') AS
+                        SELECT room, \"Temp\" FROM \"Over-Topic\"; -- ends with a comment
+                    CREATE MATERIALIZED VIEW both AS SELECT r.temp, h.n FROM readings r
+                        JOIN heat h ON h.room = r.room AND h.window_start = r.ts;
+                    PAUSE SINK said; PAUSE JOB guessed; RESUME STREAM guessed;
+                    CREATE OR REPLACE MATERIALIZED VIEW heat AS SELECT window_start, room,
+                        max(temp) AS temp, count(*) AS n FROM TUMBLE(readings, ts, INTERVAL '2 minutes')
+                        GROUP BY window_start, room;
+                    CREATE STREAM gone (a INT) WITH (log = 'gone'); DROP STREAM gone;"
+                );
+                engine.execute(&script).await.unwrap();
+            }
+        }
+        exported.push(engine.export());
+        let listed = "SELECT name, kind, state FROM system.jobs ORDER BY name";
+        exported.push(ask(&engine, listed).await.join("\n"));
+        let log = db.log("raw").unwrap();
+        append(&db, &log, [reading(1, "lab", 32.0), reading(500, "x", 1.0)]);
+        engine.caught_up(LONG).await.unwrap();
+        let last = "SELECT temp FROM heat WHERE room = 'lab'";
+        assert_eq!(ask(&engine, last).await, ["32.0"]);
+        assert_eq!(
+            lines(dir.path(), "day/hot.csv").last().unwrap(),
+            &format!("32.0,{}", log.bounds().unwrap().end.get() - 2)
+        );
+        engine.shutdown(LONG).await.unwrap();
+        broker.shutdown(LONG).await.unwrap();
+    }
+    assert_eq!(exported[0], exported[2]);
+    assert_eq!(exported[1], exported[3]);
+    assert!(
+        exported[1].contains("said SINK paused") && exported[1].contains("guessed STREAM running")
+    );
+    assert_eq!(exported[1].lines().count(), 11);
+}
