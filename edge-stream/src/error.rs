@@ -207,6 +207,20 @@ pub enum OperatorError {
         /// The limit.
         limit_bytes: usize,
     },
+    /// The groups of a GROUP BY without a window, which are all kept, take more than the limit:
+    /// fewer keys, or a window, need less.
+    #[error(
+        "GROUP BY without a window holds {used_bytes} bytes of state in {groups} groups, the limit \
+         is {limit_bytes}"
+    )]
+    GroupsFull {
+        /// How many groups there are.
+        groups: usize,
+        /// Bytes that they take.
+        used_bytes: usize,
+        /// The limit.
+        limit_bytes: usize,
+    },
     /// Rows that wait for their partners in a join take more than the limit: a shorter interval or
     /// watermark delay, fewer columns, or conditions on the rows of one side need less.
     #[error(

@@ -7,6 +7,8 @@ mod bounded;
 mod db;
 #[cfg(feature = "db")]
 mod decode;
+mod delta;
+mod emit;
 #[cfg(feature = "db")]
 mod encode;
 #[cfg(feature = "db")]
@@ -35,6 +37,7 @@ mod windows;
 pub use db::deliver::callback::Delivery;
 #[cfg(feature = "db")]
 pub use db::status::{InputStatus, JobState, JobStatus};
+pub use delta::Delta;
 #[cfg(feature = "db")]
 pub use engine::{
     Begin, CaughtUpError, Channel, ChannelError, Engine, EngineBuilder, Left, PushError,

@@ -1,5 +1,6 @@
 //! A job is a flow of small operators. Each is a plain struct without clock, task or I/O.
 
+mod buckets;
 mod filter;
 mod flow;
 pub(crate) mod gap_fill;
@@ -9,6 +10,7 @@ pub(crate) mod over;
 mod packed;
 mod project;
 pub(crate) mod rank;
+pub(crate) mod running;
 pub(crate) mod session;
 mod state;
 mod union;
@@ -42,6 +44,12 @@ pub(crate) trait Operator: Debug + Send {
     /// Event time has come so far at all inputs: no row in front of `watermark` is expected any
     /// more.
     fn on_watermark(&mut self, _watermark: EventTime, _out: &mut Out) -> Result<(), OperatorError> {
+        Ok(())
+    }
+
+    /// All rows and the watermark of one step were taken in: gives out what has changed, if it is to
+    /// do so each time.
+    fn on_step_end(&mut self, _out: &mut Out) -> Result<(), OperatorError> {
         Ok(())
     }
 
@@ -106,6 +114,9 @@ pub(crate) struct Out {
     pub(crate) batches: Vec<RecordBatch>,
     /// Rows that came behind the watermark and were left out.
     pub(crate) late: u64,
+    /// Of a whole flow, where rows may leave its answer again: the keys of all that it has spoken
+    /// of, whether they are in `batches` or not.
+    pub(crate) spoken_of: Vec<RecordBatch>,
 }
 
 impl Out {

@@ -9,6 +9,7 @@ use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
+use crate::delta::{self, Delta};
 use crate::error::{OperatorError, SqlError};
 use crate::operator::{Changes, Flow, Stored};
 #[cfg(feature = "db")]
@@ -268,6 +269,18 @@ impl Pipeline {
         stream: &str,
         rows: &RecordBatch,
     ) -> Result<Vec<RecordBatch>, OperatorError> {
+        Ok(rows_of(self.push_deltas(stream, rows)?))
+    }
+
+    /// The same for a query whose rows may leave its answer again: with what is gone from it.
+    ///
+    /// # Errors
+    /// As those of [`Pipeline::push`].
+    pub fn push_deltas(
+        &mut self,
+        stream: &str,
+        rows: &RecordBatch,
+    ) -> Result<Vec<Delta>, OperatorError> {
         let mut answer = Vec::new();
         for number in 0..self.sources.len() {
             let source = &mut self.sources[number];
@@ -290,6 +303,14 @@ impl Pipeline {
     /// # Errors
     /// When an expression fails on an answer.
     pub fn advance(&mut self, to: EventTime) -> Result<Vec<RecordBatch>, OperatorError> {
+        Ok(rows_of(self.advance_deltas(to)?))
+    }
+
+    /// The same with what is gone from the answer.
+    ///
+    /// # Errors
+    /// As those of [`Pipeline::advance`].
+    pub fn advance_deltas(&mut self, to: EventTime) -> Result<Vec<Delta>, OperatorError> {
         let mut answer = Vec::new();
         for number in 0..self.sources.len() {
             let Some(watermark) = &mut self.sources[number].watermark else { continue };
@@ -366,9 +387,15 @@ impl Pipeline {
         source: usize,
         rows: Option<RecordBatch>,
         watermark: Option<EventTime>,
-    ) -> Result<Vec<RecordBatch>, OperatorError> {
+    ) -> Result<Vec<Delta>, OperatorError> {
         let out = self.flow.run(source, rows, watermark)?;
         self.late += out.late;
-        Ok(out.batches)
+        let key = self.key.as_deref().unwrap_or_default();
+        let gone = delta::gone(&out.spoken_of, &out.batches, key)?.map(Delta::Gone);
+        Ok(gone.into_iter().chain(out.batches.into_iter().map(Delta::Rows)).collect())
     }
+}
+
+fn rows_of(deltas: Vec<Delta>) -> Vec<RecordBatch> {
+    deltas.into_iter().filter_map(Delta::into_rows).collect()
 }

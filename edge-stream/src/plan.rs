@@ -4,6 +4,7 @@
 //! the stream upwards; each node becomes an operator, or is refused with the reason and what
 //! would work, as it would need state without bound.
 
+mod emit;
 mod gaps;
 mod groups;
 mod interval;
@@ -11,6 +12,7 @@ mod join;
 mod lineage;
 mod lookup;
 mod over;
+mod running;
 mod session;
 mod union;
 mod window;
@@ -36,7 +38,9 @@ use crate::error::SqlError;
 use crate::operator::{Filter, Flow, Origin, Project};
 use crate::sessions;
 use crate::sql;
+use crate::sql::emit::JobQuery;
 use crate::stream::StreamTable;
+use emit::Emission;
 use lineage::Lineage;
 
 /// A query over streams, ready to run.
@@ -67,18 +71,23 @@ struct Rows {
 }
 
 /// Plans a query as a job.
-pub(crate) async fn plan(state: &SessionState, query: Query) -> Result<JobPlan, SqlError> {
+pub(crate) async fn plan(state: &SessionState, query: JobQuery) -> Result<JobPlan, SqlError> {
+    let JobQuery { query, emit, emit_at } = query;
     let plan = crate::gaps::resolve(logical(state, query).await?)?;
     sessions::check(&plan)?;
     refuse_moving_parts(&plan)?;
     let plan = optimized(state, plan).map_err(|error| SqlError::planning(&error))?;
+    let emission = Emission::new(&plan, emit, emit_at)?;
     let (flow, sources, tables) = (Flow::default(), Vec::new(), Vec::new());
-    let mut builder = Builder { state, flow, sources, tables };
+    let mut builder = Builder { state, flow, sources, tables, emission };
     let rows = builder.node(&plan)?;
     let schema = Arc::clone(plan.schema().inner());
     lineage::check_grouped(&rows.lineage)?;
-    let key = lineage::key(&rows.lineage)?;
-    let Builder { flow, sources, tables, .. } = builder;
+    let key = builder.emission.key(&rows.lineage)?;
+    let Builder { mut flow, sources, tables, emission, .. } = builder;
+    if let Some(key) = &key {
+        emission.retract(&mut flow, key);
+    }
     Ok(JobPlan { sources, flow, schema, key, tables })
 }
 
@@ -163,6 +172,7 @@ struct Builder<'a> {
     flow: Flow,
     sources: Vec<Scan>,
     tables: Vec<String>,
+    emission: Emission<'a>,
 }
 
 impl Builder<'_> {

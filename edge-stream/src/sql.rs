@@ -1,9 +1,10 @@
 //! The SQL front: text into statements, with the place of every mistake.
 //!
 //! What DataFusion knows goes to its own parser unchanged. Ours are the statements around a query
-//! (`statement`, with `stream`, `options` and `words`), and the windows in `FROM` (`window`), which
-//! become ordinary projections.
+//! (`statement`, with `stream`, `options` and `words`), `EMIT` behind it (`emit`), and the windows in
+//! `FROM` (`window`), which become ordinary projections.
 
+pub(crate) mod emit;
 #[cfg(feature = "db")]
 mod options;
 #[cfg(feature = "db")]
@@ -24,13 +25,14 @@ mod words;
 use std::ops::ControlFlow;
 
 use datafusion::common::utils::datafusion_strsim::levenshtein;
-use datafusion::sql::sqlparser::ast::{Query, VisitMut};
+use datafusion::sql::sqlparser::ast::VisitMut;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use crate::error::{Position, SqlError};
+use emit::JobQuery;
 use window::{Resolve, RunBy};
 
 /// AND, OR, +, UNION and the like in one statement. 500 pass on a thread with 2 MiB of stack in a
@@ -41,6 +43,8 @@ const MAX_OPERATORS: usize = 300;
 pub(crate) struct Script<'a> {
     sql: &'a str,
     parser: Parser<'a>,
+    /// Where `EMIT` stands, in whose place the parser sees a semicolon.
+    emits: Vec<Location>,
 }
 
 impl<'a> Script<'a> {
@@ -49,19 +53,21 @@ impl<'a> Script<'a> {
         let tokens =
             tokens.map_err(|error| SqlError::statement(position(error.location), error.message))?;
         check_operators(&tokens)?;
-        let tokens = session::with_partition_argument(window::without_table_word(tokens));
+        let mut tokens = session::with_partition_argument(window::without_table_word(tokens));
+        let emits = emit::marked(&mut tokens)?;
         let parser = Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens);
-        Ok(Script { sql, parser })
+        Ok(Script { sql, parser, emits })
     }
 
-    /// The query of a job that begins here, its windows resolved.
-    pub(crate) fn query(&mut self) -> Result<Query, SqlError> {
+    /// The query of a job that begins here, its windows resolved, and when its groups come out.
+    pub(crate) fn query(&mut self) -> Result<JobQuery, SqlError> {
         let query = self.parser.parse_query();
         let mut query = *query.map_err(|error| self.parse_error(error))?;
-        match query.visit(&mut Resolve(RunBy::Job)) {
-            ControlFlow::Continue(()) => Ok(query),
-            ControlFlow::Break(error) => Err(error),
+        if let ControlFlow::Break(error) = query.visit(&mut Resolve(RunBy::Job)) {
+            return Err(error);
         }
+        let (emit, emit_at) = self.emit()?;
+        Ok(JobQuery { query, emit, emit_at })
     }
 
     /// Whether nothing but semicolons is left; they are taken.
@@ -73,6 +79,10 @@ impl<'a> Script<'a> {
     /// The end of a statement: a semicolon or the end of the text.
     pub(crate) fn expect_end(&mut self) -> Result<(), SqlError> {
         let next = self.parser.peek_token_ref().clone();
+        if self.is_emit_next() {
+            return Err(SqlError::statement(self.here(&next.span.start), "EMIT does not belong here")
+                .or("it stands behind the query of a view or sink, which gives out groups again and again"));
+        }
         match next.token {
             Token::EOF | Token::SemiColon => Ok(()),
             token => {
@@ -137,7 +147,7 @@ fn check_operators(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
 }
 
 /// The one query that the text is.
-pub(crate) fn parse_query(sql: &str) -> Result<Query, SqlError> {
+pub(crate) fn parse_query(sql: &str) -> Result<JobQuery, SqlError> {
     let mut script = Script::new(sql)?;
     let query = script.query()?;
     script.expect_end()?;

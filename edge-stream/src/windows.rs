@@ -74,6 +74,15 @@ impl Windows {
         self.size / self.pane()
     }
 
+    /// How many windows a row lies in, at most.
+    pub(crate) fn overlap(&self) -> i64 {
+        match self.shape {
+            Shape::Tumble => 1,
+            Shape::Hop => self.size.saturating_add(self.step - 1) / self.step,
+            Shape::Cumulate => self.size / self.step,
+        }
+    }
+
     /// Where the pane begins that a row lies in.
     pub(crate) fn pane_of(&self, time: i64) -> i64 {
         self.aligned(time, self.pane())

@@ -465,3 +465,39 @@ async fn a_sink_is_replaced_and_each_row_is_said_by_one_of_the_two() {
     broker.shutdown(LONG).await.unwrap();
     db.shutdown(LONG).unwrap();
 }
+
+#[cfg(feature = "mq")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_that_emits_changes_says_each_of_them_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let broker = edge_mq::Broker::builder().db(&db).start().await.unwrap();
+    let engine = Engine::builder().db(&db).broker(&broker).start().await.unwrap();
+    engine.execute(SCRIPT).await.unwrap();
+    let sink = "CREATE SINK said WITH (topic = 'said/{room}', format = 'json') AS \
+                SELECT room, count(*) AS n FROM readings GROUP BY room EMIT CHANGES";
+    engine.execute(sink).await.unwrap();
+    let log = log_of(&db);
+    // What is read together comes out together.
+    append(&db, &log, [reading(0, "lab", 1.0), reading(1, "lab", 2.0)]);
+    engine.caught_up(LONG).await.unwrap();
+    append(&db, &log, [reading(2, "lab", 3.0)]);
+    engine.caught_up(LONG).await.unwrap();
+    let rows = [2, 3].map(|n| format!(r#"said/lab {{"room":"lab","n":{n}}}"#));
+    assert_eq!(ask(&engine, "SELECT key, value FROM said ORDER BY _seq").await, rows);
+    // Another EMIT is another sink: it begins with what the old one has not said.
+    let every = sink.replace("CREATE", "CREATE OR REPLACE");
+    let every = every.replace("CHANGES", "EVERY INTERVAL '1 minute'");
+    engine.execute(&every).await.unwrap();
+    append(&db, &log, [reading(3, "lab", 3.0), reading(4, "hall", 3.0)]);
+    engine.caught_up(LONG).await.unwrap();
+    append(&db, &log, [reading(100, "lab", 3.0)]);
+    engine.caught_up(LONG).await.unwrap();
+    let later = ask(&engine, "SELECT key, value FROM said WHERE _seq >= 2 ORDER BY key").await;
+    let later_rows = [("hall", 1), ("lab", 5)]
+        .map(|(room, n)| format!(r#"said/{room} {{"room":"{room}","n":{n}}}"#));
+    assert_eq!(later, later_rows);
+    engine.shutdown(LONG).await.unwrap();
+    broker.shutdown(LONG).await.unwrap();
+    db.shutdown(LONG).unwrap();
+}

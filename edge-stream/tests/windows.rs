@@ -115,6 +115,58 @@ async fn views_over_windows_say_what_the_history_says() {
     end(&db, &engine).await;
 }
 
+/// Each says of all rows so far what DataFusion says of the history.
+const LIVE: [(&str, &str); 4] = [
+    ("by_room", "SELECT room, count(*) AS n, max(temp) AS t FROM readings GROUP BY room"),
+    ("odd", "SELECT room, count(*) AS n FROM readings GROUP BY room HAVING count(*) % 2 = 1"),
+    ("open", QUERIES[0].1),
+    ("growing", QUERIES[1].1),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn views_that_emit_changes_say_what_the_history_says_at_any_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut db, mut engine) = start(dir.path()).await;
+    engine.execute(STREAM).await.unwrap();
+    for (name, query) in LIVE {
+        let view = format!("CREATE MATERIALIZED VIEW {name} AS {query} EMIT CHANGES;");
+        engine.execute(&view).await.unwrap();
+    }
+    let exported = engine.export();
+    for step in 0..6u32 {
+        let log = db.log("raw").unwrap();
+        let rooms = ["lab", "hall", "roof"];
+        let seconds = (step * 40..step * 43 + 7).step_by(5);
+        append(
+            &db,
+            &log,
+            seconds.map(|second| {
+                reading(second, rooms[(second as usize / 5) % 3], f64::from(second % 100))
+            }),
+        );
+        engine.caught_up(LONG).await.unwrap();
+        for (name, query) in LIVE {
+            let (mut found, mut expected) =
+                (ask(&engine, &format!("SELECT * FROM {name}")).await, ask(&engine, query).await);
+            (found.sort(), expected.sort());
+            assert_eq!(found, expected, "{name}");
+        }
+        if step % 2 == 1 {
+            end(&db, &engine).await;
+            drop((engine, log, db));
+            (db, engine) = start(dir.path()).await;
+            assert_eq!(engine.export(), exported);
+        }
+    }
+    let steps = ask(&engine, "EXPLAIN JOB by_room").await.join(" ");
+    for part in
+        ["max(readings.temp); each change comes out", "each group with its aggregates never"]
+    {
+        assert!(steps.contains(part), "{steps}");
+    }
+    end(&db, &engine).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_windows_cannot_be_is_refused() {
     let dir = tempfile::tempdir().unwrap();

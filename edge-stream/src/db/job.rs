@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use edge_db::{Batch, Entry, Keyspace, Log, OpenError, ReadError, Record, Seq, WriteError};
@@ -13,6 +12,7 @@ use super::catalog::{self, Catalog, state_name};
 use super::input::{self, Input, InputSpec, by_event_time};
 use super::output::{self, Output, OutputError};
 use crate::decode::MEMORY_KEY;
+use crate::delta::Delta;
 use crate::error::OperatorError;
 use crate::pipeline::Pipeline;
 use crate::watermark::EventTime;
@@ -97,7 +97,7 @@ pub(crate) struct Job {
     pipeline: Option<Pipeline>,
     progress: Progress,
     /// What came out, and was rejected, since the last checkpoint.
-    rows: Vec<RecordBatch>,
+    rows: Vec<Delta>,
     rejected: Vec<Entry>,
 }
 
@@ -168,7 +168,7 @@ impl Job {
             self.rejected.extend(entries);
         }
         if let Some(pipeline) = &mut self.pipeline {
-            self.rows.extend(pipeline.push_to(&input.spec.stream, &decoded.rows)?);
+            self.rows.extend(pipeline.push_deltas(&input.spec.stream, &decoded.rows)?);
         }
         self.note_event_time(number);
         Ok(())
@@ -241,9 +241,14 @@ impl Job {
                 batch.put(&self.state, [&[MEMORY_KEY, number], &key[..]].concat(), value);
             }
         }
-        for rows in self.rows.drain(..) {
-            self.spec.output.add(&mut batch, &rows, self.progress.out)?;
-            self.progress.out += rows.num_rows() as u64;
+        for delta in self.rows.drain(..) {
+            match &delta {
+                Delta::Rows(rows) => {
+                    self.spec.output.add(&mut batch, rows, self.progress.out)?;
+                    self.progress.out += rows.num_rows() as u64;
+                }
+                Delta::Gone(keys) => self.spec.output.remove(&mut batch, keys)?,
+            }
         }
         if let Output::Errors(log) = &self.spec.output {
             self.rejected.drain(..).for_each(|entry| batch.append(log, entry));

@@ -50,6 +50,15 @@ impl Output {
             Output::Sink(sink) => sink.add(batch, rows),
         }
     }
+
+    /// Takes rows with these keys out of a view. A sink has said what it has said.
+    pub(crate) fn remove(&self, batch: &mut Batch, keys: &RecordBatch) -> Result<(), OutputError> {
+        let Output::View(view) = self else { return Ok(()) };
+        for key in cells::rows_of(keys)? {
+            batch.remove(&view.table, &cells::key_of(&key));
+        }
+        Ok(())
+    }
 }
 
 /// A record that is no row, as it came, with the reason.

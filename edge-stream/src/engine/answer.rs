@@ -5,16 +5,16 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt64Array};
 use arrow::datatypes::{DataType, TimeUnit};
 use datafusion::error::DataFusionError;
-use datafusion::sql::sqlparser::ast::Query;
 
 use super::{Engine, Object};
 use crate::db::output::Output;
 use crate::error::SqlError;
+use crate::sql::emit::JobQuery;
 use crate::sql::statement::Kind;
 
 impl Engine {
     /// The operators of a query in order.
-    pub(super) async fn explain(&self, query: Query) -> Result<Vec<RecordBatch>, SqlError> {
+    pub(super) async fn explain(&self, query: JobQuery) -> Result<Vec<RecordBatch>, SqlError> {
         let steps = self.planner(query)().await?.explain();
         let text = |value: &dyn Fn(usize) -> String| -> ArrayRef {
             Arc::new(StringArray::from_iter_values((0..steps.len()).map(value)))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::DFSchema;
-use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, ExprWithAlias, Query};
+use datafusion::sql::sqlparser::ast::{Expr as SqlExpr, ExprWithAlias};
 use edge_db::{Log, LogOptions, WhenFull};
 use tokio::sync::watch;
 
@@ -26,6 +26,7 @@ use crate::decode::{Decoder, stream_schema};
 use crate::error::SqlError;
 use crate::lookup::LookupTable;
 use crate::pipeline::Pipeline;
+use crate::sql::emit::JobQuery;
 use crate::sql::sink::SinkDefinition;
 use crate::sql::statement::{Definition, Kind, Source, StreamDefinition};
 use crate::stream::{EventTimeColumn, StreamTable};
@@ -123,7 +124,7 @@ impl Engine {
         name: &str,
         slot: u8,
         what: Definition,
-        query: Query,
+        query: JobQuery,
         sink: Option<SinkDefinition>,
     ) -> Result<Prepared, SqlError> {
         let planner = self.planner(query);
@@ -151,7 +152,7 @@ impl Engine {
     }
 
     /// Plans a query again and again: each life of a job begins with a new pipeline.
-    pub(super) fn planner(&self, query: Query) -> Planner {
+    pub(super) fn planner(&self, query: JobQuery) -> Planner {
         let (context, tables) = (self.inner.context.clone(), Arc::clone(&self.inner.tables));
         Arc::new(move || {
             let (state, tables, query) = (context.state(), Arc::clone(&tables), query.clone());

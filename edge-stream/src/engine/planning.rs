@@ -7,7 +7,6 @@ use datafusion::catalog::{
 };
 use datafusion::execution::context::SessionContext;
 use datafusion::execution::{SessionState, SessionStateBuilder};
-use datafusion::sql::sqlparser::ast::Query;
 use edge_db::Db;
 use parking_lot::Mutex;
 
@@ -17,6 +16,7 @@ use crate::db::tables::Tables;
 use crate::decode::Decoder;
 use crate::error::SqlError;
 use crate::pipeline::Pipeline;
+use crate::sql::emit::JobQuery;
 use crate::{plan, session};
 
 /// Where DataFusion looks for a name without a catalog and schema in front of it.
@@ -55,7 +55,7 @@ pub(super) fn state_over(state: &SessionState, tables: &Arc<Tables>) -> SessionS
 pub(super) async fn planned(
     state: &SessionState,
     tables: &Tables,
-    query: Query,
+    query: JobQuery,
 ) -> Result<Pipeline, SqlError> {
     let plan = plan::plan(state, query).await?;
     Ok(Pipeline::new(plan, |stream| tables.event_time(stream)))

@@ -95,7 +95,7 @@ impl Engine {
             },
             Question::Show(listing) => {
                 let select = format!("SELECT * FROM {SYSTEM}.{} ORDER BY name", listing.table());
-                Statement::Query(Box::new(crate::sql::parse_query(&select)?))
+                Statement::Query(Box::new(crate::sql::parse_query(&select)?.query))
             }
         };
         let (state, plan) = self.planned(question).await?;

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::sql::parser::Statement as DataFusionStatement;
-use datafusion::sql::sqlparser::ast::{Query, Statement};
+use datafusion::sql::sqlparser::ast::Statement;
 use edge_db::Seq;
 use futures::{Stream, StreamExt, stream};
 
@@ -23,6 +23,7 @@ use crate::db::live::{Live, LiveInput, Standing};
 use crate::decode::format::FormatKind;
 use crate::error::{SqlError, chain};
 use crate::pipeline::Pipeline;
+use crate::sql::emit::JobQuery;
 use crate::sql::statement::Kind;
 use crate::stream::StreamTable;
 use listener::{Alive, Listener};
@@ -201,7 +202,7 @@ impl Engine {
         Ok(Subscription { schema, updates: Box::pin(updates) })
     }
 
-    async fn live_plan(&self, query: Query) -> Result<Plan, SqlError> {
+    async fn live_plan(&self, query: JobQuery) -> Result<Plan, SqlError> {
         match self.the_view(&query)? {
             Some(view) => self.plan_over_view(&view, query).await,
             None => {
@@ -217,8 +218,8 @@ impl Engine {
     }
 
     /// The view that a query reads, if it reads that and nothing else.
-    fn the_view(&self, query: &Query) -> Result<Option<String>, SqlError> {
-        let statement = Statement::Query(Box::new(query.clone()));
+    fn the_view(&self, query: &JobQuery) -> Result<Option<String>, SqlError> {
+        let statement = Statement::Query(Box::new(query.query.clone()));
         let statement = DataFusionStatement::Statement(Box::new(statement));
         let state = self.inner.context.state();
         let names = state.resolve_table_references(&statement);
@@ -229,7 +230,7 @@ impl Engine {
     }
 
     /// The view's own query, and this one over its answer.
-    async fn plan_over_view(&self, view: &str, query: Query) -> Result<Plan, SqlError> {
+    async fn plan_over_view(&self, view: &str, query: JobQuery) -> Result<Plan, SqlError> {
         let found = self.inner.objects.lock().by_name.get(view).map(|object| {
             (object.what.query().cloned(), object.spec.clone(), Arc::clone(&object.schema))
         });

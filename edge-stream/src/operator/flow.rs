@@ -21,6 +21,9 @@ pub(crate) struct Flow {
     nodes: Vec<Node>,
     /// Where the answer comes from.
     answer: Origin,
+    /// The operator whose rows may leave the answer again, as HAVING holds no longer, and the
+    /// columns of its rows that make up the key of the answer.
+    retracts: Option<(usize, Vec<usize>)>,
 }
 
 #[derive(Debug)]
@@ -46,7 +49,7 @@ struct Given {
 
 impl Default for Flow {
     fn default() -> Flow {
-        Flow { nodes: Vec::new(), answer: Origin::Source(0) }
+        Flow { nodes: Vec::new(), answer: Origin::Source(0), retracts: None }
     }
 }
 
@@ -81,6 +84,14 @@ impl Flow {
         self.answer
     }
 
+    /// Rows that this operator gives out, and that do not come through to the answer, take those
+    /// with the same key out of it.
+    pub(crate) fn retract(&mut self, of: Origin, key: Vec<usize>) {
+        if let Origin::Operator(number) = of {
+            self.retracts = Some((number, key));
+        }
+    }
+
     /// Carries rows of a source, and then its watermark, if it has moved, through all operators.
     pub(crate) fn run(
         &mut self,
@@ -106,15 +117,23 @@ impl Flow {
             if let Some(watermark) = watermark {
                 node.operator.on_watermark(watermark, &mut out)?;
             }
+            node.operator.on_step_end(&mut out)?;
             late += out.late;
             let watermark = watermark.map(|reached| node.operator.watermark_out(reached));
             given.push(Given { batches: out.batches, watermark });
         }
+        let spoken_of = match &self.retracts {
+            None => Vec::new(),
+            Some((number, key)) => {
+                let keys = given[*number].batches.iter().map(|batch| batch.project(key));
+                keys.collect::<Result<_, _>>()?
+            }
+        };
         let batches = match self.answer {
             Origin::Source(_) => brought.batches,
             Origin::Operator(number) => given.swap_remove(number).batches,
         };
-        Ok(Out { batches, late })
+        Ok(Out { batches, late, spoken_of })
     }
 
     /// Event time of a source stands where it stood at the last snapshot.

@@ -7,28 +7,25 @@ mod bucket;
 mod rows;
 mod timeline;
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{
-    ArrayRef, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray, UInt32Array,
-    new_null_array,
-};
-use arrow::compute::{concat_batches, filter_record_batch, take_record_batch};
+use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray, UInt32Array};
+use arrow::compute::{concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion::physical_expr::PhysicalExpr;
 
+use super::buckets::divided;
 use super::window::pane::Layout;
-use super::window::rows::Evaluated;
+use super::window::rows::{Evaluated, row_of_nulls};
 use super::window::{Aggregate, GroupColumn, STATE_BYTES};
 use super::{Explain, Operator, Out, StateReader, StateWriter};
 use crate::error::OperatorError;
 use crate::watermark::EventTime;
 use bucket::{Bucket, Ended, Shape};
-pub(super) use rows::buckets_of;
 use rows::sort_by_bucket;
 
 /// The sessions and the keys of a `GROUP BY`.
@@ -73,13 +70,7 @@ impl SessionAggregate {
     /// Runs every step once on a row of nulls, so that an aggregate that cannot be stored, or
     /// taken up again, is found when the query is planned.
     pub(crate) fn rehearse(&self, input: &Schema) -> Result<(), OperatorError> {
-        let fields = input.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let columns = schema.fields().iter().map(|field| new_null_array(field.data_type(), 1));
-        let options = RecordBatchOptions::new().with_row_count(Some(1));
-        let columns = columns.collect();
-        let nulls = RecordBatch::try_new_with_options(schema, columns, &options)?;
-        let rows = self.evaluate(&nulls)?.slice(0..1)?;
+        let rows = self.evaluate(&row_of_nulls(input)?)?.slice(0..1)?;
         let mut bucket = Bucket::new(&self.shape)?;
         bucket.update(&[0], rows, i64::MIN)?;
         bucket.take_changed()?;
@@ -221,12 +212,9 @@ impl Operator for SessionAggregate {
         for entry in state.entries() {
             let (number, columns, bytes) = entry?;
             stored_bytes.insert(number, bytes);
-            let buckets = buckets_of(self.shape.keys(&columns)?, columns.num_rows())?;
-            has_moved |= buckets.iter().any(|bucket| *bucket != number);
-            for bucket in buckets.iter().collect::<BTreeSet<_>>() {
-                let is_of_it = buckets.iter().map(|other| Some(other == bucket)).collect();
-                let rows = filter_record_batch(&columns, &is_of_it)?;
-                self.bucket(*bucket)?.absorb(&rows)?;
+            for (bucket, sessions) in divided(self.shape.keys(&columns)?, &columns)? {
+                has_moved |= bucket != number;
+                self.bucket(bucket)?.absorb(&sessions)?;
             }
         }
         for (number, bytes) in stored_bytes {

@@ -4,12 +4,13 @@
 pub(super) mod pane;
 pub(super) mod rows;
 mod sliding;
+mod timing;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::error::DataFusionError;
@@ -18,10 +19,12 @@ use datafusion::scalar::ScalarValue;
 
 pub(crate) use pane::Aggregate;
 use pane::{Layout, Pane};
-use rows::Evaluated;
+use rows::{Evaluated, row_of_nulls};
 use sliding::Sliding;
+pub(crate) use timing::Timing;
 
 use super::{Explain, Operator, Out, StateReader, StateWriter};
+use crate::emit::Emit;
 use crate::error::OperatorError;
 use crate::watermark::EventTime;
 use crate::windows::{Shape, Window, Windows};
@@ -48,6 +51,7 @@ pub(crate) struct Grouping {
     pub(crate) windows: Windows,
     pub(crate) columns: Vec<GroupColumn>,
     pub(crate) keys: Vec<Arc<dyn PhysicalExpr>>,
+    pub(crate) timing: Timing,
     /// Columns of the answer: groups, then aggregates.
     pub(crate) output: SchemaRef,
 }
@@ -56,7 +60,8 @@ pub(crate) struct Grouping {
 pub(crate) struct WindowAggregate {
     of: Grouping,
     layout: Arc<Layout>,
-    /// By their start. None of them is behind the watermark with all windows that it lies in.
+    /// By their start. None of them is behind the watermark with all windows that it lies in, and
+    /// with the time that these are kept.
     panes: BTreeMap<i64, Pane>,
     sliding: Sliding,
     /// Panes that have gone and are still in the stored state.
@@ -72,7 +77,10 @@ impl WindowAggregate {
         aggregates: Vec<Aggregate>,
         input: &Schema,
     ) -> Result<WindowAggregate, DataFusionError> {
-        let layout = Layout::new(&of.keys, aggregates, input)?;
+        let layout = match of.timing.gives_out_again() {
+            true => Layout::with_fresh(&of.keys, aggregates, input)?,
+            false => Layout::new(&of.keys, aggregates, input)?,
+        };
         let layout = Arc::new(layout);
         let (panes, gone, sliding) = (BTreeMap::new(), Vec::new(), Sliding::default());
         let limit_bytes = STATE_BYTES;
@@ -82,18 +90,8 @@ impl WindowAggregate {
     /// Runs every step once on a row of nulls, so that an aggregate that cannot be stored, or
     /// taken up again, is found when the query is planned.
     pub(crate) fn rehearse(&self, input: &Schema) -> Result<(), OperatorError> {
-        let fields = input.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
-        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
-        let columns = schema.fields().iter().map(|field| new_null_array(field.data_type(), 1));
-        let options = RecordBatchOptions::new().with_row_count(Some(1));
-        let columns = columns.collect();
-        let nulls = RecordBatch::try_new_with_options(schema, columns, &options)?;
-        let mut pane = Pane::new(&self.layout)?;
-        pane.update(&self.evaluate(&nulls)?.slice(0..1)?)?;
-        pane.take_changed()?;
-        // Not as an answer, whose columns may be declared to be without nulls.
-        pane.finish()?;
-        Ok(())
+        let rows = self.evaluate(&row_of_nulls(input)?)?.slice(0..1)?;
+        Pane::rehearse(&self.layout, &rows)
     }
 
     /// All expressions of the operator, for the whole batch at once.
@@ -101,10 +99,14 @@ impl WindowAggregate {
         Evaluated::new(&self.of.pane, &self.of.keys, &self.layout.aggregates, batch)
     }
 
-    /// Whether all windows are closed that the rows of this pane would lie in.
+    /// Windows that end until then have gone.
+    fn gone_until(&self) -> i64 {
+        self.of.timing.gone_until(self.watermark.map_or(i64::MIN, EventTime::micros))
+    }
+
+    /// Whether all windows have gone that the rows of this pane would lie in.
     fn is_late(&self, pane: i64) -> bool {
-        let end = self.of.windows.last_end(pane);
-        self.watermark.is_some_and(|watermark| end <= watermark.micros())
+        self.of.windows.last_end(pane) <= self.gone_until()
     }
 
     /// The next window that is to be closed, once the watermark is there.
@@ -116,7 +118,7 @@ impl WindowAggregate {
     /// The groups of a window that is closed.
     fn close(&mut self, window: Window) -> Result<Pane, OperatorError> {
         match self.of.windows.shape {
-            Shape::Tumble => {
+            Shape::Tumble if !self.of.timing.keeps_closed() => {
                 let pane = self.panes.remove(&window.start).expect("it was found in a pane");
                 self.forget(window.start, &pane);
                 Ok(pane)
@@ -132,14 +134,37 @@ impl WindowAggregate {
         }
     }
 
-    /// Lets go of panes all of whose windows end at `closed` or in front of it.
-    fn let_go(&mut self, closed: i64) {
+    /// Lets go of panes all of whose windows have gone.
+    fn let_go(&mut self) {
+        let gone = self.gone_until();
         while let Some(first) = self.panes.first_entry()
-            && self.of.windows.last_end(*first.key()) <= closed
+            && self.of.windows.last_end(*first.key()) <= gone
         {
             let (start, pane) = first.remove_entry();
             self.forget(start, &pane);
         }
+    }
+
+    /// Gives out all windows that end until then, and that have not ended before.
+    fn close_until(&mut self, watermark: i64, out: &mut Out) -> Result<(), OperatorError> {
+        if self.of.windows.shape != Shape::Tumble || self.of.timing.keeps_closed() {
+            let size = self.of.windows.pane();
+            let mut ended = self.panes.range_mut(..=watermark.saturating_sub(size));
+            ended.try_for_each(|(_, pane)| pane.seal())?;
+        }
+        let mut answers = Vec::new();
+        while let Some(window) = self.next_window()
+            && window.end <= watermark
+        {
+            let pane = self.close(window)?;
+            answers.push(self.answer(window, pane)?);
+            self.watermark = Some(EventTime::from_micros(window.end));
+            self.let_go();
+        }
+        if !answers.is_empty() {
+            out.push(concat_batches(&self.of.output, &answers)?);
+        }
+        Ok(())
     }
 
     /// The answer of one window.
@@ -192,7 +217,11 @@ impl Operator for WindowAggregate {
         let aggregates = self.layout.aggregates.iter().map(|one| one.function.name());
         let aggregates = aggregates.collect::<Vec<_>>().join(", ");
         Explain {
-            what: format!("{}{by}: {aggregates}", self.of.windows),
+            what: format!(
+                "{}{by}: {aggregates}{}",
+                self.of.windows,
+                self.of.timing.emit.explained()
+            ),
             keeps: match self.of.windows.shape {
                 Shape::Tumble => "for each open window, each group with its aggregates".to_owned(),
                 _ => format!(
@@ -226,47 +255,41 @@ impl Operator for WindowAggregate {
                 out.late += range.len() as u64;
                 continue;
             }
+            let is_fresh = self.is_fresh(start);
             let pane = match self.panes.entry(start) {
                 Entry::Occupied(open) => open.into_mut(),
                 Entry::Vacant(free) => free.insert(Pane::new(&self.layout)?),
             };
             self.sliding.touch(start);
-            pane.update(&rows.slice(range)?)?;
+            pane.update(&rows.slice(range)?, is_fresh)?;
         }
         Ok(())
     }
 
     fn on_watermark(&mut self, watermark: EventTime, out: &mut Out) -> Result<(), OperatorError> {
-        if self.of.windows.shape != Shape::Tumble {
-            let size = self.of.windows.pane();
-            let mut ended = self.panes.range_mut(..=watermark.micros().saturating_sub(size));
-            ended.try_for_each(|(_, pane)| pane.seal())?;
-        }
-        let mut answers = Vec::new();
-        while let Some(window) = self.next_window()
-            && window.end <= watermark.micros()
-        {
-            let pane = self.close(window)?;
-            answers.push(self.answer(window, pane)?);
-            self.watermark = Some(EventTime::from_micros(window.end));
-            self.let_go(window.end);
+        let watermark = self.of.timing.held(watermark);
+        self.give_changes(Some(watermark.micros()), out)?;
+        if self.of.timing.emit == Emit::OnWindowClose {
+            self.close_until(watermark.micros(), out)?;
         }
         self.watermark = Some(watermark);
-        self.let_go(watermark.micros());
-        if !answers.is_empty() {
-            out.push(concat_batches(&self.of.output, &answers)?);
-        }
+        self.let_go();
         Ok(())
     }
 
+    fn on_step_end(&mut self, out: &mut Out) -> Result<(), OperatorError> {
+        self.give_changes(None, out)
+    }
+
     fn resume(&mut self, watermark: EventTime) -> Result<(), OperatorError> {
-        self.watermark = Some(watermark);
+        self.watermark = Some(self.of.timing.held(watermark));
         Ok(())
     }
 
     /// Answers to come are of windows that end behind the watermark; their starts are the least of
     /// their times.
     fn watermark_out(&self, watermark: EventTime) -> EventTime {
+        let watermark = self.of.timing.held(watermark);
         EventTime::from_micros(self.of.windows.next_start(watermark.micros()))
     }
 

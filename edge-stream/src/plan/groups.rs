@@ -7,7 +7,7 @@ use datafusion::physical_expr::PhysicalExpr;
 
 use super::Builder;
 use super::lineage::Lineage;
-use crate::error::SqlError;
+use crate::error::{OperatorError, SqlError};
 use crate::operator::window::GroupColumn;
 use crate::windows::function::Side;
 
@@ -16,6 +16,14 @@ pub(super) struct Groups {
     pub(super) columns: Vec<GroupColumn>,
     pub(super) keys: Vec<Arc<dyn PhysicalExpr>>,
     pub(super) lineage: Vec<Lineage>,
+    /// Of the keys.
+    pub(super) names: Arc<[String]>,
+}
+
+/// Why a `GROUP BY` that DataFusion could run cannot be a job.
+pub(super) fn not_as_a_job(error: &OperatorError) -> SqlError {
+    let reason = format!("this GROUP BY cannot run as a job: {error}");
+    SqlError::statement(None, reason).or("use it in the SELECT that reads the view")
 }
 
 /// A bound of windows among the groups.
@@ -64,6 +72,6 @@ impl Builder<'_> {
             },
         });
         let lineage = lineage.collect();
-        Ok(Groups { columns, keys, lineage })
+        Ok(Groups { columns, keys, lineage, names })
     }
 }

@@ -148,6 +148,21 @@ pub(super) fn check_grouped(lineage: &[Lineage]) -> Result<(), SqlError> {
     Ok(())
 }
 
+/// The columns that tell rows of the answer apart where there is no window: all keys, which have
+/// these names.
+pub(super) fn group_key(lineage: &[Lineage], names: &[String]) -> Result<Vec<usize>, SqlError> {
+    let columns = names.iter().enumerate().map(|(key, name)| {
+        let column = lineage.iter().position(|one| *one == Lineage::GroupKey(key));
+        column.ok_or_else(|| missing(name))
+    });
+    columns.collect()
+}
+
+fn missing(name: &str) -> SqlError {
+    let reason = format!("rows of the answer are told apart by `{name}`, which is not in it");
+    SqlError::statement(None, reason).or(format!("add `{name}` to the SELECT list"))
+}
+
 /// The columns that tell rows of the answer apart: one bound of the window, and all keys.
 pub(super) fn key(lineage: &[Lineage]) -> Result<Option<Vec<usize>>, SqlError> {
     let place = |wanted: &dyn Fn(&Lineage) -> bool| lineage.iter().position(wanted);
@@ -158,20 +173,10 @@ pub(super) fn key(lineage: &[Lineage]) -> Result<Option<Vec<usize>>, SqlError> {
     if !lineage.iter().any(Lineage::is_grouped) {
         return Ok(None);
     }
-    let missing = |name: &str| {
-        let reason = format!("rows of the answer are told apart by `{name}`, which is not in it");
-        Err(SqlError::statement(None, reason).or(format!("add `{name}` to the SELECT list")))
-    };
     let Some(window) = place(&Lineage::is_unique) else {
         let has_start = keys.is_some();
-        return missing(if has_start { "window_end" } else { "window_start" });
+        return Err(missing(if has_start { "window_end" } else { "window_start" }));
     };
-    let mut columns = vec![window];
-    for (key, name) in keys.into_iter().flat_map(|keys| keys.iter()).enumerate() {
-        match place(&|one| *one == Lineage::GroupKey(key)) {
-            Some(column) => columns.push(column),
-            None => return missing(name),
-        }
-    }
-    Ok(Some(columns))
+    let keys = group_key(lineage, keys.map_or(&[], |keys| keys))?;
+    Ok(Some([vec![window], keys].concat()))
 }

@@ -6,7 +6,7 @@ use datafusion::logical_expr::logical_plan::Aggregate as AggregateNode;
 use datafusion::logical_expr::{Expr, lit};
 use datafusion::scalar::ScalarValue;
 
-use super::groups::{BoundColumn, Groups};
+use super::groups::{BoundColumn, Groups, not_as_a_job};
 use super::lineage::Lineage;
 use super::{Builder, Rows};
 use crate::error::SqlError;
@@ -25,7 +25,7 @@ impl Builder<'_> {
         of: Session,
     ) -> Result<Rows, SqlError> {
         let input = node.input.schema();
-        let Groups { columns, keys, mut lineage } = self.groups(node, groups, |group| {
+        let Groups { columns, keys, mut lineage, .. } = self.groups(node, groups, |group| {
             let session = match group {
                 Lineage::Session(session) => session,
                 Lineage::Bound(_) => return Err(two_kinds()),
@@ -46,12 +46,7 @@ impl Builder<'_> {
         let sessions = Sessions { time, gap_micros, columns, keys, output };
         let operator = SessionAggregate::new(sessions, aggregates, input.as_arrow());
         let operator = operator.map_err(|error| SqlError::planning(&error))?;
-        if let Err(error) = operator.rehearse(input.as_arrow()) {
-            let reason = format!("this GROUP BY cannot run as a job: {error}");
-            return Err(
-                SqlError::statement(None, reason).or("use it in the SELECT that reads the view")
-            );
-        }
+        operator.rehearse(input.as_arrow()).map_err(|error| not_as_a_job(&error))?;
         let from = self.flow.push(&[from], operator);
         Ok(Rows { from, lineage })
     }

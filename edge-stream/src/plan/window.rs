@@ -10,13 +10,17 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::scalar::ScalarValue;
 
-use super::groups::{BoundColumn, Groups};
+use super::groups::{BoundColumn, Groups, not_as_a_job};
 use super::lineage::{self, Bound, Lineage};
 use super::{Builder, Rows};
+use crate::emit::Emit;
 use crate::error::SqlError;
-use crate::operator::window::{Aggregate, Grouping, WindowAggregate};
-use crate::windows::Shape;
+use crate::operator::window::{Aggregate, Grouping, Timing, WindowAggregate};
 use crate::windows::function::Side;
+use crate::windows::{Shape, Windows};
+
+/// Windows that a row may lie in, if its groups come out again and again.
+const MAX_OVERLAP: i64 = 64;
 
 impl Builder<'_> {
     pub(super) fn aggregate(&mut self, node: &AggregateNode) -> Result<Rows, SqlError> {
@@ -33,12 +37,26 @@ impl Builder<'_> {
             Lineage::Session(session) => Some(*session),
             _ => None,
         });
+        let emit = self.emission.of(node)?;
         if let Some(session) = session {
+            if emit != Emit::OnWindowClose {
+                let reason =
+                    "the bounds of a session, which tell its row apart, change with each row";
+                return Err(self
+                    .emission
+                    .refuse(reason)
+                    .or("leave EMIT out: sessions come out once, when they have ended"));
+            }
             return self.sessions(node, from, &groups, session);
+        }
+        let is_window =
+            |group: &Lineage| matches!(group, Lineage::Bound(_) | Lineage::ForeignBound);
+        if emit != Emit::OnWindowClose && !groups.iter().any(is_window) {
+            return self.running(node, from, &groups, emit);
         }
         let (window_expr, window) = self.window_of(node, &groups, &below)?;
 
-        let Groups { columns, keys, mut lineage } = self.groups(node, &groups, |group| {
+        let Groups { columns, keys, mut lineage, .. } = self.groups(node, &groups, |group| {
             let Lineage::Bound(bound) = group else { return Ok(None) };
             if bound.windows != window.windows {
                 let reason = "the query groups by windows of two kinds";
@@ -57,17 +75,27 @@ impl Builder<'_> {
         let aggregates = aggregates.collect::<Result<_, _>>()?;
         let pane = self.pane(window_expr, window, input)?;
         let (windows, output) = (window.windows, Arc::clone(node.schema.inner()));
-        let grouping = Grouping { pane, windows, columns, keys, output };
+        let timing = self.timing(emit, window.windows)?;
+        let grouping = Grouping { pane, windows, columns, keys, timing, output };
         let operator = WindowAggregate::new(grouping, aggregates, input.as_arrow());
         let operator = operator.map_err(|error| SqlError::planning(&error))?;
-        if let Err(error) = operator.rehearse(input.as_arrow()) {
-            let reason = format!("this GROUP BY cannot run as a job: {error}");
-            return Err(
-                SqlError::statement(None, reason).or("use it in the SELECT that reads the view")
-            );
-        }
+        operator.rehearse(input.as_arrow()).map_err(|error| not_as_a_job(&error))?;
         let from = self.flow.push(&[from], operator);
+        self.emission.planned(node, from);
         Ok(Rows { from, lineage })
+    }
+
+    fn timing(&self, emit: Emit, windows: Windows) -> Result<Timing, SqlError> {
+        let overlap = windows.overlap();
+        if emit != Emit::OnWindowClose && overlap > MAX_OVERLAP {
+            let reason = format!(
+                "each change of a row would be {overlap} rows, as {windows} lie over each other"
+            );
+            return Err(self.emission.refuse(reason).or(format!(
+                "leave EMIT out, use TUMBLE, or at most {MAX_OVERLAP} windows over each other"
+            )));
+        }
+        Ok(Timing { emit, ..Timing::default() })
     }
 
     /// The window that groups are made for; without one they would have to be kept for ever.
@@ -93,7 +121,7 @@ impl Builder<'_> {
                 "GROUP BY over the result of windows needs windows, too".to_owned(),
                 "name the inner query by WITH, and write FROM TUMBLE(name, \
                  DESCRIPTOR(ts), INTERVAL '1 hour'), where ts is its window_start, or of sessions \
-                 its window_end"
+                 its window_end; or EMIT CHANGES behind the outermost GROUP BY"
                     .to_owned(),
             );
         }
@@ -109,7 +137,8 @@ impl Builder<'_> {
             "GROUP BY without a window would keep every group for ever".to_owned(),
             format!(
                 "write FROM TUMBLE({stream}, DESCRIPTOR(time_column), INTERVAL '1 minute') and \
-                 GROUP BY window_start, .."
+                 GROUP BY window_start, ..; or EMIT CHANGES behind the query, for as many groups as \
+                 fit into its state"
             ),
         )
     }

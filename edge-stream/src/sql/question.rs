@@ -2,9 +2,10 @@
 
 use std::ops::ControlFlow;
 
-use datafusion::sql::sqlparser::ast::{self, Query, VisitMut};
+use datafusion::sql::sqlparser::ast::{self, VisitMut};
 use datafusion::sql::sqlparser::tokenizer::Token;
 
+use super::emit::JobQuery;
 use super::statement::{Action, Definition};
 use super::window::{Resolve, RunBy};
 use super::{Script, nearest};
@@ -20,7 +21,7 @@ pub(crate) enum Question {
     /// `DESCRIBE name`; the statement is for a name that is none of ours.
     Describe(String, ast::Statement),
     /// `EXPLAIN STREAMING query` and `EXPLAIN CREATE ..`
-    Explain(Box<Query>),
+    Explain(Box<JobQuery>),
     /// `EXPLAIN JOB name`
     ExplainJob(String),
 }

@@ -1,10 +1,11 @@
 //! The statements around queries: what becomes a stream, a view, a sink.
 
 use arrow::datatypes::Field;
-use datafusion::sql::sqlparser::ast::{Expr, Query};
+use datafusion::sql::sqlparser::ast::Expr;
 use datafusion::sql::sqlparser::tokenizer::Token;
 
 use super::Script;
+use super::emit::JobQuery;
 use super::sink::SinkDefinition;
 use crate::decode::format::Format;
 use crate::error::{Position, SqlError};
@@ -58,8 +59,8 @@ pub(crate) enum IfThere {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Definition {
     Stream(Box<StreamDefinition>),
-    View(Box<Query>),
-    Sink(Box<SinkDefinition>, Box<Query>),
+    View(Box<JobQuery>),
+    Sink(Box<SinkDefinition>, Box<JobQuery>),
 }
 
 /// What a name stands for, and what its job does.
@@ -110,7 +111,7 @@ impl Definition {
     }
 
     /// The query of a view or sink.
-    pub(crate) fn query(&self) -> Option<&Query> {
+    pub(crate) fn query(&self) -> Option<&JobQuery> {
         match self {
             Definition::Stream(_) => None,
             Definition::View(query) | Definition::Sink(_, query) => Some(query),

@@ -255,6 +255,133 @@ fn wrong_statements_name_line_and_column_and_what_would_work() {
     }
 }
 
+const BY_ROOM: &str = "SELECT room, count(*) FROM readings GROUP BY room";
+
+#[test]
+fn emit_that_cannot_be_is_refused_with_what_would_work() {
+    const WINDOW: &str = "SELECT window_start, count(*) FROM";
+    let hop = |slide: &str| {
+        format!(
+            "{WINDOW} HOP(readings, ts, INTERVAL '{slide}', INTERVAL '1 hour') GROUP BY \
+             window_start EMIT CHANGES"
+        )
+    };
+    let table = [
+        (BY_ROOM.to_owned(), "or EMIT CHANGES behind the query"),
+        (
+            format!("{BY_ROOM} EMIT ON WINDOW CLOSE"),
+            "GROUP BY without a window would keep every group for ever",
+        ),
+        (
+            format!("{BY_ROOM} EMIT UPDATES"),
+            "line 1, column 56: EMIT `UPDATES` is not there; write EMIT CHANGES, EMIT EVERY INTERVAL",
+        ),
+        (format!("{BY_ROOM} EMIT ON WINDOW END"), "line 1, column 66: expected CLOSE, found END"),
+        (
+            format!("{BY_ROOM}\n EMIT EVERY 5"),
+            "line 2, column 13: `5` is no fixed time; write EMIT EVERY INTERVAL '1 second'",
+        ),
+        (format!("{BY_ROOM} EMIT EVERY INTERVAL '1 month'"), "`INTERVAL '1 month'` is no fixed"),
+        (format!("{BY_ROOM} EMIT EVERY INTERVAL '0 s'"), "`INTERVAL '0 s'` is no fixed time"),
+        (format!("{BY_ROOM} EMIT CHANGES LIMIT 1"), "`LIMIT` does not belong here"),
+        (
+            format!("SELECT * FROM ({BY_ROOM} EMIT CHANGES)"),
+            "line 1, column 66: EMIT is about the whole query; write it once, behind the last clause",
+        ),
+        (
+            format!("SELECT sum(n) FROM (SELECT room, count(*) AS n FROM readings GROUP BY room) \
+                     EMIT CHANGES"),
+            "GROUP BY without a window would keep every group for ever",
+        ),
+        (
+            "SELECT room FROM readings EMIT EVERY INTERVAL '1 s'".to_owned(),
+            "line 1, column 27: EMIT EVERY gives out groups again and again, and a query without \
+             GROUP BY each row once; leave it out",
+        ),
+        (
+            "SELECT room, lag(temp) OVER (PARTITION BY room ORDER BY ts) FROM readings EMIT CHANGES"
+                .to_owned(),
+            "EMIT CHANGES gives out groups again and again, and OVER each row once; leave it out",
+        ),
+        (
+            format!("{BY_ROOM}, ts EMIT CHANGES"),
+            "a group for each `readings.ts` would be kept for ever; GROUP BY a window of it",
+        ),
+        (
+            "SELECT count(*) FROM readings GROUP BY room EMIT CHANGES".to_owned(),
+            "told apart by `readings.room`, which is not in it; add `readings.room` to the SELECT",
+        ),
+        (
+            format!("{WINDOW} SESSION(readings, ts, INTERVAL '1 s') GROUP BY window_start EMIT CHANGES"),
+            "the bounds of a session, which tell its row apart, change with each row; leave EMIT out",
+        ),
+        (
+            hop("1 second"),
+            "each change of a row would be 3600 rows, as windows of 3600s each 1s lie over each \
+             other; leave EMIT out, use TUMBLE, or at most 64",
+        ),
+        (
+            format!("{WINDOW} TUMBLE(readings, ts, INTERVAL '1 s') GROUP BY window_start QUALIFY \
+                     row_number() OVER (PARTITION BY window_start ORDER BY count(*)) = 1 EMIT CHANGES"),
+            "EMIT CHANGES gives out groups again and again, and OVER each row once",
+        ),
+    ];
+    for (sql, expected) in table {
+        let error = planned(&sql).unwrap_err().to_string();
+        assert!(error.contains(expected), "{sql}\n  says: {error}\n  not:  {expected}");
+    }
+    drop(planned(&hop("1 minute")).unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let without_time = Pipeline::builder("readings", schema());
+    let error =
+        runtime.block_on(without_time.query(&format!("{BY_ROOM} EMIT EVERY INTERVAL '1 s'")));
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "line 1, column 51: EMIT EVERY goes by event time, and `readings` has none; declare \
+         WATERMARK FOR _time, which is the arrival, or write EMIT CHANGES"
+    );
+}
+
+#[test]
+fn emit_is_a_name_like_others_where_it_is_no_clause() {
+    for sql in [
+        "SELECT emit.room FROM readings emit",
+        "SELECT room emit FROM readings",
+        "SELECT a.room FROM readings a JOIN readings emit ON a.room = emit.room AND a.ts = emit.ts",
+        "SELECT emit changes FROM (SELECT room AS emit FROM readings)",
+        "SELECT room FROM readings EMIT CHANGES",
+        "SELECT room, count(*) FROM readings AS \"EMIT\" GROUP BY room emit every interval '1' SECOND",
+        "SELECT room, count(*) FROM readings EMIT GROUP BY room EMIT CHANGES",
+    ] {
+        drop(planned(sql).unwrap_or_else(|error| panic!("{sql}\n  says: {error}")));
+    }
+}
+
+#[cfg(feature = "db")]
+#[test]
+fn emit_belongs_to_the_statement_and_to_no_other() {
+    use super::statement::parse_script;
+    let view = |emit: &str| format!("CREATE MATERIALIZED VIEW v AS {BY_ROOM}{emit}");
+    let script = format!("{}\n;\n{};", view("\nEMIT CHANGES -- each"), view(""));
+    let statements = parse_script(&script).unwrap();
+    assert_eq!(statements[0].text, view("\nEMIT CHANGES -- each"));
+    assert_eq!(statements[1].text, view(""));
+    let definition = |sql: &str| match parse_script(sql).unwrap().remove(0).action {
+        super::statement::Action::Create { what, .. } => what,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(definition(&view(" EMIT  changes")), definition(&view("\n\nEMIT CHANGES")));
+    assert_eq!(definition(&view(" EMIT ON WINDOW CLOSE")), definition(&view("")));
+    assert_ne!(definition(&view(" EMIT CHANGES")), definition(&view("")));
+    for sql in ["SELECT room FROM readings EMIT CHANGES", "DESCRIBE readings EMIT CHANGES"] {
+        let error = super::question::parse_question(sql).unwrap_err().to_string();
+        assert!(
+            error.contains("EMIT does not belong here; it stands behind the query of a"),
+            "{error}"
+        );
+    }
+}
+
 #[cfg(feature = "db")]
 #[test]
 fn each_statement_keeps_its_own_text() {

@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod emit;
 mod gaps;
 mod over_each_other;
 mod rows;

@@ -12,9 +12,9 @@ use crate::rows::*;
 
 /// Windows by their definition: all starts and ends in seconds that could hold a row.
 #[derive(Clone)]
-struct Case {
-    call: String,
-    windows: Vec<(i64, i64)>,
+pub(crate) struct Case {
+    pub(crate) call: String,
+    pub(crate) windows: Vec<(i64, i64)>,
 }
 
 impl std::fmt::Debug for Case {
@@ -48,7 +48,7 @@ fn tumble(size: i64, offset: i64) -> Case {
     Case { call: call("TUMBLE", &[size, offset]), ..hop(size, size, offset) }
 }
 
-fn cases() -> impl Strategy<Value = Case> {
+pub(crate) fn cases() -> impl Strategy<Value = Case> {
     prop_oneof![
         // Over each other, beside each other, and with gaps between them.
         (1i64..20, 1i64..40, -5i64..30).prop_map(|(slide, size, offset)| hop(slide, size, offset)),
@@ -58,7 +58,7 @@ fn cases() -> impl Strategy<Value = Case> {
 }
 
 /// Each row once for each of its windows.
-fn spread(rows: &[Row], windows: &[(i64, i64)]) -> RecordBatch {
+pub(crate) fn spread(rows: &[Row], windows: &[(i64, i64)]) -> RecordBatch {
     let rows = batch(rows);
     let times = rows.column(0).as_primitive::<TimestampMicrosecondType>();
     let (mut places, mut starts, mut ends) = (Vec::new(), Vec::new(), Vec::new());

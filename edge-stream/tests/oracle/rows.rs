@@ -82,18 +82,22 @@ pub(crate) fn batch(rows: &[Row]) -> RecordBatch {
 
 /// A query over windows that this call makes.
 pub(crate) async fn pipeline_over(call: &str, query: &str) -> Pipeline {
+    let (query, schema) = (windowed(call, query), batch(&[]).schema());
+    Pipeline::builder("t", schema).watermark("ts", DELAY).query(&query).await.unwrap()
+}
+
+pub(crate) fn windowed(call: &str, query: &str) -> String {
     let query = query.replace(" T ", &format!(" {call} "));
     let query = query.replace("SELECT W", "SELECT window_start, window_end");
-    let query = query.replace("BY W", "BY window_start, window_end");
-    let schema = batch(&[]).schema();
-    Pipeline::builder("t", schema).watermark("ts", DELAY).query(&query).await.unwrap()
+    query.replace("BY W", "BY window_start, window_end")
 }
 
 /// DataFusion's answer over these rows, grouped by this expression for the window.
 pub(crate) async fn answer(query: &str, window: &str, rows: RecordBatch) -> Vec<String> {
     let context = SessionContext::new();
     context.register_batch("t", rows).unwrap();
-    let query = query.replace(" T ", " t ").replace("SELECT W", &format!("SELECT {window}"));
+    let query =
+        format!("{query} ").replace(" T ", " t ").replace("SELECT W", &format!("SELECT {window}"));
     let query = query.replace("BY W", &format!("BY {window}"));
     lines(&context.sql(&query).await.unwrap().collect().await.unwrap())
 }

@@ -12,8 +12,8 @@ use datafusion::error::DataFusionError;
 
 use super::{Filling, GapColumn, Gaps};
 use crate::error::OperatorError;
+use crate::operator::buckets::buckets_of;
 use crate::operator::packed::Packed;
-use crate::operator::session::buckets_of;
 use crate::operator::state::{columns_as, expect};
 use crate::operator::{StateReader, StateWriter};
 

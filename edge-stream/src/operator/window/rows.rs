@@ -2,18 +2,33 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions,
+    TimestampMicrosecondArray, UInt32Array, new_null_array,
+};
 use arrow::compute::take;
-use arrow::datatypes::TimestampMicrosecondType;
+use arrow::datatypes::{Schema, TimestampMicrosecondType};
 use datafusion::common::cast::as_boolean_array;
 use datafusion::error::DataFusionError;
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::pane::{Aggregate, Rows};
 use crate::error::OperatorError;
+use crate::operator::buckets::buckets_of;
+
+/// A row to try out an operator with when its query is planned.
+pub(in crate::operator) fn row_of_nulls(input: &Schema) -> Result<RecordBatch, OperatorError> {
+    let fields = input.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let columns = schema.fields().iter().map(|field| new_null_array(field.data_type(), 1));
+    let options = RecordBatchOptions::new().with_row_count(Some(1));
+    let columns = columns.collect();
+    Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+}
 
 /// What the expressions gave for one batch.
 pub(in crate::operator) struct Evaluated {
+    /// Where each row's pane begins; of sessions its time, without windows the number of its bucket.
     starts: ArrayRef,
     pub(in crate::operator) keys: Vec<ArrayRef>,
     arguments: Vec<Vec<ArrayRef>>,
@@ -28,6 +43,29 @@ impl Evaluated {
         aggregates: &[Aggregate],
         batch: &RecordBatch,
     ) -> Result<Evaluated, OperatorError> {
+        let starts = pane.evaluate(batch)?.into_array(batch.num_rows())?;
+        Evaluated::with_starts(|_| Ok(starts), keys, aggregates, batch)
+    }
+
+    /// The same without windows: rows lie in buckets by their keys.
+    pub(in crate::operator) fn in_buckets(
+        keys: &[Arc<dyn PhysicalExpr>],
+        aggregates: &[Aggregate],
+        batch: &RecordBatch,
+    ) -> Result<Evaluated, OperatorError> {
+        let buckets = |keys: &[ArrayRef]| -> Result<ArrayRef, DataFusionError> {
+            let buckets = buckets_of(keys, batch.num_rows())?;
+            Ok(Arc::new(TimestampMicrosecondArray::from(buckets)))
+        };
+        Evaluated::with_starts(buckets, keys, aggregates, batch)
+    }
+
+    fn with_starts(
+        starts: impl FnOnce(&[ArrayRef]) -> Result<ArrayRef, DataFusionError>,
+        keys: &[Arc<dyn PhysicalExpr>],
+        aggregates: &[Aggregate],
+        batch: &RecordBatch,
+    ) -> Result<Evaluated, OperatorError> {
         let rows = batch.num_rows();
         let column = |expr: &Arc<dyn PhysicalExpr>| expr.evaluate(batch)?.into_array(rows);
         let columns = |exprs: &[Arc<dyn PhysicalExpr>]| {
@@ -38,10 +76,11 @@ impl Evaluated {
             arguments.push(columns(&aggregate.arguments)?);
             filters.push(aggregate.filter.as_ref().map(column).transpose()?);
         }
-        Ok(Evaluated { starts: column(pane)?, keys: columns(keys)?, arguments, filters })
+        let keys = columns(keys)?;
+        Ok(Evaluated { starts: starts(&keys)?, keys, arguments, filters })
     }
 
-    /// What `pane` gave for each row.
+    /// What `pane` gave for each row, or its bucket.
     pub(in crate::operator) fn starts(&self) -> &[i64] {
         self.starts.as_primitive::<TimestampMicrosecondType>().values()
     }
