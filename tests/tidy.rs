@@ -55,6 +55,8 @@ const DECIDING: &[&str] = &[
     "edge-stream/src/db/job.rs",
     "edge-stream/src/db/output.rs",
     "edge-stream/src/decode.rs",
+    "edge-stream/src/delta.rs",
+    "edge-stream/src/emit.rs",
     "edge-stream/src/encode.rs",
     "edge-stream/src/operator.rs",
     "edge-stream/src/pipeline.rs",

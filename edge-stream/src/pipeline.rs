@@ -80,12 +80,14 @@ struct Declared {
     name: String,
     schema: SchemaRef,
     watermark: Option<(String, Duration)>,
+    lateness: Duration,
 }
 
 impl PipelineBuilder {
     /// One more stream that the query may read; [`Pipeline::push_to`] brings its rows.
     pub fn stream(mut self, name: impl Into<String>, schema: SchemaRef) -> PipelineBuilder {
-        self.streams.push(Declared { name: name.into(), schema, watermark: None });
+        let (name, watermark, lateness) = (name.into(), None, Duration::ZERO);
+        self.streams.push(Declared { name, schema, watermark, lateness });
         self
     }
 
@@ -95,6 +97,16 @@ impl PipelineBuilder {
     pub fn watermark(mut self, column: impl Into<String>, delay: Duration) -> PipelineBuilder {
         if let Some(stream) = self.streams.last_mut() {
             stream.watermark = Some((column.into(), delay));
+        }
+        self
+    }
+
+    /// Rows of the stream that was named last may also come so much behind its watermark: they
+    /// change windows that are closed, which come out again. Where rows of an answer come out once,
+    /// as with windows over the result of windows, they do so much later instead.
+    pub fn allowed_lateness(mut self, lateness: Duration) -> PipelineBuilder {
+        if let Some(stream) = self.streams.last_mut() {
+            stream.lateness = lateness;
         }
         self
     }
@@ -122,12 +134,14 @@ impl PipelineBuilder {
         self.functions.register(&context);
         let state = context.state();
         let mut event_times = HashMap::new();
-        for Declared { name, schema, watermark } in self.streams {
+        for Declared { name, schema, watermark, lateness } in self.streams {
+            let lateness_micros = i64::try_from(lateness.as_micros()).unwrap_or(i64::MAX);
             let event_time = watermark.map(|(column, delay)| {
                 let watermark = EventTimeColumn::delayed(&column, delay);
                 EventTimeColumn::new(&state, &schema, &column, watermark)
             });
             let event_time = event_time.transpose()?;
+            let event_time = event_time.map(|time| EventTimeColumn { lateness_micros, ..time });
             event_times.insert(name.clone(), event_time.clone());
             let stream = StreamTable { name: name.clone(), schema, event_time, history: None };
             let registered = context.register_table(name, Arc::new(stream));
@@ -248,7 +262,9 @@ impl Pipeline {
         self.flow.state_bytes()
     }
 
-    /// Takes rows with all columns of the first stream; returns what they complete.
+    /// Takes rows with all columns of the first stream; returns what they complete. With `EMIT` or
+    /// [late rows](PipelineBuilder::allowed_lateness) that are rows in the place of others with the
+    /// same [key](Pipeline::key), and [`Pipeline::push_deltas`] also tells which have gone.
     ///
     /// # Errors
     /// When an expression fails on a row, or an event time is null. The pipeline may have taken

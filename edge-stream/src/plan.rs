@@ -249,7 +249,7 @@ fn refusal(plan: &LogicalPlan) -> SqlError {
         }
         LogicalPlan::Distinct(_) => (
             "DISTINCT would keep every row for ever",
-            "GROUP BY the columns in a window: FROM TUMBLE(..)",
+            "GROUP BY the columns in a window: FROM TUMBLE(..), or with EMIT CHANGES",
         ),
         LogicalPlan::Sort(_) => (
             "ORDER BY would wait for the last row of a stream",

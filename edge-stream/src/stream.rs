@@ -27,6 +27,8 @@ pub(crate) struct EventTimeColumn {
     pub(crate) columns: Vec<usize>,
     /// What `WATERMARK FOR` says, over all columns of the stream.
     pub(crate) watermark: Arc<dyn PhysicalExpr>,
+    /// How far behind the watermark a row may come, and still be in the answer.
+    pub(crate) lateness_micros: i64,
 }
 
 impl EventTimeColumn {
@@ -69,7 +71,7 @@ impl EventTimeColumn {
                 .or(format!("write WATERMARK FOR {column} AS {column} - INTERVAL '10 seconds'")));
         }
         let columns = used.iter().map(|column| column.index()).chain([index]).collect();
-        Ok(EventTimeColumn { index, columns, watermark })
+        Ok(EventTimeColumn { index, columns, watermark, lateness_micros: 0 })
     }
 
     /// Event time less a fixed delay.

@@ -116,7 +116,8 @@ async fn views_over_windows_say_what_the_history_says() {
 }
 
 /// Each says of all rows so far what DataFusion says of the history.
-const LIVE: [(&str, &str); 4] = [
+const LIVE: [(&str, &str); 5] = [
+    ("whole", "SELECT count(*) AS n, max(temp) AS t FROM readings HAVING count(*) % 2 = 1"),
     ("by_room", "SELECT room, count(*) AS n, max(temp) AS t FROM readings GROUP BY room"),
     ("odd", "SELECT room, count(*) AS n FROM readings GROUP BY room HAVING count(*) % 2 = 1"),
     ("open", QUERIES[0].1),
@@ -148,7 +149,8 @@ async fn views_that_emit_changes_say_what_the_history_says_at_any_time() {
         for (name, query) in LIVE {
             let (mut found, mut expected) =
                 (ask(&engine, &format!("SELECT * FROM {name}")).await, ask(&engine, query).await);
-            (found.sort(), expected.sort());
+            found.sort();
+            expected.sort();
             assert_eq!(found, expected, "{name}");
         }
         if step % 2 == 1 {
@@ -164,6 +166,63 @@ async fn views_that_emit_changes_say_what_the_history_says_at_any_time() {
     {
         assert!(steps.contains(part), "{steps}");
     }
+    end(&db, &engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn late_rows_change_closed_windows_as_long_as_the_stream_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    let late = "late = 'update', allowed_lateness = '1 minute', format";
+    engine.execute(&STREAM.replace("format", late)).await.unwrap();
+    let query = "SELECT window_start, count(*) AS n FROM TUMBLE(readings, ts, INTERVAL '1 minute') \
+                 GROUP BY window_start";
+    engine.execute(&format!("CREATE MATERIALIZED VIEW minutes AS {query}")).await.unwrap();
+    engine
+        .execute(&format!(
+            "CREATE MATERIALIZED VIEW hours AS WITH m AS ({}) \
+             SELECT window_start, window_end, sum(n) AS n FROM TUMBLE(m, ts, INTERVAL '1 minute')
+             GROUP BY window_start, window_end",
+            query.replace("window_start, count", "window_start AS ts, count")
+        ))
+        .await
+        .unwrap();
+    let exported = engine.export();
+    let minutes = "SELECT n FROM minutes ORDER BY window_start";
+    let final_ones = "SELECT n FROM hours ORDER BY window_start";
+    let log = db.log("raw").unwrap();
+    // The watermark is 10 seconds behind the newest row.
+    for (second, shown, finals, late) in [
+        (0, vec![], vec![], 0),
+        (75, vec!["1"], vec![], 0),
+        (30, vec!["2"], vec![], 0),
+        (129, vec!["2"], vec![], 0),
+        (31, vec!["3"], vec![], 0),
+        (130, vec!["3", "1"], vec!["3"], 0),
+        (32, vec!["3", "1"], vec!["3"], 1),
+        (90, vec!["3", "2"], vec!["3"], 1),
+    ] {
+        append(&db, &log, [reading(second, "lab", 1.0)]);
+        engine.caught_up(LONG).await.unwrap();
+        assert_eq!(ask(&engine, minutes).await, shown, "{second}");
+        assert_eq!(ask(&engine, final_ones).await, finals, "{second}");
+        let jobs = engine.jobs();
+        let counted = jobs.iter().filter(|job| job.name != "readings").map(|job| job.late);
+        assert_eq!(counted.collect::<Vec<_>>(), [late, late], "{second}");
+    }
+    let steps = ask(&engine, "EXPLAIN JOB minutes").await.join(" ");
+    assert!(steps.contains("that it is in by 60s, as late rows change it"), "{steps}");
+    let steps = ask(&engine, "EXPLAIN JOB hours").await.join(" ");
+    assert!(steps.contains("that it is in by 60s, so that late rows are in it"), "{steps}");
+    end(&db, &engine).await;
+    drop((engine, log, db));
+
+    let (db, engine) = start(dir.path()).await;
+    assert_eq!(engine.export(), exported);
+    append(&db, &db.log("raw").unwrap(), [reading(91, "lab", 1.0), reading(250, "lab", 1.0)]);
+    engine.caught_up(LONG).await.unwrap();
+    assert_eq!(ask(&engine, minutes).await, ["3", "3", "2"]);
+    assert_eq!(ask(&engine, final_ones).await, ["3", "3", "2"]);
     end(&db, &engine).await;
 }
 

@@ -75,7 +75,9 @@ impl Engine {
         let schema = stream_schema(&stream.columns);
         let watermark = stream.watermark;
         let event_time = watermark.map(|(column, expr)| self.event_time(&schema, &column, expr));
+        let lateness_micros = stream.lateness_micros;
         let event_time = event_time.transpose()?;
+        let event_time = event_time.map(|time| EventTimeColumn { lateness_micros, ..time });
         let (topic, log_name) = match stream.source {
             Source::Topic(topic) => (Some(topic), name.to_owned()),
             Source::Log(log) => (None, log),

@@ -35,6 +35,8 @@ pub(crate) struct Sessions {
     pub(crate) time: Arc<dyn PhysicalExpr>,
     /// Rows are of one session if they are less than this apart.
     pub(crate) gap_micros: i64,
+    /// They close so long behind their end, as rows may come until then.
+    pub(crate) hold_micros: i64,
     pub(crate) columns: Vec<GroupColumn>,
     pub(crate) keys: Vec<Arc<dyn PhysicalExpr>>,
     /// Columns of the answer: groups, then aggregates.
@@ -113,6 +115,10 @@ impl SessionAggregate {
         Ok(RecordBatch::try_new(SchemaRef::clone(&self.of.output), columns)?)
     }
 
+    fn held(&self, watermark: EventTime) -> i64 {
+        watermark.micros().saturating_sub(self.of.hold_micros)
+    }
+
     fn check_size(&self) -> Result<(), OperatorError> {
         let used_bytes = self.buckets.values().map(|bucket| bucket.stored_bytes).sum();
         if used_bytes <= self.limit_bytes {
@@ -174,7 +180,7 @@ impl Operator for SessionAggregate {
     }
 
     fn on_watermark(&mut self, watermark: EventTime, out: &mut Out) -> Result<(), OperatorError> {
-        self.watermark = watermark.micros();
+        self.watermark = self.held(watermark);
         let (mut answers, mut ends) = (Vec::new(), Vec::new());
         let mut ended = Vec::new();
         for bucket in self.buckets.values_mut() {
@@ -193,6 +199,10 @@ impl Operator for SessionAggregate {
         }
         self.drop_empty();
         Ok(())
+    }
+
+    fn watermark_out(&self, watermark: EventTime) -> EventTime {
+        EventTime::from_micros(self.held(watermark))
     }
 
     fn snapshot(&mut self, state: &mut StateWriter<'_>) -> Result<(), OperatorError> {

@@ -83,7 +83,9 @@ impl WindowAggregate {
         };
         let layout = Arc::new(layout);
         let (panes, gone, sliding) = (BTreeMap::new(), Vec::new(), Sliding::default());
-        let limit_bytes = STATE_BYTES;
+        // A group that has changed comes out once for each of its windows, all in one batch.
+        let copies = if of.timing.gives_out_again() { of.windows.overlap() } else { 1 };
+        let limit_bytes = STATE_BYTES / usize::try_from(copies).unwrap_or(usize::MAX);
         Ok(WindowAggregate { of, layout, panes, sliding, gone, watermark: None, limit_bytes })
     }
 
@@ -229,7 +231,7 @@ impl Operator for WindowAggregate {
                     self.of.windows.pane_text()
                 ),
             },
-            until: "the watermark passes the end of the last window that it is in".to_owned(),
+            until: self.of.timing.until(),
         }
     }
 

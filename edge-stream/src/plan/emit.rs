@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::datasource::source_as_provider;
 use datafusion::logical_expr::logical_plan::Aggregate as AggregateNode;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
+use super::join::table_of;
 use super::lineage::{self, Lineage};
 use crate::emit::Emit;
 use crate::error::{Position, SqlError};
@@ -21,7 +21,7 @@ pub(super) struct Emission<'a> {
     at: Option<Position>,
     plan: &'a LogicalPlan,
     outermost: Option<&'a AggregateNode>,
-    /// Where its groups come out, once it is planned.
+    /// Where its groups come out, if they do so again and again.
     from: Option<Origin>,
     /// The names of its keys, where it has no windows.
     running: Option<Arc<[String]>>,
@@ -33,22 +33,23 @@ impl<'a> Emission<'a> {
         emit: Emit,
         at: Option<Position>,
     ) -> Result<Emission<'a>, SqlError> {
-        let outermost =
-            match outermost(plan) {
-                LogicalPlan::Aggregate(node) => Some(node),
-                // Each of its rows is a change that comes out already.
-                LogicalPlan::TableScan(_) if emit == Emit::Changes => None,
-                _ if emit == Emit::OnWindowClose => None,
-                other => return Err(SqlError::statement(at, around(other, emit)).or(
-                    "leave it out: rows come out as soon as they are final; or GROUP BY outermost",
-                )),
-            };
+        let refuse = |around: &LogicalPlan| {
+            let error = SqlError::statement(at, comes_once(around, emit));
+            error.or("leave it out: rows come out as soon as they are final; or GROUP BY outermost")
+        };
+        let outermost = match outermost(plan) {
+            LogicalPlan::Aggregate(node) => Some(node),
+            _ if emit == Emit::OnWindowClose => None,
+            // Each of its rows is a change that comes out already.
+            LogicalPlan::TableScan(_) if emit == Emit::Changes => None,
+            other => return Err(refuse(other)),
+        };
         Ok(Emission { emit, at, plan, outermost, from: None, running: None })
     }
 
     /// When the groups of this `GROUP BY` come out.
     pub(super) fn of(&self, node: &AggregateNode) -> Result<Emit, SqlError> {
-        if !self.outermost.is_some_and(|outermost| std::ptr::eq(outermost, node)) {
+        if !self.is_outermost(node) {
             return Ok(Emit::OnWindowClose);
         }
         if let (Emit::Every(_), Some(stream)) = (self.emit, without_event_time(&node.input)) {
@@ -60,15 +61,32 @@ impl<'a> Emission<'a> {
         Ok(self.emit)
     }
 
+    /// What would work in place of a `GROUP BY` that would keep its groups for ever.
+    pub(super) fn without_window(&self, stream: &str) -> String {
+        let window = format!(
+            "write FROM TUMBLE({stream}, DESCRIPTOR(time_column), INTERVAL '1 minute') and GROUP BY \
+             window_start, .."
+        );
+        match self.emit {
+            Emit::OnWindowClose => format!(
+                "{window}; or EMIT CHANGES behind the query, for as many groups as fit into its state"
+            ),
+            emit => format!("{window}: {emit} is about the outermost GROUP BY"),
+        }
+    }
+
     pub(super) fn refuse(&self, reason: impl Into<String>) -> SqlError {
         SqlError::statement(self.at, reason)
     }
 
-    /// The outermost `GROUP BY` comes out here.
-    pub(super) fn planned(&mut self, node: &AggregateNode, from: Origin) {
-        if self.outermost.is_some_and(|outermost| std::ptr::eq(outermost, node)) {
-            self.from = Some(from);
-        }
+    /// The groups of the outermost `GROUP BY` come out here, again and again.
+    pub(super) fn gives_out_again(&mut self, from: Origin) {
+        self.from = Some(from);
+    }
+
+    /// Whether what this `GROUP BY` gives out may change later.
+    pub(super) fn is_outermost(&self, node: &AggregateNode) -> bool {
+        self.outermost.is_some_and(|outermost| std::ptr::eq(outermost, node))
     }
 
     /// It has no windows, and keys with these names.
@@ -86,12 +104,10 @@ impl<'a> Emission<'a> {
 
     /// Groups that come out again and again may fail a condition that they have passed before.
     pub(super) fn retract(&self, flow: &mut Flow, key: &[usize]) {
-        let (Some(from), true) = (self.from, self.emit != Emit::OnWindowClose) else { return };
-        if has_condition(self.plan)
-            && let Some(key) = key.iter().map(|column| traced(self.plan, *column)).collect()
-        {
-            flow.retract(from, key);
-        }
+        let Some(from) = self.from.filter(|_| has_condition(self.plan)) else { return };
+        let columns = key.iter().map(|column| traced(self.plan, *column));
+        let key = columns.collect::<Option<_>>();
+        flow.retract(from, key.expect("the key is columns of the groups, perhaps with new names"));
     }
 }
 
@@ -132,24 +148,37 @@ fn traced(plan: &LogicalPlan, column: usize) -> Option<usize> {
 
 /// The first stream that has no event time.
 fn without_event_time(plan: &LogicalPlan) -> Option<String> {
-    let mut found = None;
-    let walked = plan.apply(|node| {
-        if let LogicalPlan::TableScan(scan) = node
-            && let Ok(provider) = source_as_provider(&scan.source)
-            && let Some(stream) =
-                (provider.as_ref() as &dyn TableProvider).downcast_ref::<StreamTable>()
-            && stream.event_time.is_none()
-        {
-            found = Some(stream.name.clone());
-            return Ok(TreeNodeRecursion::Stop);
-        }
-        Ok(TreeNodeRecursion::Continue)
-    });
-    walked.ok().and(found)
+    match stream_of(plan, |stream| stream.event_time.is_none().then(|| stream.name.clone())) {
+        Some(stream) => stream,
+        None => plan.inputs().into_iter().find_map(without_event_time),
+    }
+}
+
+/// How far behind the watermark rows may come that are given out here. Operators that wait for the
+/// watermark leave out what comes behind it.
+pub(super) fn lateness(plan: &LogicalPlan) -> i64 {
+    let of = |stream: &StreamTable| stream.event_time.as_ref().map(|time| time.lateness_micros);
+    match plan {
+        LogicalPlan::TableScan(_) => stream_of(plan, of).flatten().unwrap_or(0),
+        LogicalPlan::Projection(_)
+        | LogicalPlan::Filter(_)
+        | LogicalPlan::SubqueryAlias(_)
+        | LogicalPlan::Union(_) => plan.inputs().into_iter().map(lateness).max().unwrap_or(0),
+        LogicalPlan::Join(join) if table_of(&join.right).is_some() => lateness(&join.left),
+        _ => 0,
+    }
+}
+
+/// What is asked of a stream, if this is one.
+fn stream_of<T>(plan: &LogicalPlan, ask: impl FnOnce(&StreamTable) -> T) -> Option<T> {
+    let LogicalPlan::TableScan(scan) = plan else { return None };
+    let provider = source_as_provider(&scan.source).ok()?;
+    let provider: &dyn TableProvider = provider.as_ref();
+    provider.downcast_ref::<StreamTable>().map(ask)
 }
 
 /// Why rows of such a query come out once.
-fn around(plan: &LogicalPlan, emit: Emit) -> String {
+fn comes_once(plan: &LogicalPlan, emit: Emit) -> String {
     let what = match plan {
         LogicalPlan::Window(_) => "OVER",
         LogicalPlan::Join(_) => "a join",

@@ -172,7 +172,7 @@ fn check_kind(join: &Join) -> Result<(), SqlError> {
 }
 
 /// The table that an input of a join is, if it is one.
-fn table_of(plan: &LogicalPlan) -> Option<Table> {
+pub(super) fn table_of(plan: &LogicalPlan) -> Option<Table> {
     match plan {
         LogicalPlan::SubqueryAlias(alias) => table_of(&alias.input),
         LogicalPlan::TableScan(scan) if scan.filters.is_empty() => {

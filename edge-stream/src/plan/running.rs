@@ -47,7 +47,7 @@ impl Builder<'_> {
         let operator = operator.map_err(|error| SqlError::planning(&error))?;
         operator.rehearse(input.as_arrow()).map_err(|error| not_as_a_job(&error))?;
         let from = self.flow.push(&[from], operator);
-        self.emission.planned(node, from);
+        self.emission.gives_out_again(from);
         Ok(Rows { from, lineage })
     }
 }

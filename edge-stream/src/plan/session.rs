@@ -6,6 +6,7 @@ use datafusion::logical_expr::logical_plan::Aggregate as AggregateNode;
 use datafusion::logical_expr::{Expr, lit};
 use datafusion::scalar::ScalarValue;
 
+use super::emit;
 use super::groups::{BoundColumn, Groups, not_as_a_job};
 use super::lineage::Lineage;
 use super::{Builder, Rows};
@@ -43,7 +44,8 @@ impl Builder<'_> {
         let aggregates = aggregates.collect::<Result<_, _>>()?;
         let time = self.physical(&time_of(node, groups), input)?;
         let (gap_micros, output) = (of.gap_micros, Arc::clone(node.schema.inner()));
-        let sessions = Sessions { time, gap_micros, columns, keys, output };
+        let hold_micros = emit::lateness(&node.input);
+        let sessions = Sessions { time, gap_micros, hold_micros, columns, keys, output };
         let operator = SessionAggregate::new(sessions, aggregates, input.as_arrow());
         let operator = operator.map_err(|error| SqlError::planning(&error))?;
         operator.rehearse(input.as_arrow()).map_err(|error| not_as_a_job(&error))?;

@@ -10,6 +10,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::scalar::ScalarValue;
 
+use super::emit;
 use super::groups::{BoundColumn, Groups, not_as_a_job};
 use super::lineage::{self, Bound, Lineage};
 use super::{Builder, Rows};
@@ -75,17 +76,24 @@ impl Builder<'_> {
         let aggregates = aggregates.collect::<Result<_, _>>()?;
         let pane = self.pane(window_expr, window, input)?;
         let (windows, output) = (window.windows, Arc::clone(node.schema.inner()));
-        let timing = self.timing(emit, window.windows)?;
+        let timing = self.timing(node, emit, window.windows)?;
         let grouping = Grouping { pane, windows, columns, keys, timing, output };
         let operator = WindowAggregate::new(grouping, aggregates, input.as_arrow());
         let operator = operator.map_err(|error| SqlError::planning(&error))?;
         operator.rehearse(input.as_arrow()).map_err(|error| not_as_a_job(&error))?;
         let from = self.flow.push(&[from], operator);
-        self.emission.planned(node, from);
+        if timing.gives_out_again() {
+            self.emission.gives_out_again(from);
+        }
         Ok(Rows { from, lineage })
     }
 
-    fn timing(&self, emit: Emit, windows: Windows) -> Result<Timing, SqlError> {
+    fn timing(
+        &self,
+        node: &AggregateNode,
+        emit: Emit,
+        windows: Windows,
+    ) -> Result<Timing, SqlError> {
         let overlap = windows.overlap();
         if emit != Emit::OnWindowClose && overlap > MAX_OVERLAP {
             let reason = format!(
@@ -95,7 +103,11 @@ impl Builder<'_> {
                 "leave EMIT out, use TUMBLE, or at most {MAX_OVERLAP} windows over each other"
             )));
         }
-        Ok(Timing { emit, ..Timing::default() })
+        let lateness = emit::lateness(&node.input);
+        // Who takes windows in from here takes them for final.
+        let comes_again = self.emission.is_outermost(node) && overlap <= MAX_OVERLAP;
+        let (hold_micros, keep_micros) = if comes_again { (0, lateness) } else { (lateness, 0) };
+        Ok(Timing { emit, hold_micros, keep_micros })
     }
 
     /// The window that groups are made for; without one they would have to be kept for ever.
@@ -135,11 +147,7 @@ impl Builder<'_> {
         }
         refuse(
             "GROUP BY without a window would keep every group for ever".to_owned(),
-            format!(
-                "write FROM TUMBLE({stream}, DESCRIPTOR(time_column), INTERVAL '1 minute') and \
-                 GROUP BY window_start, ..; or EMIT CHANGES behind the query, for as many groups as \
-                 fit into its state"
-            ),
+            self.emission.without_window(stream),
         )
     }
 

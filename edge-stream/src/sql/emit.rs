@@ -146,6 +146,11 @@ fn micros_of(interval: &Interval) -> Option<i64> {
         Some(unit) => format!("{number} {unit}"),
         None => number,
     };
-    let parsed = parse_interval_month_day_nano(&text).ok()?;
+    fixed_micros(&text)
+}
+
+/// `1 second` in microseconds; `None` for what is no time, or none of a fixed length.
+pub(super) fn fixed_micros(text: &str) -> Option<i64> {
+    let parsed = parse_interval_month_day_nano(text).ok()?;
     length(&ScalarValue::IntervalMonthDayNano(Some(parsed))).ok()
 }

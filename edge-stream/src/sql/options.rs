@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::emit::fixed_micros;
 use super::sink::SinkOptions;
 use super::{Script, nearest};
 use crate::decode::format::{FORMATS, Format};
@@ -39,6 +40,27 @@ pub(super) struct Options {
     pub(super) log: Option<String>,
     pub(super) format: Format,
     pub(super) sink: SinkOptions,
+    /// Whether late rows change windows that are closed.
+    late_updates: bool,
+    /// How late they may be, in microseconds.
+    allowed_lateness: Option<i64>,
+}
+
+impl Options {
+    /// How far behind the watermark rows may come, in microseconds.
+    pub(super) fn lateness(&self, has_watermark: bool) -> Result<i64, SqlError> {
+        let usage = "write WITH (.., late = 'update', allowed_lateness = '1 minute')";
+        let refuse = |reason: &str| Err(SqlError::statement(self.position, reason).or(usage));
+        match (self.late_updates, self.allowed_lateness) {
+            (false, None) => Ok(0),
+            (true, Some(_)) if !has_watermark => {
+                refuse("rows are late behind a watermark, and the stream has none: WATERMARK FOR")
+            }
+            (true, Some(micros)) => Ok(micros),
+            (true, None) => refuse("late = 'update' needs to know how late rows may be"),
+            (false, Some(_)) => refuse("allowed_lateness is for late = 'update'"),
+        }
+    }
 }
 
 impl Script<'_> {
@@ -46,8 +68,15 @@ impl Script<'_> {
         let usage = side.usage();
         let at = self.parser.peek_token_ref().clone();
         let position = self.here(&at.span.start);
-        let (format, sink) = (Format::default(), SinkOptions::default());
-        let mut options = Options { position, topic: None, log: None, format, sink };
+        let mut options = Options {
+            position,
+            topic: None,
+            log: None,
+            format: Format::default(),
+            sink: SinkOptions::default(),
+            late_updates: false,
+            allowed_lateness: None,
+        };
         let mut values = HashMap::new();
         if !self.word("WITH") || !self.parser.consume_token(&Token::LParen) {
             return Err(self.at(&at, "expected WITH (..)").or(usage));
@@ -70,6 +99,9 @@ impl Script<'_> {
                     options.topic = Some(topic.map_err(|error| self.at(&at, error.to_string()))?);
                 }
                 "log" => options.log = Some(value.clone()),
+                "late" | "allowed_lateness" if side == Side::Stream => {
+                    self.late_option(&mut options, &name, &value, &at)?;
+                }
                 _ if side == Side::Sink
                     && self.sink_option(&mut options.sink, &name, &value, &at)? => {}
                 _ => self.format_option(&mut options.format, &name, &value, &at, usage)?,
@@ -86,6 +118,27 @@ impl Script<'_> {
                     .at(&next, format!("expected , or ) behind an option, found {}", next.token)));
             }
         }
+    }
+
+    /// An option about late rows.
+    fn late_option(
+        &self,
+        options: &mut Options,
+        name: &str,
+        value: &str,
+        at: &TokenWithSpan,
+    ) -> Result<(), SqlError> {
+        let refuse = |help: &str| Err(self.at(at, format!("{name} is '{value}'")).or(help));
+        match (name, value, fixed_micros(value)) {
+            ("late", "drop", _) => options.late_updates = false,
+            ("late", "update", _) => options.late_updates = true,
+            ("late", ..) => {
+                return refuse("use 'drop', or 'update', which changes windows that are closed");
+            }
+            (_, _, None) => return refuse("use a fixed time such as '1 minute'"),
+            (_, _, micros) => options.allowed_lateness = micros,
+        }
+        Ok(())
     }
 
     /// An option about the syntax of payloads.

@@ -56,7 +56,7 @@ impl SinkTo {
 impl Script<'_> {
     pub(super) fn sink_definition(&mut self) -> Result<SinkDefinition, SqlError> {
         let options = self.options(Side::Sink)?;
-        let Options { position, topic, log, mut format, mut sink } = options;
+        let Options { position, topic, log, mut format, mut sink, .. } = options;
         let to = match (topic, log, sink.file.take(), sink.channel.take()) {
             (Some(pattern), None, None, None) => sink.topic(pattern, position)?,
             (None, Some(log), None, None) => SinkTo::Log(log),

@@ -81,6 +81,8 @@ pub(crate) struct StreamDefinition {
     pub(crate) columns: Vec<Field>,
     pub(crate) format: Format,
     pub(crate) watermark: Option<(String, Expr)>,
+    /// How far behind it rows may come.
+    pub(crate) lateness_micros: i64,
     /// Where the columns belong, if they were left out.
     pub(crate) infer: Option<Gap>,
 }

@@ -49,6 +49,7 @@ impl Script<'_> {
         }
         let Declared { columns, paths, watermark } = declared;
         let options = self.options(Side::Stream)?;
+        let lateness_micros = options.lateness(watermark.is_some())?;
         let source = match (options.topic, options.log) {
             (Some(topic), None) => Source::Topic(topic),
             (None, Some(log)) => Source::Log(log),
@@ -72,7 +73,7 @@ impl Script<'_> {
         let own: Vec<_> = own.cloned().map(Arc::new).collect();
         let payload = format.payload(&own);
         payload.map_err(|reason| SqlError::statement(options.position, reason))?;
-        Ok(StreamDefinition { source, columns, format, watermark, infer })
+        Ok(StreamDefinition { source, columns, format, watermark, lateness_micros, infer })
     }
 
     /// What stands between the parentheses, and the closing one.

@@ -226,6 +226,30 @@ fn wrong_statements_name_line_and_column_and_what_would_work() {
         ),
         ("CREATE STREAM s (a INT) WITH (topic = 'a/+')", "has a wildcard; name the level instead"),
         (
+            "CREATE STREAM s (a INT) WITH (log = 'a', late = 'updat')",
+            "line 1, column 42: late is 'updat'; use 'drop', or 'update'",
+        ),
+        (
+            "CREATE STREAM s (a INT) WITH (log = 'a', allowed_lateness = '1 month')",
+            "allowed_lateness is '1 month'; use a fixed time such as '1 minute'",
+        ),
+        (
+            "CREATE STREAM s (a INT) WITH (log = 'a', late = 'update')",
+            "line 1, column 25: late = 'update' needs to know how late rows may be; write WITH",
+        ),
+        (
+            "CREATE STREAM s (a INT) WITH (log = 'a', allowed_lateness = '1 s')",
+            "allowed_lateness is for late = 'update'; write WITH",
+        ),
+        (
+            "CREATE STREAM s (a INT) WITH (log = 'a', late = 'update', allowed_lateness = '1 s')",
+            "rows are late behind a watermark, and the stream has none",
+        ),
+        (
+            "CREATE SINK s WITH (topic = 'a', late = 'update') AS SELECT 1",
+            "there is no option `late`",
+        ),
+        (
             "CREATE STREAM s (a INT) WITH (topic = 'x/{room}')",
             "level {room} of the topic is no column of text; declare `room VARCHAR`",
         ),
@@ -289,9 +313,9 @@ fn emit_that_cannot_be_is_refused_with_what_would_work() {
             "line 1, column 66: EMIT is about the whole query; write it once, behind the last clause",
         ),
         (
-            format!("SELECT sum(n) FROM (SELECT room, count(*) AS n FROM readings GROUP BY room) \
-                     EMIT CHANGES"),
-            "GROUP BY without a window would keep every group for ever",
+            "SELECT sum(n) FROM (SELECT room, count(*) AS n FROM readings GROUP BY room) EMIT CHANGES"
+                .to_owned(),
+            "GROUP BY window_start, ..: EMIT CHANGES is about the outermost GROUP BY",
         ),
         (
             "SELECT room FROM readings EMIT EVERY INTERVAL '1 s'".to_owned(),
@@ -314,6 +338,13 @@ fn emit_that_cannot_be_is_refused_with_what_would_work() {
         (
             format!("{WINDOW} SESSION(readings, ts, INTERVAL '1 s') GROUP BY window_start EMIT CHANGES"),
             "the bounds of a session, which tell its row apart, change with each row; leave EMIT out",
+        ),
+        (
+            format!(
+                "{WINDOW} TUMBLE(readings, ts, INTERVAL '1 s', GAP_FILL => INTERVAL '1 minute') \
+                 GROUP BY window_start EMIT CHANGES"
+            ),
+            "EMIT CHANGES gives out groups again and again, and GAP_FILL each row once",
         ),
         (
             hop("1 second"),

@@ -9,6 +9,7 @@
 
 mod emit;
 mod gaps;
+mod late;
 mod over_each_other;
 mod rows;
 

@@ -44,7 +44,7 @@ fn cumulate(step: i64, steps: i64, offset: i64) -> Case {
     Case { call: call("CUMULATE", &[step, size, offset]), windows: windows.collect() }
 }
 
-fn tumble(size: i64, offset: i64) -> Case {
+pub(crate) fn tumble(size: i64, offset: i64) -> Case {
     Case { call: call("TUMBLE", &[size, offset]), ..hop(size, size, offset) }
 }
 

@@ -140,18 +140,23 @@ pub(crate) async fn streamed_over(
         rest = behind;
         answers.extend(query_now.push(&batch(piece)).unwrap());
         if is_crash {
-            for (key, change) in query_now.checkpoint().unwrap() {
-                match change {
-                    Some(bytes) => drop(stored.insert(key, bytes)),
-                    None => drop(stored.remove(&key)),
-                }
-            }
+            store(&mut query_now, &mut stored);
             query_now = pipeline_over(call, query).await;
             query_now.restore(&stored).unwrap();
         }
     }
     answers.extend(query_now.advance(EventTime::from_micros(i64::MAX)).unwrap());
     (lines(&answers), query_now.late())
+}
+
+/// Takes a checkpoint.
+pub(crate) fn store(query: &mut Pipeline, stored: &mut Stored) {
+    for (key, change) in query.checkpoint().unwrap() {
+        match change {
+            Some(bytes) => drop(stored.insert(key, bytes)),
+            None => drop(stored.remove(&key)),
+        }
+    }
 }
 
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {

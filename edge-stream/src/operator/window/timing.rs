@@ -2,6 +2,7 @@
 //! that by late rows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use arrow::compute::concat_batches;
 
@@ -28,6 +29,17 @@ impl Timing {
         EventTime::from_micros(watermark.micros().saturating_sub(self.hold_micros))
     }
 
+    /// Until when panes are kept.
+    pub(super) fn until(self) -> String {
+        let until = "the watermark passes the end of the last window that it is in";
+        let by = |micros: i64| Duration::from_micros(micros.unsigned_abs());
+        match (self.hold_micros, self.keep_micros) {
+            (0, 0) => until.to_owned(),
+            (hold, 0) => format!("{until} by {:?}, so that late rows are in it", by(hold)),
+            (_, keep) => format!("{until} by {:?}, as late rows change it", by(keep)),
+        }
+    }
+
     /// Windows that end until then are not kept any more.
     pub(super) fn gone_until(self, watermark: i64) -> i64 {
         watermark.saturating_sub(self.keep_micros)
@@ -37,7 +49,7 @@ impl Timing {
         self.keep_micros > 0
     }
 
-    pub(super) fn gives_out_again(self) -> bool {
+    pub(crate) fn gives_out_again(self) -> bool {
         self.emit != Emit::OnWindowClose || self.keeps_closed()
     }
 }
@@ -45,6 +57,9 @@ impl Timing {
 impl WindowAggregate {
     /// Whether rows that come to this pane now are to be given out before a window closes.
     pub(super) fn is_fresh(&self, pane: i64) -> bool {
+        if !self.of.timing.gives_out_again() {
+            return false;
+        }
         let closed = self.watermark.map_or(i64::MIN, EventTime::micros);
         match self.of.timing.emit {
             Emit::OnWindowClose => {
@@ -77,6 +92,9 @@ impl WindowAggregate {
         to: Option<i64>,
         out: &mut Out,
     ) -> Result<(), OperatorError> {
+        if !self.of.timing.gives_out_again() {
+            return Ok(());
+        }
         let fresh = self.panes.iter().filter(|(_, pane)| pane.is_fresh());
         let fresh: Vec<i64> = fresh.map(|(start, _)| *start).collect();
         let Some(is_due) = self.due(to).filter(|_| !fresh.is_empty()) else { return Ok(()) };
@@ -98,8 +116,8 @@ impl WindowAggregate {
         }
         for start in fresh {
             // Late rows are told of in this step, or they were none.
-            let is_told = self.of.timing.emit == Emit::OnWindowClose
-                || self.windows_of(start).all(|window| is_due(window));
+            let is_told =
+                self.of.timing.emit == Emit::OnWindowClose || self.windows_of(start).all(&is_due);
             if let Some(pane) = self.panes.get_mut(&start).filter(|_| is_told) {
                 pane.settle()?;
             }
