@@ -8,12 +8,14 @@ pub(crate) mod interval_join;
 pub(crate) mod lookup_join;
 pub(crate) mod over;
 mod packed;
+mod pending;
 mod project;
 pub(crate) mod rank;
 pub(crate) mod running;
 pub(crate) mod session;
 mod state;
 mod union;
+mod waiting;
 pub(crate) mod window;
 
 use std::fmt::Debug;

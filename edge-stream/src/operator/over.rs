@@ -9,16 +9,15 @@ mod frame;
 mod function;
 mod history;
 mod keys;
-mod pending;
 mod stored;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::array::{RecordBatchOptions, new_null_array};
-use arrow::compute::{cast, concat, filter_record_batch, take};
-use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef, TimeUnit};
+use arrow::compute::{cast, concat, take};
+use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef};
 use arrow::row::SortField;
 use datafusion::error::DataFusionError;
 use datafusion::physical_expr::PhysicalExpr;
@@ -28,10 +27,11 @@ pub(crate) use frame::Frame;
 pub(crate) use function::{Aggregate, Function, reports};
 use history::History;
 use keys::Keys;
-use pending::{Ordered, Pending, order_by};
-use stored::{Kind, Types, put_or_remove};
+use stored::{Kind, Types};
 
+use super::pending::{Ordered, order_by};
 use super::state::{columns_as, expect};
+use super::waiting::{Waiting, in_unit};
 use super::{Explain, Operator, Out, StateReader, StateWriter};
 use crate::error::OperatorError;
 use crate::watermark::EventTime;
@@ -59,9 +59,8 @@ pub(crate) struct Ordering {
 #[derive(Debug)]
 pub(crate) struct Over {
     of: Ordering,
-    unit: TimeUnit,
     types: Types,
-    pending: Pending,
+    waiting: Waiting,
     keys: Keys,
     history: History,
     /// Rows in front of it have been given out.
@@ -83,11 +82,11 @@ impl Over {
         let types = Types::new(&of, &functions)?;
         let fields = types.keys.iter().cloned().map(SortField::new).collect();
         let keys = Keys::new(functions, fields, of.arguments.len())?;
+        let waiting = Waiting::new(Arc::clone(&of.time), unit);
         Ok(Over {
             of,
-            unit,
             types,
-            pending: Pending::default(),
+            waiting,
             keys,
             history: History::default(),
             emitted: None,
@@ -119,15 +118,6 @@ impl Over {
     ) -> Result<Vec<ArrayRef>, DataFusionError> {
         let rows = batch.num_rows();
         exprs.iter().map(|expr| expr.evaluate(batch)?.into_array(rows)).collect()
-    }
-
-    fn times(&self, batch: &RecordBatch) -> Result<Int64Array, OperatorError> {
-        let times = self.of.time.evaluate(batch)?.into_array(batch.num_rows())?;
-        if times.null_count() > 0 {
-            let (column, rows) = (self.of.time.to_string(), times.null_count());
-            return Err(OperatorError::NoEventTime { column, rows });
-        }
-        Ok(cast(&times, &DataType::Int64)?.as_primitive::<Int64Type>().clone())
     }
 
     /// Rows with the values of the functions.
@@ -231,7 +221,7 @@ impl Over {
 
     fn stored_bytes(&self) -> usize {
         let carried: usize = self.carried_bytes.iter().sum();
-        self.pending.stored_bytes() + self.history.stored_bytes() + carried
+        self.waiting.stored_bytes() + self.history.stored_bytes() + carried
     }
 
     fn check_size(&self) -> Result<(), OperatorError> {
@@ -239,7 +229,7 @@ impl Over {
         if used_bytes <= self.limit_bytes {
             return Ok(());
         }
-        let (waiting, keys) = (self.pending.rows(), self.keys.len());
+        let (waiting, keys) = (self.waiting.rows(), self.keys.len());
         let limit_bytes = self.limit_bytes;
         Err(OperatorError::RowsFull { waiting, keys, used_bytes, limit_bytes })
     }
@@ -272,32 +262,19 @@ impl Operator for Over {
     fn on_batch(
         &mut self,
         _: usize,
-        mut batch: RecordBatch,
+        batch: RecordBatch,
         out: &mut Out,
     ) -> Result<(), OperatorError> {
-        let mut times = self.times(&batch)?;
-        if let Some(emitted) = self.emitted {
-            let emitted = in_unit(emitted, self.unit);
-            if times.values().iter().any(|time| *time < emitted) {
-                let in_time = times.values().iter().map(|time| Some(*time >= emitted));
-                let in_time: BooleanArray = in_time.collect();
-                let rows = batch.num_rows();
-                batch = filter_record_batch(&batch, &in_time)?;
-                out.late += (rows - batch.num_rows()) as u64;
-                times = self.times(&batch)?;
-            }
-        }
-        self.pending.push(Ordered::new(batch, times.values().clone())?);
-        Ok(())
+        self.waiting.push(batch, self.emitted, out)
     }
 
     fn on_watermark(&mut self, watermark: EventTime, out: &mut Out) -> Result<(), OperatorError> {
         self.emitted = Some(watermark);
-        let watermark = in_unit(watermark, self.unit);
-        if let Some(ready) = self.pending.take(watermark)? {
-            out.push(self.answer(&ready, watermark)?);
+        let before = in_unit(watermark, self.waiting.unit);
+        if let Some(ready) = self.waiting.take(watermark)? {
+            out.push(self.answer(&ready, before)?);
         }
-        self.sweep(watermark)
+        self.sweep(before)
     }
 
     fn snapshot(&mut self, state: &mut StateWriter<'_>) -> Result<(), OperatorError> {
@@ -309,9 +286,9 @@ impl Operator for Over {
         self.store_carried(state)?;
         let changed = std::mem::take(&mut self.changed);
         self.history.store(&self.keys, changed.into_iter(), |rows, number| {
-            put_or_remove(state, Kind::History.key(number), rows)
+            state.put_or_remove(Kind::History.key(number), rows)
         })?;
-        self.pending.store(|rows, number| put_or_remove(state, Kind::Pending.key(number), rows))?;
+        self.waiting.store(state, |number| Kind::Pending.key(number))?;
         self.check_size()
     }
 
@@ -336,31 +313,16 @@ impl Operator for Over {
         }
         self.emitted_stored = self.emitted;
         self.history.restore(&mut self.keys, &self.types.history, &segments)?;
-        let emitted = self.emitted.map(|emitted| in_unit(emitted, self.unit));
+        let emitted = self.emitted.map(|emitted| in_unit(emitted, self.waiting.unit));
+        let watermark = emitted.unwrap_or(i64::MIN);
         for place in self.keys.places() {
-            let watermark = emitted.unwrap_or(i64::MIN);
             self.keys.trim(place, watermark, |number| self.history.gone(number))?;
         }
         for (number, batch, bytes) in pieces {
             expect(&batch, &self.types.pending)?;
-            let times = self.times(&batch)?.values().clone();
-            self.pending.restore(number, &Ordered::new(batch, times)?, emitted, bytes);
+            self.waiting.restore(number, batch, self.emitted, bytes)?;
         }
         Ok(())
-    }
-}
-
-/// The least time in a unit that does not lie in front of a point in time.
-fn in_unit(time: EventTime, unit: TimeUnit) -> i64 {
-    let up = |size: i64| {
-        let micros = time.micros();
-        micros.div_euclid(size) + i64::from(micros.rem_euclid(size) != 0)
-    };
-    match unit {
-        TimeUnit::Second => up(1_000_000),
-        TimeUnit::Millisecond => up(1000),
-        TimeUnit::Microsecond => time.micros(),
-        TimeUnit::Nanosecond => time.micros().saturating_mul(1000),
     }
 }
 

@@ -40,6 +40,21 @@ impl StateWriter<'_> {
         Ok(len)
     }
 
+    /// Stores rows, or takes away what is stored; returns the bytes that are there then.
+    pub(crate) fn put_or_remove(
+        &mut self,
+        key: i64,
+        rows: Option<&RecordBatch>,
+    ) -> Result<usize, OperatorError> {
+        match rows {
+            Some(rows) => self.put(key, rows),
+            None => {
+                self.remove(key);
+                Ok(0)
+            }
+        }
+    }
+
     pub(crate) fn remove(&mut self, key: i64) {
         self.changes.insert(stored_key(self.place, key), None);
     }
@@ -71,26 +86,7 @@ impl<'a> StateReader<'a> {
     }
 }
 
-fn read(bytes: &[u8]) -> Result<RecordBatch, OperatorError> {
-    let mut reader = StreamReader::try_new(bytes, None)?;
-    Ok(reader.next().ok_or_else(|| damaged("it holds no columns"))??)
-}
-
-fn damaged(reason: &str) -> OperatorError {
-    OperatorError::State { reason: reason.to_owned() }
-}
-
-fn stored_key(place: u8, key: i64) -> Vec<u8> {
-    let mut stored = vec![place];
-    stored.extend_from_slice(&(key.cast_unsigned() ^ (1 << 63)).to_be_bytes());
-    stored
-}
-
-fn from_ordered(bytes: [u8; 8]) -> i64 {
-    (u64::from_be_bytes(bytes) ^ (1 << 63)).cast_signed()
-}
-
-/// Columns under their places as names.
+/// Columns without names, as they are stored.
 pub(super) fn columns_as(columns: Vec<ArrayRef>) -> Result<RecordBatch, ArrowError> {
     let named = columns.into_iter().enumerate();
     RecordBatch::try_from_iter_with_nullable(
@@ -102,9 +98,24 @@ pub(super) fn columns_as(columns: Vec<ArrayRef>) -> Result<RecordBatch, ArrowErr
 pub(super) fn expect(batch: &RecordBatch, types: &[DataType]) -> Result<(), OperatorError> {
     let schema = batch.schema_ref();
     let found = schema.fields().iter().map(|field| field.data_type());
-    if found.eq(types) {
-        return Ok(());
-    }
-    let reason = "its columns are others".to_owned();
-    Err(OperatorError::State { reason })
+    if found.eq(types) { Ok(()) } else { Err(damaged("its columns are others")) }
+}
+
+fn read(bytes: &[u8]) -> Result<RecordBatch, OperatorError> {
+    let mut reader = StreamReader::try_new(bytes, None)?;
+    Ok(reader.next().ok_or_else(|| damaged("it holds no columns"))??)
+}
+
+pub(super) fn damaged(reason: &str) -> OperatorError {
+    OperatorError::State { reason: reason.to_owned() }
+}
+
+fn stored_key(place: u8, key: i64) -> Vec<u8> {
+    let mut stored = vec![place];
+    stored.extend_from_slice(&(key.cast_unsigned() ^ (1 << 63)).to_be_bytes());
+    stored
+}
+
+fn from_ordered(bytes: [u8; 8]) -> i64 {
+    (u64::from_be_bytes(bytes) ^ (1 << 63)).cast_signed()
 }

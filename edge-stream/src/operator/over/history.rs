@@ -13,8 +13,8 @@ use arrow::datatypes::{DataType, Int64Type, UInt64Type};
 use datafusion::error::DataFusionError;
 
 use super::keys::Keys;
-use super::pending::order_by;
 use crate::error::OperatorError;
+use crate::operator::pending::order_by;
 use crate::operator::state::{columns_as, expect};
 
 /// Rows that are stored and not kept, before all are written again.

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
 use datafusion::error::DataFusionError;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::scalar::ScalarValue;
 
-use super::{Function, Ordering, StateWriter};
+use super::{Function, Ordering};
 use crate::error::OperatorError;
 
 /// What the entries of the stored state are, in the order in which they are read.
@@ -59,19 +58,5 @@ impl Kind {
         let kind = usize::try_from(key >> 56).ok().and_then(|kind| all.get(kind));
         let unknown = || OperatorError::State { reason: "it has unknown parts".to_owned() };
         Ok((*kind.ok_or_else(unknown)?, (key & ((1 << 56) - 1)).cast_unsigned()))
-    }
-}
-
-pub(super) fn put_or_remove(
-    state: &mut StateWriter<'_>,
-    key: i64,
-    rows: Option<&RecordBatch>,
-) -> Result<usize, OperatorError> {
-    match rows {
-        Some(rows) => state.put(key, rows),
-        None => {
-            state.remove(key);
-            Ok(0)
-        }
     }
 }
