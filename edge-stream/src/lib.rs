@@ -1,6 +1,7 @@
 #![cfg_attr(feature = "db", doc = include_str!("../README.md"))]
 #![cfg_attr(not(feature = "db"), doc = "Streaming SQL over rows that the application pushes.")]
 
+mod asof;
 #[cfg(feature = "db")]
 mod bounded;
 #[cfg(feature = "db")]

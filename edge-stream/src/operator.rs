@@ -1,5 +1,6 @@
 //! A job is a flow of small operators. Each is a plain struct without clock, task or I/O.
 
+pub(crate) mod asof_join;
 mod buckets;
 mod filter;
 mod flow;

@@ -4,6 +4,7 @@
 //! the stream upwards; each node becomes an operator, or is refused with the reason and what
 //! would work, as it would need state without bound.
 
+mod asof;
 mod emit;
 mod gaps;
 mod groups;
@@ -235,6 +236,7 @@ impl Builder<'_> {
     }
 
     fn physical(&self, expr: &Expr, input: &DFSchema) -> Result<Arc<dyn PhysicalExpr>, SqlError> {
+        crate::asof::check(expr)?;
         let (props, context) = (self.state.execution_props(), PhysicalPlanningContext::default());
         create_physical_expr(expr, input, props, &context)
             .map_err(|error| SqlError::planning(&error))

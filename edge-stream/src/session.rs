@@ -12,7 +12,7 @@ use datafusion::prelude::SessionConfig;
 use datafusion_functions_nested::planner::FieldAccessPlanner;
 use datafusion_functions_nested::{array_has, cardinality, extract, length};
 
-use crate::{gaps, sessions, windows};
+use crate::{asof, gaps, sessions, windows};
 
 /// Functions of the application.
 #[derive(Debug, Clone, Default)]
@@ -51,6 +51,7 @@ pub(crate) fn context(memory_bytes: usize) -> SessionContext {
     windows::function::functions().for_each(|function| context.register_udf(function));
     sessions::functions().into_iter().for_each(|function| context.register_udf(function));
     gaps::functions().into_iter().for_each(|function| context.register_udf(function));
+    context.register_udf(asof::function());
     for function in [
         extract::array_element_udf(),
         extract::array_slice_udf(),

@@ -4,6 +4,7 @@
 //! (`statement`, with `stream`, `options` and `words`), `EMIT` behind it (`emit`), and the windows in
 //! `FROM` (`window`), which become ordinary projections.
 
+pub(crate) mod asof;
 pub(crate) mod emit;
 #[cfg(feature = "db")]
 mod options;
@@ -53,7 +54,8 @@ impl<'a> Script<'a> {
         let tokens =
             tokens.map_err(|error| SqlError::statement(position(error.location), error.message))?;
         check_operators(&tokens)?;
-        let mut tokens = session::with_partition_argument(window::without_table_word(tokens));
+        let tokens = session::with_partition_argument(window::without_table_word(tokens));
+        let mut tokens = asof::in_one_form(tokens);
         let emits = emit::marked(&mut tokens)?;
         let parser = Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens);
         Ok(Script { sql, parser, emits })

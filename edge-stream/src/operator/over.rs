@@ -14,10 +14,10 @@ mod stored;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
 use arrow::array::{RecordBatchOptions, new_null_array};
 use arrow::compute::{cast, concat, take};
-use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::row::SortField;
 use datafusion::error::DataFusionError;
 use datafusion::physical_expr::PhysicalExpr;
@@ -30,7 +30,7 @@ use keys::Keys;
 use stored::{Kind, Types};
 
 use super::pending::{Ordered, order_by};
-use super::state::{columns_as, expect};
+use super::state::{columns_as, expect, watermark_from, watermark_row};
 use super::waiting::{Waiting, in_unit};
 use super::{Explain, Operator, Out, StateReader, StateWriter};
 use crate::error::OperatorError;
@@ -279,8 +279,7 @@ impl Operator for Over {
 
     fn snapshot(&mut self, state: &mut StateWriter<'_>) -> Result<(), OperatorError> {
         if let (Some(emitted), true) = (self.emitted, self.emitted != self.emitted_stored) {
-            let micros: ArrayRef = Arc::new(Int64Array::from(vec![emitted.micros()]));
-            state.put(Kind::Emitted.key(0), &columns_as(vec![micros])?)?;
+            state.put(Kind::Emitted.key(0), &watermark_row(emitted)?)?;
             self.emitted_stored = self.emitted;
         }
         self.store_carried(state)?;
@@ -298,11 +297,7 @@ impl Operator for Over {
             let (key, batch, bytes) = entry?;
             let (kind, number) = Kind::of(key)?;
             match kind {
-                Kind::Emitted => {
-                    expect(&batch, &[DataType::Int64])?;
-                    let micros = batch.column(0).as_primitive::<Int64Type>().value(0);
-                    self.emitted = Some(EventTime::from_micros(micros));
-                }
+                Kind::Emitted => self.emitted = Some(watermark_from(&batch)?),
                 Kind::Carried => {
                     self.restore_carried(&batch)?;
                     self.carried_bytes.push(bytes);

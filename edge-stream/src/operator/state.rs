@@ -1,15 +1,17 @@
 //! What operators keep over a restart: bytes under ordered keys.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
-use arrow::datatypes::DataType;
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Int64Type};
 use arrow::error::ArrowError;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use bytes::Bytes;
 
 use crate::error::OperatorError;
+use crate::watermark::EventTime;
 
 /// What a checkpoint has changed: under each key the new bytes, or `None` where it has gone.
 pub type Changes = BTreeMap<Vec<u8>, Option<Bytes>>;
@@ -84,6 +86,30 @@ impl<'a> StateReader<'a> {
             Ok((from_ordered(key), read(bytes)?, bytes.len()))
         })
     }
+}
+
+/// The key of an entry by its kind, of which there are at most 128, and its number among those of
+/// the kind.
+pub(super) fn numbered(kind: u8, number: u64) -> i64 {
+    (i64::from(kind) << 56) | number.cast_signed()
+}
+
+/// Kind and number of an entry.
+pub(super) fn number_of(key: i64) -> (u8, u64) {
+    let [kind, ..] = key.to_be_bytes();
+    (kind, (key & ((1 << 56) - 1)).cast_unsigned())
+}
+
+/// A watermark, as it is stored.
+pub(super) fn watermark_row(watermark: EventTime) -> Result<RecordBatch, ArrowError> {
+    columns_as(vec![Arc::new(Int64Array::from(vec![watermark.micros()]))])
+}
+
+pub(super) fn watermark_from(stored: &RecordBatch) -> Result<EventTime, OperatorError> {
+    expect(stored, &[DataType::Int64])?;
+    let micros = stored.column(0).as_primitive::<Int64Type>();
+    let micros = micros.iter().next().flatten();
+    micros.map(EventTime::from_micros).ok_or_else(|| damaged("its watermark is damaged"))
 }
 
 /// Columns without names, as they are stored.

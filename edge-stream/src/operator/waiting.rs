@@ -85,7 +85,7 @@ impl Waiting {
         Ok(())
     }
 
-    fn times(&self, batch: &RecordBatch) -> Result<Int64Array, OperatorError> {
+    pub(super) fn times(&self, batch: &RecordBatch) -> Result<Int64Array, OperatorError> {
         let times = self.time.evaluate(batch)?.into_array(batch.num_rows())?;
         let zone = match times.data_type() {
             DataType::Timestamp(_, zone) => zone.clone(),

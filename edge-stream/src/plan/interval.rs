@@ -56,8 +56,38 @@ pub(super) fn of(conditions: &[Expr], left: Input<'_>, right: Input<'_>) -> Opti
 
 type Bounds = (Expr, Expr, (Option<i128>, Option<i128>));
 
+/// A condition on two event times: `right - left`, compared with an edge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Compared {
+    pub(super) left_time: Expr,
+    pub(super) right_time: Expr,
+    /// `=`, `<`, `<=`, `>` or `>=`.
+    pub(super) operator: Operator,
+    pub(super) edge_micros: i128,
+}
+
 /// The bounds that one condition sets: `right - left >= lower`, `right - left <= upper`.
 fn bounds_of(condition: &Expr, left: Input<'_>, right: Input<'_>) -> Vec<Bounds> {
+    let bounds = compared(condition, left, right).into_iter().filter_map(|compared| {
+        let Compared { left_time, right_time, operator, edge_micros: edge } = compared;
+        // Seconds and the like were cut off nanoseconds on the way to a time in microseconds.
+        let is_finer = is_finer(&left_time, left.schema) || is_finer(&right_time, right.schema);
+        let slack = i128::from(is_finer);
+        let (lower, upper) = (Some(edge - slack), Some(edge + slack));
+        let bounds = match operator {
+            Operator::Eq => (lower, upper),
+            Operator::Gt | Operator::GtEq => (lower, None),
+            Operator::Lt | Operator::LtEq => (None, upper),
+            _ => return None,
+        };
+        Some((left_time, right_time, bounds))
+    });
+    bounds.collect()
+}
+
+/// What one condition says about the event times of both sides; nothing if it is about something
+/// else.
+pub(super) fn compared(condition: &Expr, left: Input<'_>, right: Input<'_>) -> Vec<Compared> {
     let (from, operator, to) = match condition {
         Expr::BinaryExpr(BinaryExpr { left, op, right }) => (left, *op, right),
         Expr::Between(between) if !between.negated => {
@@ -67,7 +97,7 @@ fn bounds_of(condition: &Expr, left: Input<'_>, right: Input<'_>) -> Vec<Bounds>
             };
             let both =
                 [compare(Operator::GtEq, &between.low), compare(Operator::LtEq, &between.high)];
-            return both.iter().flat_map(|one| bounds_of(one, left, right)).collect();
+            return both.iter().flat_map(|one| compared(one, left, right)).collect();
         }
         _ => return Vec::new(),
     };
@@ -80,26 +110,21 @@ fn bounds_of(condition: &Expr, left: Input<'_>, right: Input<'_>) -> Vec<Bounds>
     else {
         return Vec::new();
     };
-    // Seconds and the like were cut off nanoseconds on the way to a time in microseconds.
-    let slack = i128::from([(&left_time, left), (&right_time, right)].iter().any(is_finer));
     // `right - left + micros`, or its negative, compared with zero.
-    let (operator, edge) = match (left_sign, right_sign) {
+    let (operator, edge_micros) = match (left_sign, right_sign) {
         (-1, 1) => (Some(operator), -micros),
         (1, -1) => (operator.swap(), micros),
         _ => return Vec::new(),
     };
-    let (lower, upper) = (Some(edge - slack), Some(edge + slack));
-    let bounds = match operator {
-        Some(Operator::Eq) => (lower, upper),
-        Some(Operator::Gt | Operator::GtEq) => (lower, None),
-        Some(Operator::Lt | Operator::LtEq) => (None, upper),
-        _ => return Vec::new(),
-    };
-    vec![(left_time, right_time, bounds)]
+    use Operator::{Eq, Gt, GtEq, Lt, LtEq};
+    let operator = operator.filter(|operator| matches!(operator, Eq | Gt | GtEq | Lt | LtEq));
+    let compared = |operator| Compared { left_time, right_time, operator, edge_micros };
+    operator.map(compared).into_iter().collect()
 }
 
-fn is_finer((time, input): &(&Expr, Input<'_>)) -> bool {
-    matches!(time.get_type(input.schema), Ok(DataType::Timestamp(TimeUnit::Nanosecond, _)))
+/// Whether a time is counted in less than microseconds.
+pub(super) fn is_finer(time: &Expr, input: &DFSchema) -> bool {
+    matches!(time.get_type(input), Ok(DataType::Timestamp(TimeUnit::Nanosecond, _)))
 }
 
 fn sum_of(expr: &Expr, left: Input<'_>, right: Input<'_>) -> Option<Sum> {

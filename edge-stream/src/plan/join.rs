@@ -14,6 +14,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use super::interval::{self, Input, Interval};
 use super::lineage::{self, Lineage};
 use super::{Builder, Rows};
+use crate::asof;
 use crate::error::SqlError;
 use crate::lookup::LookupTable;
 use crate::operator::Filter;
@@ -35,9 +36,12 @@ pub(super) struct Table {
 }
 
 /// The join whose condition a `WHERE` right above it adds to: `FROM a, b WHERE ..` is written so.
+/// One of an ASOF join is about pairs that are found already.
 pub(super) fn below_where(plan: &LogicalPlan) -> Option<&Join> {
     match plan {
-        LogicalPlan::Join(join) if join.join_type == JoinType::Inner => Some(join),
+        LogicalPlan::Join(join) if join.join_type == JoinType::Inner => {
+            asof::conditions(join).is_none().then_some(join)
+        }
         _ => None,
     }
 }
@@ -46,6 +50,9 @@ impl Builder<'_> {
     /// Plans a join; `also` must hold for its pairs too.
     pub(super) fn join(&mut self, join: &Join, also: Option<&Expr>) -> Result<Rows, SqlError> {
         check_kind(join)?;
+        if let Some(conditions) = asof::conditions(join) {
+            return self.asof_join(join, conditions);
+        }
         let on = join.on.iter().map(|(left, right)| {
             let (left, right) = (Box::new(left.clone()), Box::new(right.clone()));
             Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right })
@@ -144,7 +151,7 @@ impl Builder<'_> {
         conjunction(conditions).map(|all| self.physical(&all, schema)).transpose()
     }
 
-    fn filter(
+    pub(super) fn filter(
         &mut self,
         rows: &mut Rows,
         condition: &Expr,
@@ -212,7 +219,7 @@ pub(super) fn equality<'a>(condition: &'a Expr, join: &Join) -> Option<(&'a Expr
     }
 }
 
-fn same_type(left: &Expr, right: &Expr, join: &Join) -> bool {
+pub(super) fn same_type(left: &Expr, right: &Expr, join: &Join) -> bool {
     let types = (left.get_type(join.left.schema()), right.get_type(join.right.schema()));
     matches!(types, (Ok(left), Ok(right)) if left == right)
 }
@@ -231,7 +238,7 @@ fn without_interval(join: &Join) -> SqlError {
 }
 
 /// The name of a stream's event time, whether the query uses it or not.
-fn event_time_of(plan: &LogicalPlan) -> Option<String> {
+pub(super) fn event_time_of(plan: &LogicalPlan) -> Option<String> {
     match plan {
         LogicalPlan::SubqueryAlias(alias) => {
             let name = event_time_of(&alias.input)?;

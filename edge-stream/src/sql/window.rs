@@ -7,13 +7,13 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, ObjectName, ObjectNamePart,
-    Query, Spanned, TableAlias, TableFactor, VisitMut, VisitorMut,
+    Query, Select, Spanned, TableAlias, TableFactor, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::{position, session};
+use super::{asof, position, session};
 use crate::error::SqlError;
 
 /// Who will run the query.
@@ -31,6 +31,10 @@ pub(super) struct Resolve(pub(super) RunBy);
 impl VisitorMut for Resolve {
     type Break = SqlError;
 
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
+        select.from.iter_mut().try_for_each(|from| asof::resolve(from, self.0))
+    }
+
     fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<SqlError> {
         let resolved = match factor {
             TableFactor::Table { name, args: Some(args), alias, .. } => {
@@ -43,6 +47,9 @@ impl VisitorMut for Resolve {
                     }
                     _ => Ok(None),
                 }
+            }
+            TableFactor::NestedJoin { table_with_joins, .. } => {
+                return asof::resolve(table_with_joins, self.0);
             }
             _ => Ok(None),
         };

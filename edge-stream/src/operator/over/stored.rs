@@ -9,6 +9,7 @@ use datafusion::scalar::ScalarValue;
 
 use super::{Function, Ordering};
 use crate::error::OperatorError;
+use crate::operator::state::{damaged, number_of, numbered};
 
 /// What the entries of the stored state are, in the order in which they are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,13 +51,13 @@ impl Types {
 
 impl Kind {
     pub(super) fn key(self, number: u64) -> i64 {
-        ((self as i64) << 56) | number.cast_signed()
+        numbered(self as u8, number)
     }
 
     pub(super) fn of(key: i64) -> Result<(Kind, u64), OperatorError> {
         let all = [Kind::Emitted, Kind::Carried, Kind::History, Kind::Pending];
-        let kind = usize::try_from(key >> 56).ok().and_then(|kind| all.get(kind));
-        let unknown = || OperatorError::State { reason: "it has unknown parts".to_owned() };
-        Ok((*kind.ok_or_else(unknown)?, (key & ((1 << 56) - 1)).cast_unsigned()))
+        let (kind, number) = number_of(key);
+        let kind = all.get(usize::from(kind)).ok_or_else(|| damaged("it has unknown parts"))?;
+        Ok((*kind, number))
     }
 }
