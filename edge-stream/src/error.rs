@@ -265,12 +265,42 @@ pub enum OperatorError {
         /// The limit.
         limit_rows: usize,
     },
+    /// The rows of which `MATCH_RECOGNIZE` does not know yet whether they are in a match, and that
+    /// wait for the watermark in front of it, take more than the limit: a shorter `WITHIN`, fewer
+    /// columns, or conditions that fewer rows fulfil need less.
+    #[error(
+        "MATCH_RECOGNIZE holds {rows} rows whose matches are not decided and takes {used_bytes} \
+         bytes, the limit is {limit_bytes}"
+    )]
+    MatchesFull {
+        /// Rows that are kept, and that wait until the watermark has passed them.
+        rows: usize,
+        /// Bytes that they take.
+        used_bytes: usize,
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// More ways through the pattern of a `MATCH_RECOGNIZE` are open at one row than are followed:
+    /// conditions of which fewer hold at a time, and fewer repetitions in each other, need less.
+    #[error(
+        "MATCH_RECOGNIZE has more than {limit} partial matches from one row, which is the limit"
+    )]
+    PartialMatches {
+        /// The limit.
+        limit: usize,
+    },
     /// The stored state is not what this query writes.
     #[error("stored state does not belong to this query: {reason}")]
     State {
         /// What does not fit.
         reason: String,
     },
+}
+
+impl From<crate::matching::Crowded> for OperatorError {
+    fn from(crowded: crate::matching::Crowded) -> OperatorError {
+        OperatorError::PartialMatches { limit: crowded.limit }
+    }
 }
 
 /// DataFusion's message without its prefixes and line breaks.

@@ -17,6 +17,8 @@ mod engine;
 mod error;
 mod gaps;
 mod lookup;
+mod matches;
+mod matching;
 #[cfg(feature = "mq")]
 mod mq;
 #[cfg(all(feature = "db", not(feature = "mq")))]

@@ -12,6 +12,7 @@ mod interval;
 mod join;
 mod lineage;
 mod lookup;
+mod matches;
 mod over;
 mod running;
 mod session;
@@ -135,22 +136,30 @@ fn optimized(state: &SessionState, plan: LogicalPlan) -> Result<LogicalPlan, Dat
 /// `now()` would stand still in a job, `random()` would not be the same after a restart, and the
 /// answer of a subquery changes.
 fn refuse_moving_parts(plan: &LogicalPlan) -> Result<(), SqlError> {
-    let (mut moving, mut has_subquery) = (None, false);
+    let mut found = Ok(());
     let walked = plan.apply_with_subqueries(|node| {
         node.apply_expressions(|expr| {
-            expr.apply(|expr| {
-                let subquery =
-                    matches!(expr, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_));
-                has_subquery |= subquery;
-                if let Expr::ScalarFunction(function) = expr
-                    && function.func.signature().volatility != Volatility::Immutable
-                {
-                    moving = Some(function.func.name().to_owned());
-                    return Ok(TreeNodeRecursion::Stop);
-                }
-                Ok(TreeNodeRecursion::Continue)
-            })
+            found = check_fixed(expr);
+            Ok(if found.is_ok() { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
         })
+    });
+    walked.map_err(|error| SqlError::planning(&error))?;
+    found
+}
+
+/// The same of one expression.
+fn check_fixed(expr: &Expr) -> Result<(), SqlError> {
+    let (mut moving, mut has_subquery) = (None, false);
+    let walked = expr.apply(|expr| {
+        has_subquery |=
+            matches!(expr, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_));
+        if let Expr::ScalarFunction(function) = expr
+            && function.func.signature().volatility != Volatility::Immutable
+        {
+            moving = Some(function.func.name().to_owned());
+            return Ok(TreeNodeRecursion::Stop);
+        }
+        Ok(TreeNodeRecursion::Continue)
     });
     walked.map_err(|error| SqlError::planning(&error))?;
     if has_subquery {
@@ -208,7 +217,10 @@ impl Builder<'_> {
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             LogicalPlan::Window(window) => self.over(window),
-            LogicalPlan::Extension(_) => self.extension(plan),
+            LogicalPlan::Extension(extension) => match self.matches(extension)? {
+                Some(rows) => Ok(rows),
+                None => self.extension(plan),
+            },
             other => Err(refusal(other)),
         }
     }

@@ -12,6 +12,7 @@ use datafusion::prelude::SessionConfig;
 use datafusion_functions_nested::planner::FieldAccessPlanner;
 use datafusion_functions_nested::{array_has, cardinality, extract, length};
 
+use crate::matches::MatchPlanner;
 use crate::{asof, gaps, sessions, windows};
 
 /// Functions of the application.
@@ -47,6 +48,8 @@ pub(crate) fn context(memory_bytes: usize) -> SessionContext {
     // `list[1]` and `object['field']`.
     let planned = state.register_expr_planner(Arc::new(FieldAccessPlanner));
     planned.expect("a session takes planners of expressions");
+    let planned = state.register_relation_planner(Arc::new(MatchPlanner));
+    planned.expect("a session takes planners of relations");
     let context = SessionContext::new_with_state(state);
     windows::function::functions().for_each(|function| context.register_udf(function));
     sessions::functions().into_iter().for_each(|function| context.register_udf(function));

@@ -6,6 +6,7 @@
 
 pub(crate) mod asof;
 pub(crate) mod emit;
+pub(crate) mod matches;
 #[cfg(feature = "db")]
 mod options;
 #[cfg(feature = "db")]
@@ -55,7 +56,7 @@ impl<'a> Script<'a> {
             tokens.map_err(|error| SqlError::statement(position(error.location), error.message))?;
         check_operators(&tokens)?;
         let tokens = session::with_partition_argument(window::without_table_word(tokens));
-        let mut tokens = asof::in_one_form(tokens);
+        let mut tokens = matches::with_definition(asof::in_one_form(tokens))?;
         let emits = emit::marked(&mut tokens)?;
         let parser = Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens);
         Ok(Script { sql, parser, emits })
@@ -89,8 +90,15 @@ impl<'a> Script<'a> {
             Token::EOF | Token::SemiColon => Ok(()),
             token => {
                 let reason = format!("`{token}` does not belong here");
-                Err(SqlError::statement(self.here(&next.span.start), reason)
-                    .or("end the statement with `;`"))
+                let would_work = match &token {
+                    // sqlparser takes it behind a name only.
+                    Token::Word(word) if word.keyword == Keyword::MATCH_RECOGNIZE => {
+                        "give the query in front of it a name: WITH name AS (SELECT ..) SELECT .. \
+                         FROM name MATCH_RECOGNIZE (..)"
+                    }
+                    _ => "end the statement with `;`",
+                };
+                Err(SqlError::statement(self.here(&next.span.start), reason).or(would_work))
             }
         }
     }

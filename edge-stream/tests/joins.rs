@@ -30,6 +30,14 @@ ON o.room = d.room AND d.ts BETWEEN o.ts AND o.ts + INTERVAL '8 seconds'";
 
 const BOTH: &str = "SELECT ts, room, n FROM orders UNION ALL SELECT ts, room, -n FROM doors";
 
+const NEWEST: &str = "SELECT o.n AS n, d.n AS m, o.room FROM orders o
+ASOF LEFT JOIN doors d MATCH_CONDITION (o.ts >= d.ts) ON o.room = d.room";
+
+/// Each three of a room.
+const THREES: &str = "SELECT room, n, m FROM orders MATCH_RECOGNIZE (PARTITION BY room ORDER BY ts
+MEASURES FIRST(n) AS n, sum(b.n) AS m PATTERN (a b{2}) WITHIN INTERVAL '10 seconds'
+DEFINE b AS b.n = PREV(b.n) + 3)";
+
 #[derive(Serialize, Deserialize)]
 struct Room {
     floor: u8,
@@ -58,7 +66,9 @@ async fn each_pair_is_there_once_through_crashes() {
         engine.execute(STREAMS).await.unwrap();
         let views = format!(
             "CREATE MATERIALIZED VIEW IF NOT EXISTS pairs AS {PAIRS};
-             CREATE MATERIALIZED VIEW IF NOT EXISTS both AS {BOTH}"
+             CREATE MATERIALIZED VIEW IF NOT EXISTS both AS {BOTH};
+             CREATE MATERIALIZED VIEW IF NOT EXISTS newest AS {NEWEST};
+             CREATE MATERIALIZED VIEW IF NOT EXISTS threes AS {THREES}"
         );
         engine.execute(&views).await.unwrap();
         let (orders, doors) = (db.log("orders_raw").unwrap(), db.log("doors_raw").unwrap());
@@ -92,9 +102,46 @@ async fn each_pair_is_there_once_through_crashes() {
     assert!(expected.len() > 4000, "{}", expected.len());
     assert_eq!(ask(&engine, &ordered("pairs")).await, expected);
     assert_eq!(job(&engine, "pairs").late, 0);
+    // Of the same room, and even.
+    let newest = "(SELECT n, CASE WHEN n % 2 = 0 THEN n WHEN n >= 3 THEN n - 3 END AS m, room \
+                  FROM orders)";
+    let expected = ask(&engine, &ordered(newest)).await;
+    assert_eq!(ask(&engine, &ordered("newest")).await, expected);
+    let threes = format!(
+        "(SELECT n, n * 2 + 9 AS m, room FROM orders WHERE n / 3 % 3 = 0 AND n + 6 < {written})"
+    );
+    let expected = ask(&engine, &ordered(&threes)).await;
+    assert!(expected.len() > 300, "{}", expected.len());
+    assert_eq!(ask(&engine, &ordered("threes")).await, expected);
     let counted = "SELECT count(*), count(DISTINCT n), sum(n) FROM";
     let expected = ask(&engine, &format!("{counted} ({BOTH})")).await;
     assert_eq!(ask(&engine, &format!("{counted} both")).await, expected);
+    end(&db, &engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_says_what_joins_and_patterns_keep_of_each_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    engine.execute(STREAMS).await.unwrap();
+    for (query, expected) in [
+        (
+            NEWEST,
+            ["the newest right row not behind the left one", "for each key its newest right row"],
+        ),
+        (
+            THREES,
+            ["(a b{2}) within 10 s", "rows from the first one on at which a match may still begin"],
+        ),
+    ] {
+        let steps = ask(&engine, &format!("EXPLAIN STREAMING {query}")).await.join("\n");
+        for text in expected {
+            assert!(steps.contains(text), "{steps}\n  does not say: {text}");
+        }
+        // Both are there for jobs so far.
+        let error = engine.sql(query).await.unwrap_err().to_string();
+        assert!(error.contains("is there for jobs, not for a query over history"), "{error}");
+    }
     end(&db, &engine).await;
 }
 

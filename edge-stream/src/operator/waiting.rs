@@ -101,7 +101,7 @@ impl Waiting {
 }
 
 /// The least time in a unit that does not lie in front of a point in time.
-pub(super) fn in_unit(time: EventTime, unit: TimeUnit) -> i64 {
+pub(crate) fn in_unit(time: EventTime, unit: TimeUnit) -> i64 {
     let up = |size: i64| {
         let micros = time.micros();
         micros.div_euclid(size) + i64::from(micros.rem_euclid(size) != 0)

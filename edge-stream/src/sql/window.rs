@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::{asof, position, session};
+use super::{asof, matches, position, session};
 use crate::error::SqlError;
 
 /// Who will run the query.
@@ -51,6 +51,11 @@ impl VisitorMut for Resolve {
             TableFactor::NestedJoin { table_with_joins, .. } => {
                 return asof::resolve(table_with_joins, self.0);
             }
+            TableFactor::MatchRecognize { .. } => match matches::shape(factor) {
+                Ok(_) if self.0 == RunBy::Query => Err(matches::for_jobs(factor)),
+                Ok(_) => Ok(None),
+                Err(error) => Err(error),
+            },
             _ => Ok(None),
         };
         match resolved {

@@ -21,7 +21,7 @@ use proptest::prelude::*;
 const SECOND: i64 = 1_000_000;
 const DELAY: Duration = Duration::from_secs(30);
 
-const QUERIES: [&str; 15] = [
+const QUERIES: [&str; 16] = [
     "SELECT a.n AS n, b.n AS m, a.k FROM a JOIN b ON a.k = b.k \
      AND b.ts BETWEEN a.ts - INTERVAL '5 seconds' AND a.ts + INTERVAL '10 seconds'",
     "SELECT a.n AS n, b.n AS m, b.k, b.ts FROM a LEFT JOIN b ON a.k = b.k AND b.n > 0 \
@@ -57,6 +57,11 @@ const QUERIES: [&str; 15] = [
       GROUP BY date_bin(INTERVAL '10 seconds', ts), k) x LEFT JOIN \
      (SELECT date_bin(INTERVAL '10 seconds', ts) AS w, k, count(*) AS c FROM b \
       GROUP BY date_bin(INTERVAL '10 seconds', ts), k) y ON x.w = y.w AND x.k = y.k",
+    // Each row with the result of the window that it lies in.
+    "SELECT a.n AS n, x.c AS c FROM a LEFT JOIN \
+     (SELECT date_bin(INTERVAL '10 seconds', ts) AS w, k, count(*) AS c FROM b \
+      GROUP BY date_bin(INTERVAL '10 seconds', ts), k) x \
+     ON a.k = x.k AND a.ts >= x.w AND a.ts < x.w + INTERVAL '10 seconds'",
 ];
 
 #[derive(Debug, Clone)]
