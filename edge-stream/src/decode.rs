@@ -1,6 +1,7 @@
 //! Records of a Log as rows of a stream: payloads in one of several formats, named levels of the
 //! topic, and the columns that every stream has.
 
+mod ahead;
 mod births;
 mod cbor;
 pub(crate) mod format;
@@ -18,12 +19,13 @@ mod wire;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt64Array, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{concat_batches, max, take};
 use arrow::datatypes::{FieldRef, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
-use edge_db::Record;
+use edge_db::{Record, Time};
 
+use crate::sql::times::Span;
 use crate::topic::TopicPattern;
 pub(crate) use births::{MEMORY_KEY, Memory};
 use format::Format;
@@ -59,6 +61,8 @@ pub(crate) struct Decoder {
     topic: Option<TopicPattern>,
     /// The column that must not be null.
     event_time: Option<usize>,
+    /// How far that may lie ahead of the arrival of a record.
+    max_ahead: Option<Span>,
     /// Columns that somebody wants; of the others, those that every stream has are left null.
     wanted: Vec<bool>,
 }
@@ -70,12 +74,35 @@ pub(crate) struct Decoded {
     pub(crate) rejected: Vec<Rejected>,
 }
 
-/// A record that is no row of the stream.
+/// A record that is no row of the stream, or of which some rows are none.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Rejected {
     /// Its place among the records.
     pub(crate) place: usize,
     pub(crate) reason: String,
+    /// Its rows whose clock runs ahead, if that is the reason.
+    pub(crate) rows_ahead: u64,
+}
+
+impl Rejected {
+    fn undecodable(place: usize, reason: String) -> Rejected {
+        Rejected { place, reason, rows_ahead: 0 }
+    }
+}
+
+impl From<RecordBatch> for Decoded {
+    fn from(rows: RecordBatch) -> Decoded {
+        Decoded { rows, rejected: Vec::new() }
+    }
+}
+
+impl Decoded {
+    /// Of records that begin at a place among others.
+    fn put_behind(self, first: usize, rows: &mut Vec<RecordBatch>, rejected: &mut Vec<Rejected>) {
+        rows.push(self.rows);
+        let moved = |one: Rejected| Rejected { place: first + one.place, ..one };
+        rejected.extend(self.rejected.into_iter().map(moved));
+    }
 }
 
 impl Decoder {
@@ -107,7 +134,8 @@ impl Decoder {
         let (schema, topic) = (Arc::clone(schema), topic.cloned());
         let wanted = vec![true; schema.fields().len()];
         let format = format.clone();
-        Ok(Decoder { schema, origins, payload, format, topic, event_time, wanted })
+        let max_ahead = None;
+        Ok(Decoder { schema, origins, payload, format, topic, event_time, max_ahead, wanted })
     }
 
     pub(crate) fn schema(&self) -> &SchemaRef {
@@ -127,6 +155,12 @@ impl Decoder {
         self
     }
 
+    /// Leaves out rows whose event time is further ahead of the arrival of their record.
+    pub(crate) fn with_max_ahead(mut self, max_ahead: Option<Span>) -> Decoder {
+        self.max_ahead = max_ahead;
+        self
+    }
+
     /// The rows of these records in order. `memory` is what the records in front of them left.
     ///
     /// # Errors
@@ -139,8 +173,8 @@ impl Decoder {
         if let Payload::Sparkplug(fields) = &self.payload {
             return self.decode_metrics(fields, records, memory);
         }
-        if let Some(rows) = self.decode_all(records) {
-            return Ok(Decoded { rows, rejected: Vec::new() });
+        if let Some(decoded) = self.decode_all(records) {
+            return Ok(decoded);
         }
         let (mut rows, mut rejected) = (Vec::new(), Vec::new());
         self.decode_halves(records, 0, &mut rows, &mut rejected);
@@ -160,11 +194,11 @@ impl Decoder {
             match half {
                 [] => {}
                 [record] => match self.decode_one(record) {
-                    Ok(row) => rows.push(row),
-                    Err(reason) => rejected.push(Rejected { place: first, reason }),
+                    Ok(decoded) => decoded.put_behind(first, rows, rejected),
+                    Err(reason) => rejected.push(Rejected::undecodable(first, reason)),
                 },
                 _ => match self.decode_all(half) {
-                    Some(batch) => rows.push(batch),
+                    Some(decoded) => decoded.put_behind(first, rows, rejected),
                     None => self.decode_halves(half, first, rows, rejected),
                 },
             }
@@ -172,20 +206,21 @@ impl Decoder {
     }
 
     /// All records at once, if all of them are rows.
-    fn decode_all(&self, records: &[Record]) -> Option<RecordBatch> {
+    fn decode_all(&self, records: &[Record]) -> Option<Decoded> {
         let payloads: Vec<&[u8]> = records.iter().map(|record| &record.value()[..]).collect();
         self.rows(self.payload.read(&payloads).ok()?, records).ok()
     }
 
-    fn decode_one(&self, record: &Record) -> Result<RecordBatch, String> {
+    fn decode_one(&self, record: &Record) -> Result<Decoded, String> {
         self.rows(self.payload.read_one(record.value())?, std::slice::from_ref(record))
     }
 
     /// Whether batches that the application pushes become rows as they are; if not, why.
     ///
     /// # Errors
-    /// When the stream is of another format, or the batch has other columns.
-    pub(crate) fn check_batch(&self, batch: &RecordBatch) -> Result<(), String> {
+    /// When the stream is of another format, the batch has other columns, or a clock in it runs
+    /// ahead of `now`, when it is stored.
+    pub(crate) fn check_batch(&self, batch: &RecordBatch, now: Time) -> Result<(), String> {
         let Payload::Batches(batches) = &self.payload else {
             return Err("it is not of format 'arrow_ipc'".to_owned());
         };
@@ -194,13 +229,18 @@ impl Decoder {
         }
         let columns = batches.columns_of(batch)?;
         let time = self.event_time.map(|time| (time, &self.origins[time]));
-        if let Some((time, Origin::Payload(place))) = time
-            && columns[*place].null_count() > 0
-        {
-            let name = self.schema.field(time).name();
+        let Some((time, Origin::Payload(place))) = time else { return Ok(()) };
+        let (name, times) = (self.schema.field(time).name(), &columns[*place]);
+        if times.null_count() > 0 {
             return Err(format!("`{name}` is missing, and it is the event time"));
         }
-        Ok(())
+        let last = max(times.as_primitive::<TimestampMicrosecondType>());
+        match (&self.max_ahead, last, now.micros()) {
+            (Some(most), Some(last), now) if last > ahead::latest(now, most) => {
+                Err(ahead::reason(name, last, most, now))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The event time in a payload, in microseconds; of several the last.
@@ -225,7 +265,7 @@ impl Decoder {
         memory: &mut Memory,
     ) -> Result<Decoded, ArrowError> {
         let (mut metrics, mut counts, mut rejected) = (Vec::new(), Vec::new(), Vec::new());
-        let mut readable = Vec::new();
+        let (mut readable, mut places) = (Vec::new(), Vec::new());
         for (place, record) in records.iter().enumerate() {
             let read = self.metrics(record, memory);
             match read {
@@ -233,13 +273,18 @@ impl Decoder {
                     counts.push(rows.len());
                     metrics.extend(rows);
                     readable.push(record.clone());
+                    places.push(place);
                 }
-                Err(reason) => rejected.push(Rejected { place, reason }),
+                Err(reason) => rejected.push(Rejected::undecodable(place, reason)),
             }
         }
         let columns = sparkplug::columns(fields, &metrics);
-        let rows = self.rows(Rows { columns, counts: Some(counts) }, &readable);
-        Ok(Decoded { rows: rows.map_err(ArrowError::ComputeError)?, rejected })
+        let decoded = self.rows(Rows { columns, counts: Some(counts) }, &readable);
+        let decoded = decoded.map_err(ArrowError::ComputeError)?;
+        let ahead = decoded.rejected.into_iter();
+        rejected.extend(ahead.map(|one| Rejected { place: places[one.place], ..one }));
+        rejected.sort_by_key(|one| one.place);
+        Ok(Decoded { rows: decoded.rows, rejected })
     }
 
     fn metrics(
@@ -254,7 +299,7 @@ impl Decoder {
     }
 
     /// The columns of payloads with those of their topics and records.
-    fn rows(&self, read: Rows, records: &[Record]) -> Result<RecordBatch, String> {
+    fn rows(&self, read: Rows, records: &[Record]) -> Result<Decoded, String> {
         let levels = match &self.topic {
             Some(pattern) => levels(pattern, records)?,
             None => Vec::new(),
@@ -273,12 +318,17 @@ impl Decoder {
         let columns = columns.collect::<Result<_, ArrowError>>();
         let rows = columns.and_then(|columns| RecordBatch::try_new(self.schema.clone(), columns));
         let rows = rows.map_err(|error| reason_of(&error))?;
-        match self.event_time {
-            Some(time) if rows.column(time).null_count() > 0 => Err(format!(
-                "`{}` is missing, and it is the event time",
-                self.schema.field(time).name()
-            )),
-            _ => Ok(rows),
+        let Some(time) = self.event_time else { return Ok(rows.into()) };
+        if rows.column(time).null_count() > 0 {
+            let name = self.schema.field(time).name();
+            return Err(format!("`{name}` is missing, and it is the event time"));
+        }
+        match (&self.max_ahead, &self.origins[time]) {
+            (Some(most), Origin::Payload(_)) => {
+                let decoded = ahead::without(rows, (time, most), records, &of_records);
+                decoded.map_err(|error| reason_of(&error))
+            }
+            _ => Ok(rows.into()),
         }
     }
 }
@@ -287,7 +337,7 @@ impl Decoder {
 struct OfRecords {
     rows: usize,
     /// The record of each row; `None` if each record is one row.
-    of: Option<UInt64Array>,
+    of: Option<UInt32Array>,
 }
 
 impl OfRecords {
@@ -296,8 +346,21 @@ impl OfRecords {
             return OfRecords { rows: records, of: None };
         };
         let of = (0..).zip(counts).flat_map(|(record, count)| std::iter::repeat_n(record, *count));
-        let of = UInt64Array::from_iter_values(of);
+        let of = UInt32Array::from_iter_values(of);
         OfRecords { rows: of.len(), of: Some(of) }
+    }
+
+    /// The place of the record that a row comes from.
+    fn record(&self, row: usize) -> usize {
+        self.of.as_ref().map_or(row, |of| of.values()[row] as usize)
+    }
+
+    /// How many rows the record at this place has.
+    fn rows_of(&self, record: usize) -> usize {
+        self.of.as_ref().map_or(1, |of| {
+            let before = |last: usize| of.values().partition_point(|of| (*of as usize) < last);
+            before(record + 1) - before(record)
+        })
     }
 
     fn each(&self, column: &ArrayRef) -> Result<ArrayRef, ArrowError> {

@@ -19,6 +19,8 @@ pub(crate) mod statement;
 #[cfg(feature = "db")]
 mod stream;
 #[cfg(feature = "db")]
+pub(crate) mod times;
+#[cfg(feature = "db")]
 pub(crate) mod types;
 pub(crate) mod window;
 #[cfg(feature = "db")]

@@ -28,6 +28,8 @@ pub(crate) struct Progress {
     pub(crate) undecodable: u64,
     /// Records that a Log had dropped before they were read.
     pub(crate) missed: u64,
+    /// Rows whose clock ran ahead.
+    pub(crate) ahead: u64,
 }
 
 /// Why a job goes back to its last checkpoint.
@@ -161,7 +163,10 @@ impl Job {
         input.reached = records.last().map(|record| EventTime::from_micros(record.time().micros()));
         self.progress.read += records.len() as u64;
         let decoded = input.spec.decoder.decode(records, &mut input.memory)?;
-        self.progress.undecodable += decoded.rejected.len() as u64;
+        for one in &decoded.rejected {
+            self.progress.undecodable += u64::from(one.rows_ahead == 0);
+            self.progress.ahead += one.rows_ahead;
+        }
         if let Output::Errors(_) = self.spec.output {
             let rejected = decoded.rejected.iter();
             let entries = rejected.map(|one| output::rejection(&records[one.place], one));

@@ -57,6 +57,9 @@ pub struct JobStatus {
     pub late: u64,
     /// Records that were no rows of the stream: see the Log `<stream>_errors`.
     pub undecodable: u64,
+    /// Rows that were left out as their clock ran ahead of the arrival of their record by more
+    /// than `max_ahead`: the records are in the Log `<stream>_errors`.
+    pub ahead: u64,
     /// Records that the Log dropped at its limit before the job read them.
     pub missed: u64,
     /// Bytes of state, as the last checkpoint has stored them.
@@ -105,6 +108,7 @@ impl JobStatus {
             out: 0,
             late: 0,
             undecodable: 0,
+            ahead: 0,
             missed: 0,
             state_bytes: 0,
             checkpoint_at: None,

@@ -285,6 +285,7 @@ impl Task {
             status.out = progress.out;
             status.undecodable = progress.undecodable;
             status.missed = progress.missed;
+            status.ahead = progress.ahead;
             status.late = job.late();
             status.state_bytes = job.state_bytes();
             status.error = None;

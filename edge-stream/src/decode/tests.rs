@@ -208,3 +208,62 @@ proptest! {
         prop_assert_eq!(together.rows, concat_batches(&schema(), &rows).unwrap());
     }
 }
+
+#[test]
+fn rows_whose_clock_runs_ahead_of_their_arrival_are_left_out() {
+    let day = Span::parse("1 day");
+    let ahead = |seconds: i64, arrived: i64| {
+        let time = arrived + seconds * 1_000_000;
+        entry(&format!(r#"{{"ts":{}}}"#, time / 1_000_000)).at(Time::from_micros(arrived))
+    };
+    let (today, day_seconds) = (1_800_000_000_000_000, 86_400);
+    // From the years 1970 and 2027; the first is that of a gateway without a clock.
+    let entries = [
+        ahead(2_000_000_000, 1_000_000),
+        ahead(day_seconds, today),
+        ahead(day_seconds + 1, today),
+        ahead(-1_700_000_000, today),
+        // A clock that has jumped back: what was in time before it is ahead now.
+        ahead(day_seconds, today - 1_000_000),
+        ahead(day_seconds + 1, today - 1_000_000),
+    ];
+    let records = records(entries);
+    let decode = |most: &Option<Span>, records: &[Record]| {
+        let decoder = decoder().with_max_ahead(most.clone());
+        let decoded = decoder.decode(records, &mut Memory::default()).unwrap();
+        (decoded.rows.num_rows(), decoded.rejected)
+    };
+    let (rows, rejected) = decode(&day, &records);
+    assert_eq!((rows, rejected.iter().map(|one| one.place).collect()), (4, vec![2, 5]));
+    assert_eq!(
+        rejected[0].reason,
+        "`ts` is 2027-01-16T08:00:01Z, and it came at 2027-01-15T08:00:00Z: more than max_ahead = \
+         '1 day' ahead"
+    );
+    let alone: Vec<_> =
+        records.iter().map(|one| decode(&day, std::slice::from_ref(one)).0).collect();
+    assert_eq!(alone, [1, 1, 0, 1, 1, 0]);
+    assert_eq!(decode(&None, &records), (6, vec![]));
+}
+
+#[test]
+fn of_a_record_with_many_rows_those_ahead_are_left_out() {
+    let (kind, today) = (format::FormatKind::Csv, 1_800_000_000);
+    let format = Format { kind, ..Format::default() };
+    let decoder = of(&format).with_max_ahead(Span::parse("1 hour"));
+    let lines = |hours: &[i64]| {
+        let lines =
+            hours.iter().map(|hours| format!("{},1,name,{hours},true\n", today + hours * 3600));
+        entry(&lines.collect::<String>()).at(Time::from_micros(today * 1_000_000))
+    };
+    let entries = [lines(&[1]), lines(&[2]), entry("no row"), lines(&[0, 3, -1, 2])];
+    let decoded = decoder.decode(&records(entries), &mut Memory::default()).unwrap();
+    let hours =
+        decoded.rows.column_by_name("n").unwrap().as_primitive::<arrow::datatypes::Int32Type>();
+    assert_eq!(hours.values(), &[1, 0, -1]);
+    let rejected: Vec<_> = decoded.rejected.iter().map(|one| (one.place, one.rows_ahead)).collect();
+    assert_eq!(rejected, [(1, 1), (2, 0), (3, 2)]);
+    assert!(
+        decoded.rejected[2].reason.starts_with("in 2 of its rows `ts` is 2027-01-15T11:00:00Z")
+    );
+}

@@ -87,6 +87,7 @@ impl Engine {
         let time = event_time.as_ref().map(|column| column.index);
         let decoder = Decoder::new(&schema, topic.as_ref(), time, &stream.format);
         let decoder = decoder.map_err(|reason| SqlError::statement(None, reason))?;
+        let decoder = decoder.with_max_ahead(stream.times.max_ahead);
         let rows = StreamRows { log: log.clone(), decoder: decoder.clone() };
         let (db, rows) = (self.inner.catalog.db.clone(), Arc::new(rows));
         let history = Some(Arc::new(Partition { db, rows }) as _);

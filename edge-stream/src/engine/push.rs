@@ -1,7 +1,7 @@
 //! Rows that the application itself has: batches into the Log of a stream.
 
 use arrow::array::RecordBatch;
-use edge_db::Entry;
+use edge_db::{Entry, Time};
 
 use super::{Engine, PushError};
 use crate::db::blocking;
@@ -47,7 +47,7 @@ impl Engine {
         let name = stream.to_owned();
         let staged = blocking(move || {
             let refused = |reason| PushError::Rows { stream: name.clone(), reason };
-            spec.decoder.check_batch(&batch).map_err(refused)?;
+            spec.decoder.check_batch(&batch, Time::now()).map_err(refused)?;
             let mut staged = db.batch();
             for payload in pieces(&batch).map_err(|error| refused(error.to_string()))? {
                 staged.append(&spec.log, Entry::new(payload));

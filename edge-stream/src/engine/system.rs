@@ -118,6 +118,7 @@ fn jobs_batch(jobs: &[JobStatus]) -> Result<RecordBatch> {
         ("rows_out", count(&|job| job.out)),
         ("late", count(&|job| job.late)),
         ("undecodable", count(&|job| job.undecodable)),
+        ("ahead", count(&|job| job.ahead)),
         ("missed", count(&|job| job.missed)),
         ("watermark", time(&|job| job.watermark)),
         ("position", count(&|job| job.position.get())),

@@ -6,6 +6,7 @@ use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::emit::fixed_micros;
 use super::sink::SinkOptions;
+use super::times::Times;
 use super::{Script, nearest};
 use crate::decode::format::{FORMATS, Format};
 use crate::error::{Position, SqlError};
@@ -40,6 +41,9 @@ pub(super) struct Options {
     pub(super) log: Option<String>,
     pub(super) format: Format,
     pub(super) sink: SinkOptions,
+    pub(super) times: Times,
+    /// Where the first option is that is about those.
+    pub(super) about_times: Option<Position>,
     /// Whether late rows change windows that are closed.
     late_updates: bool,
     /// How late they may be, in microseconds.
@@ -74,6 +78,8 @@ impl Script<'_> {
             log: None,
             format: Format::default(),
             sink: SinkOptions::default(),
+            times: Times::default(),
+            about_times: None,
             late_updates: false,
             allowed_lateness: None,
         };
@@ -104,6 +110,11 @@ impl Script<'_> {
                 }
                 _ if side == Side::Sink
                     && self.sink_option(&mut options.sink, &name, &value, &at)? => {}
+                name if side == Side::Stream && Times::OPTIONS.contains(&name) => {
+                    let set = options.times.set(name, &value);
+                    set.map_err(|(reason, help)| self.at(&at, reason).or(help))?;
+                    options.about_times.get_or_insert(self.here(&at.span.start));
+                }
                 _ => self.format_option(&mut options.format, &name, &value, &at, usage)?,
             }
             if values.insert(name.clone(), value).is_some() {

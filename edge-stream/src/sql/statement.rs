@@ -7,6 +7,7 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::Script;
 use super::emit::JobQuery;
 use super::sink::SinkDefinition;
+use super::times::Times;
 use crate::decode::format::Format;
 use crate::error::{Position, SqlError};
 use crate::topic::TopicPattern;
@@ -80,6 +81,7 @@ pub(crate) struct StreamDefinition {
     pub(crate) source: Source,
     pub(crate) columns: Vec<Field>,
     pub(crate) format: Format,
+    pub(crate) times: Times,
     pub(crate) watermark: Option<(String, Expr)>,
     /// How far behind it rows may come.
     pub(crate) lateness_micros: i64,

@@ -61,6 +61,11 @@ impl Script<'_> {
         if let (Source::Topic(topic), false) = (&source, columns.is_empty()) {
             check_levels(topic, &columns, options.position)?;
         }
+        if let (Some(at), None) = (options.about_times, &watermark) {
+            let reason = "this option is about the event time, and the stream has none";
+            return Err(SqlError::statement(at, reason)
+                .or("declare it: WATERMARK FOR ts AS ts - INTERVAL '5 seconds'"));
+        }
         let mut format = options.format;
         format.paths = paths;
         let infer = columns.is_empty().then_some(gap);
@@ -73,7 +78,8 @@ impl Script<'_> {
         let own: Vec<_> = own.cloned().map(Arc::new).collect();
         let payload = format.payload(&own);
         payload.map_err(|reason| SqlError::statement(options.position, reason))?;
-        Ok(StreamDefinition { source, columns, format, watermark, lateness_micros, infer })
+        let times = options.times;
+        Ok(StreamDefinition { source, columns, format, times, watermark, lateness_micros, infer })
     }
 
     /// What stands between the parentheses, and the closing one.

@@ -224,6 +224,18 @@ fn wrong_statements_name_line_and_column_and_what_would_work() {
             "CREATE STREAM s (a INT) WITH (topic = a)",
             "line 1, column 31: option `topic` needs a value: topic = '..'",
         ),
+        (
+            "CREATE STREAM s (a INT) WITH (log = 'a', max_ahead = '1 day')",
+            "line 1, column 42: this option is about the event time, and the stream has none; declare",
+        ),
+        (
+            "CREATE STREAM s (a INT) WITH (log = 'a', max_ahead = '1 month')",
+            "line 1, column 42: max_ahead is '1 month'; use a length of time as in '1 hour', or",
+        ),
+        (
+            "CREATE SINK s WITH (topic = 'a', max_ahead = '1 day') AS SELECT 1",
+            "line 1, column 34: there is no option `max_ahead`; WITH",
+        ),
         ("CREATE STREAM s (a INT) WITH (topic = 'a/+')", "has a wildcard; name the level instead"),
         (
             "CREATE STREAM s (a INT) WITH (log = 'a', late = 'updat')",
