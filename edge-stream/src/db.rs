@@ -6,6 +6,7 @@ pub(crate) mod cells;
 pub(crate) mod deliver;
 pub(crate) mod input;
 pub(crate) mod job;
+pub(crate) mod late;
 pub(crate) mod live;
 pub(crate) mod lookup;
 pub(crate) mod output;

@@ -27,11 +27,12 @@ use edge_db::{Record, Time};
 
 use crate::sql::times::Span;
 use crate::topic::TopicPattern;
+pub(crate) use ahead::rfc3339;
 pub(crate) use births::{MEMORY_KEY, Memory};
 use format::Format;
 pub(crate) use ipc::{batch_of_payload, payload_of};
-pub(crate) use metadata::stream_schema;
-use metadata::{METADATA, levels, metadata, topic_of};
+pub(crate) use metadata::{METADATA, stream_schema};
+use metadata::{levels, metadata, topic_of};
 use objects::reason_of;
 use payload::{Payload, Rows};
 

@@ -7,6 +7,7 @@ mod deliver;
 mod error;
 mod execute;
 mod infer;
+mod late;
 mod options;
 mod planning;
 mod push;

@@ -143,7 +143,14 @@ impl PipelineBuilder {
             let event_time = event_time.transpose()?;
             let event_time = event_time.map(|time| EventTimeColumn { lateness_micros, ..time });
             event_times.insert(name.clone(), event_time.clone());
-            let stream = StreamTable { name: name.clone(), schema, event_time, history: None };
+            let stream = StreamTable {
+                name: name.clone(),
+                schema,
+                event_time,
+                history: None,
+                #[cfg(feature = "db")]
+                late: None,
+            };
             let registered = context.register_table(name, Arc::new(stream));
             registered.map_err(|error| SqlError::planning(&error))?;
         }

@@ -90,6 +90,9 @@ pub(crate) struct StreamTable {
     pub(crate) event_time: Option<EventTimeColumn>,
     /// The rows that are still kept, for bounded queries.
     pub(crate) history: Option<Arc<dyn PartitionStream>>,
+    /// Its rows that came behind the watermark, if they are kept apart.
+    #[cfg(feature = "db")]
+    pub(crate) late: Option<Arc<dyn TableProvider>>,
 }
 
 #[async_trait]

@@ -1,6 +1,6 @@
 //! How far event time has come: no row older than the watermark is expected any more.
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{cast, max};
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use datafusion::physical_expr::PhysicalExpr;
@@ -65,7 +65,15 @@ impl Watermark {
 }
 
 fn latest(expr: &dyn PhysicalExpr, rows: &RecordBatch) -> Result<Option<EventTime>, OperatorError> {
+    let times = times_of(expr, rows)?;
+    Ok(max(times.as_primitive::<TimestampMicrosecondType>()).map(EventTime))
+}
+
+/// What an expression gives for rows, in microseconds.
+pub(crate) fn times_of(
+    expr: &dyn PhysicalExpr,
+    rows: &RecordBatch,
+) -> Result<ArrayRef, OperatorError> {
     let values = expr.evaluate(rows)?.into_array(rows.num_rows())?;
-    let values = cast(&values, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
-    Ok(max(values.as_primitive::<TimestampMicrosecondType>()).map(EventTime))
+    Ok(cast(&values, &DataType::Timestamp(TimeUnit::Microsecond, None))?)
 }

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Catalog, state_name};
 use super::input::{self, Input, InputSpec, by_event_time};
-use super::output::{self, Output, OutputError};
+use super::late::{LATE_KEY, Late};
+use super::output::{self, Output, OutputError, StreamOutput};
 use crate::decode::MEMORY_KEY;
 use crate::delta::Delta;
 use crate::error::OperatorError;
@@ -101,6 +102,8 @@ pub(crate) struct Job {
     /// What came out, and was rejected, since the last checkpoint.
     rows: Vec<Delta>,
     rejected: Vec<Entry>,
+    /// Of a stream's own job, if late rows are diverted.
+    late: Option<Late>,
 }
 
 /// What a step has done.
@@ -124,6 +127,12 @@ impl Job {
         let mut stored = stored.collect::<Result<BTreeMap<Vec<u8>, Bytes>, _>>()?;
         let remembered = stored.extract_if(vec![MEMORY_KEY]..vec![MEMORY_KEY + 1], |_, _| true);
         let remembered: Vec<_> = remembered.collect();
+        let late = match &spec.output {
+            Output::Errors(StreamOutput { late: Some(late), .. }) => {
+                Some(Late::open(late.clone(), stored.get(LATE_KEY))?)
+            }
+            _ => None,
+        };
         if let Some(pipeline) = &mut pipeline {
             pipeline.restore(&stored)?;
         }
@@ -131,9 +140,9 @@ impl Job {
         let inputs = spec.inputs.iter().cloned().enumerate();
         let inputs = inputs.map(|(number, input)| Input::open(&place, number, input));
         let inputs = inputs.collect::<Result<_, _>>()?;
-        let (rows, rejected) = (Vec::new(), Vec::new());
+        let (turns, rows, rejected) = (0, Vec::new(), Vec::new());
         let mut job =
-            Job { spec, catalog, inputs, turns: 0, state, pipeline, progress, rows, rejected };
+            Job { spec, catalog, inputs, turns, state, pipeline, progress, rows, rejected, late };
         job.remember(&remembered)?;
         (0..job.inputs.len()).for_each(|number| job.note_event_time(number));
         Ok(job)
@@ -151,7 +160,8 @@ impl Job {
                 break;
             }
         }
-        let has_output = !self.rows.is_empty() || !self.rejected.is_empty();
+        let has_late = self.late.as_ref().is_some_and(Late::is_waiting);
+        let has_output = !self.rows.is_empty() || !self.rejected.is_empty() || has_late;
         Ok(Step { is_at_end, has_output })
     }
 
@@ -171,6 +181,9 @@ impl Job {
             let rejected = decoded.rejected.iter();
             let entries = rejected.map(|one| output::rejection(&records[one.place], one));
             self.rejected.extend(entries);
+        }
+        if let Some(late) = &mut self.late {
+            late.observe(&decoded.rows, records)?;
         }
         if let Some(pipeline) = &mut self.pipeline {
             self.rows.extend(pipeline.push_deltas(&input.spec.stream, &decoded.rows)?);
@@ -255,8 +268,12 @@ impl Job {
                 Delta::Gone(keys) => self.spec.output.remove(&mut batch, keys)?,
             }
         }
-        if let Output::Errors(log) = &self.spec.output {
-            self.rejected.drain(..).for_each(|entry| batch.append(log, entry));
+        if let Output::Errors(StreamOutput { errors, .. }) = &self.spec.output {
+            self.rejected.drain(..).for_each(|entry| batch.append(errors, entry));
+        }
+        if let Some(late) = &mut self.late {
+            let stored = late.store(&mut batch);
+            batch.put(&self.state, LATE_KEY, stored);
         }
         batch
             .insert(&self.catalog.progress, &self.spec.place(), &self.progress)
@@ -282,10 +299,12 @@ impl Job {
     }
 
     pub(crate) fn watermark(&self) -> Option<EventTime> {
-        self.pipeline.as_ref().and_then(Pipeline::watermark)
+        let late = self.late.as_ref().and_then(Late::watermark);
+        self.pipeline.as_ref().map_or(late, Pipeline::watermark)
     }
 
     pub(crate) fn late(&self) -> u64 {
-        self.pipeline.as_ref().map_or(0, Pipeline::late)
+        let diverted = self.late.as_ref().map_or(0, Late::count);
+        self.pipeline.as_ref().map_or(diverted, Pipeline::late)
     }
 }

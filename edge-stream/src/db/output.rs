@@ -7,6 +7,7 @@ use arrow::error::ArrowError;
 use edge_db::{Batch, EncodeError, Entry, Log, Record};
 
 use super::cells::{self, Cell};
+use super::late::LateOutput;
 use super::stored::ViewTable;
 use crate::decode::Rejected;
 pub(crate) use sink::SinkOutput;
@@ -14,10 +15,18 @@ pub(crate) use sink::SinkOutput;
 /// Where a job's rows go.
 #[derive(Debug, Clone)]
 pub(crate) enum Output {
-    /// A stream's own job: what is no row goes into its Log of errors.
-    Errors(Log),
+    /// A stream's own job.
+    Errors(StreamOutput),
     View(ViewOutput),
     Sink(SinkOutput),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct StreamOutput {
+    /// What is no row.
+    pub(crate) errors: Log,
+    /// Rows behind the watermark, if somebody wants them.
+    pub(crate) late: Option<LateOutput>,
 }
 
 #[derive(Debug, Clone)]

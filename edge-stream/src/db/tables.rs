@@ -18,6 +18,9 @@ use super::lookup::OwnLookup;
 use super::own::OwnTable;
 use super::stored::{LogRows, Partition, StoredRows};
 
+/// The end of the names of Logs of late rows.
+pub(crate) const LATE: &str = "_late";
+
 /// The tables of one engine.
 #[derive(Debug)]
 pub(crate) struct Tables {
@@ -58,6 +61,13 @@ impl Tables {
         table.downcast_ref::<StreamTable>()?.event_time.clone()
     }
 
+    /// The late rows of a stream that keeps them, by the name of their Log.
+    fn late(&self, log: &str) -> Option<Arc<dyn TableProvider>> {
+        let by_name = self.by_name.read();
+        let table: &dyn TableProvider = by_name.get(log.strip_suffix(LATE)?)?.as_ref();
+        table.downcast_ref::<StreamTable>()?.late.clone()
+    }
+
     pub(crate) fn remove(&self, name: &str) {
         self.by_name.write().remove(name);
     }
@@ -84,6 +94,9 @@ impl SchemaProvider for Tables {
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
         if let Some(table) = self.by_name.read().get(name) {
             return Ok(Some(Arc::clone(table)));
+        }
+        if let Some(late) = self.late(name) {
+            return Ok(Some(late));
         }
         let own = self.own.read().get(name).cloned();
         if let Some(own) = own {

@@ -65,7 +65,8 @@ pub(super) fn reason(column: &str, time: i64, most: &Span, arrived: i64) -> Stri
     format!("`{column}` is {time}, and it came at {arrived}: more than max_ahead = {most} ahead")
 }
 
-fn rfc3339(micros: i64) -> String {
+/// A time as text.
+pub(crate) fn rfc3339(micros: i64) -> String {
     let time = DateTime::from_timestamp_micros(micros);
     time.map_or(micros.to_string(), |time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
 }

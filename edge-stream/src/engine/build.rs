@@ -18,9 +18,9 @@ use crate::db::deliver::Delivering;
 use crate::db::input::InputSpec;
 use crate::db::job::JobSpec;
 use crate::db::lookup::ViewLookup;
-use crate::db::output::{Output, ViewOutput};
+use crate::db::output::{Output, StreamOutput, ViewOutput};
 use crate::db::stored::{Partition, StreamRows, ViewRows};
-use crate::db::tables::table_of;
+use crate::db::tables::{LATE, table_of};
 use crate::db::task::{Planner, Running};
 use crate::decode::{Decoder, stream_schema};
 use crate::error::SqlError;
@@ -92,10 +92,18 @@ impl Engine {
         let (db, rows) = (self.inner.catalog.db.clone(), Arc::new(rows));
         let history = Some(Arc::new(Partition { db, rows }) as _);
         let columns = Arc::clone(&schema);
-        let table = StreamTable { name: name.to_owned(), schema, event_time, history };
-        let decoder = decoder.with_columns(&[]);
+        let late = match event_time.clone().filter(|_| stream.times.diverts_late) {
+            Some(event_time) => Some(self.late(name, &schema, event_time).await?),
+            None => None,
+        };
+        let (late, late_rows) = late.unzip();
+        let table =
+            StreamTable { name: name.to_owned(), schema, event_time, history, late: late_rows };
+        // Whoever looks for late rows looks at all of them.
+        let decoder = if late.is_some() { decoder } else { decoder.with_columns(&[]) };
+        let output = Output::Errors(StreamOutput { errors, late });
         let inputs = vec![InputSpec { stream: name.to_owned(), log, decoder }];
-        let (name, output) = (name.to_owned(), Output::Errors(errors));
+        let name = name.to_owned();
         Ok(Prepared {
             what,
             reads: Vec::new(),
@@ -218,13 +226,17 @@ impl Engine {
         Ok(blocking(move || db.log(&name)).await.map_err(|_| SqlError::Closed)??)
     }
 
-    /// A new one has a limit of its own; one that is there keeps what it has.
     pub(super) async fn errors_log(&self, name: &str) -> Result<Log, SqlError> {
-        let (db, name) = (self.inner.catalog.db.clone(), errors_name(name));
+        self.bounded_log(errors_name(name), ERRORS_BYTES).await
+    }
+
+    /// A new one has a limit of its own; one that is there keeps what it has.
+    pub(super) async fn bounded_log(&self, name: String, bytes: u64) -> Result<Log, SqlError> {
+        let db = self.inner.catalog.db.clone();
         let opened = blocking(move || match db.find_log(&name) {
             Some(log) => Ok(log),
             None => {
-                let options = LogOptions::new().max_bytes(ERRORS_BYTES);
+                let options = LogOptions::new().max_bytes(bytes);
                 db.log_with(&name, options.when_full(WhenFull::DropOldest))
             }
         });
@@ -237,6 +249,9 @@ impl Engine {
         if name.ends_with(ERRORS) {
             return refuse(format!("`{name}`: names with {ERRORS} are those of what is no row"));
         }
+        if name.ends_with(LATE) {
+            return refuse(format!("`{name}`: names with {LATE} are those of late rows"));
+        }
         if self.inner.tables.has_own(name) {
             return refuse(format!("`{name}` is a table of the application"));
         }
@@ -245,6 +260,9 @@ impl Engine {
             Definition::Stream(stream) => match &stream.source {
                 Source::Log(log) if *log == errors_name(name) => {
                     refuse(format!("stream `{name}` would read what it cannot read itself"))
+                }
+                Source::Log(log) if *log == format!("{name}{LATE}") => {
+                    refuse(format!("stream `{name}` would read its own late rows"))
                 }
                 _ => Ok(()),
             },

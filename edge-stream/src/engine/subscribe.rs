@@ -237,8 +237,8 @@ impl Engine {
         let Some((Some(own), spec, schema)) = found else { return Err(SqlError::Closed) };
         let pipeline = self.planner(own)().await?;
         let tables = Arc::new(self.inner.tables.snapshot());
-        let (name, event_time, history) = (view.to_owned(), None, None);
-        let table = StreamTable { name, schema, event_time, history };
+        let (name, event_time, history, late) = (view.to_owned(), None, None, None);
+        let table = StreamTable { name, schema, event_time, history, late };
         tables.insert(view, Arc::new(table));
         let state = planning::state_over(&self.inner.context.state(), &tables);
         let over = Some(planned(&state, &tables, query).await?);

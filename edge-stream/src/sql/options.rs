@@ -141,10 +141,17 @@ impl Script<'_> {
     ) -> Result<(), SqlError> {
         let refuse = |help: &str| Err(self.at(at, format!("{name} is '{value}'")).or(help));
         match (name, value, fixed_micros(value)) {
-            ("late", "drop", _) => options.late_updates = false,
+            ("late", "drop", _) => {}
             ("late", "update", _) => options.late_updates = true,
+            ("late", "divert", _) => {
+                options.times.diverts_late = true;
+                options.about_times.get_or_insert(self.here(&at.span.start));
+            }
             ("late", ..) => {
-                return refuse("use 'drop', or 'update', which changes windows that are closed");
+                return refuse(
+                    "use 'drop', 'divert' to keep late rows in a log of their own, or 'update', which \
+                     changes windows that are closed",
+                );
             }
             (_, _, None) => return refuse("use a fixed time such as '1 minute'"),
             (_, _, micros) => options.allowed_lateness = micros,

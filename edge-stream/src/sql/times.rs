@@ -18,6 +18,8 @@ pub(crate) struct Span {
 pub(crate) struct Times {
     /// How far an event time may lie ahead of the arrival of its record.
     pub(crate) max_ahead: Option<Span>,
+    /// Whether rows behind the watermark are kept apart.
+    pub(crate) diverts_late: bool,
 }
 
 impl Times {
@@ -42,7 +44,7 @@ impl Times {
 impl Default for Times {
     /// A day leaves room for a clock in a wrong zone, which is 14 hours ahead at most.
     fn default() -> Times {
-        Times { max_ahead: Span::parse("1 day") }
+        Times { max_ahead: Span::parse("1 day"), diverts_late: false }
     }
 }
 

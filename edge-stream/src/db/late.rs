@@ -1,0 +1,168 @@
+//! `late = 'divert'`: rows that came behind the watermark of their stream, into a Log.
+//!
+//! The stream's own job decides, record by record: it is late what lies in front of the greatest
+//! watermark of the records before it. That does not depend on how many records are read at a
+//! time, and whatever a query over the stream alone can find late is among it.
+
+use std::collections::VecDeque;
+
+use arrow::array::{Array, AsArray, Int64Array, RecordBatch, UInt64Array};
+use arrow::compute::take_record_batch;
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use arrow_json::LineDelimitedWriter;
+use bytes::Bytes;
+use edge_db::{Batch, Entry, Log, Record};
+
+use crate::decode::{METADATA, rfc3339};
+use crate::error::OperatorError;
+use crate::stream::EventTimeColumn;
+use crate::watermark::{EventTime, times_of};
+
+/// Under which the state of a stream's own job has its watermark. No decoder has this key.
+pub(crate) const LATE_KEY: &[u8] = &[0xFD];
+
+/// What a Log of late rows keeps; of more in one checkpoint the oldest would be dropped at once.
+pub(crate) const LATE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Where the late rows of a stream go.
+#[derive(Debug, Clone)]
+pub(crate) struct LateOutput {
+    pub(crate) log: Log,
+    pub(crate) event_time: EventTimeColumn,
+}
+
+/// The late rows of one life of a stream's own job.
+#[derive(Debug)]
+pub(crate) struct Late {
+    of: LateOutput,
+    watermark: Option<EventTime>,
+    /// Rows that have been late.
+    count: u64,
+    /// Those since the last checkpoint, with their bytes.
+    entries: VecDeque<(Entry, u64)>,
+    bytes: u64,
+}
+
+impl Late {
+    /// Goes on from what [`Late::store`] has written.
+    pub(crate) fn open(of: LateOutput, stored: Option<&Bytes>) -> Result<Late, OperatorError> {
+        let mut late = Late { of, watermark: None, count: 0, entries: VecDeque::new(), bytes: 0 };
+        if let Some(stored) = stored {
+            let damaged = || OperatorError::State { reason: "its watermark is damaged".to_owned() };
+            let (count, watermark) = stored.split_first_chunk::<8>().ok_or_else(damaged)?;
+            late.count = u64::from_le_bytes(*count);
+            late.watermark = match watermark.first_chunk::<8>() {
+                Some(micros) => Some(EventTime::from_micros(i64::from_le_bytes(*micros))),
+                None if watermark.is_empty() => None,
+                None => return Err(damaged()),
+            };
+        }
+        Ok(late)
+    }
+
+    pub(crate) fn watermark(&self) -> Option<EventTime> {
+        self.watermark
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Whether some are to be stored.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.entries.is_empty()
+    }
+
+    /// Looks at rows of these records, with all columns of the stream.
+    pub(crate) fn observe(
+        &mut self,
+        rows: &RecordBatch,
+        records: &[Record],
+    ) -> Result<(), OperatorError> {
+        let seqs = rows.column_by_name("_seq").expect("all columns of the stream are there");
+        let seqs = seqs.as_primitive::<Int64Type>();
+        let late = self.find(rows, seqs)?;
+        if late.is_empty() {
+            return Ok(());
+        }
+        self.count += late.len() as u64;
+        let places = UInt64Array::from_iter_values(late.iter().map(|(row, _)| *row as u64));
+        let declared: Vec<_> = (0..rows.num_columns() - METADATA.len()).collect();
+        let late = late.into_iter().map(|(row, watermark)| (seqs.value(row), watermark));
+        let late: Vec<_> = late.collect();
+        self.add(&take_record_batch(&rows.project(&declared)?, &places)?, &late, records)
+    }
+
+    /// The rows that are late, each with the watermark that it is behind.
+    fn find(
+        &mut self,
+        rows: &RecordBatch,
+        seqs: &Int64Array,
+    ) -> Result<Vec<(usize, EventTime)>, OperatorError> {
+        let marks = times_of(&*self.of.event_time.watermark, rows)?;
+        let marks = marks.as_primitive::<TimestampMicrosecondType>();
+        let times = rows.column(self.of.event_time.index);
+        let times = times.as_primitive::<TimestampMicrosecondType>();
+        let (mut late, mut reached) = (Vec::new(), self.watermark);
+        for row in 0..rows.num_rows() {
+            // Rows of one record are not late for each other.
+            if row > 0 && seqs.value(row) != seqs.value(row - 1) {
+                self.watermark = reached;
+            }
+            if let Some(watermark) = self.watermark
+                && times.value(row) < watermark.micros()
+            {
+                late.push((row, watermark));
+            }
+            let mark = marks.is_valid(row).then(|| EventTime::from_micros(marks.value(row)));
+            reached = reached.max(mark);
+        }
+        self.watermark = reached;
+        Ok(late)
+    }
+
+    /// Each row as a JSON object, with key, time and headers of its record.
+    fn add(
+        &mut self,
+        rows: &RecordBatch,
+        late: &[(i64, EventTime)],
+        records: &[Record],
+    ) -> Result<(), OperatorError> {
+        let mut writer = LineDelimitedWriter::new(Vec::new());
+        writer.write(rows)?;
+        writer.finish()?;
+        let lines = writer.into_inner();
+        let mut records = records.iter().peekable();
+        for (line, (seq, watermark)) in lines.split(|byte| *byte == b'\n').zip(late) {
+            while records.next_if(|one| one.seq().get().cast_signed() < *seq).is_some() {}
+            let record = records.peek().expect("each row has its record, and both are in order");
+            let entry = Entry::new(line.to_vec()).key(record.key().clone()).at(record.time());
+            let entry = entry.header("seq", seq.to_string());
+            let entry = entry.header("watermark", rfc3339(watermark.micros()));
+            let entry = record
+                .headers()
+                .fold(entry, |entry, (name, value)| entry.header(name.to_owned(), value));
+            let bytes = (line.len() + record.key().len()) as u64;
+            self.bytes += bytes;
+            self.entries.push_back((entry, bytes));
+            while self.bytes > LATE_BYTES
+                && let Some((_, bytes)) = self.entries.pop_front()
+            {
+                self.bytes -= bytes;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts what has come since the last checkpoint into its batch; returns what goes under
+    /// [`LATE_KEY`]: the count, and the watermark if there is one.
+    pub(crate) fn store(&mut self, batch: &mut Batch) -> Bytes {
+        self.bytes = 0;
+        self.entries.drain(..).for_each(|(entry, _)| batch.append(&self.of.log, entry));
+        let mut stored = self.count.to_le_bytes().to_vec();
+        if let Some(watermark) = self.watermark {
+            stored.extend_from_slice(&watermark.micros().to_le_bytes());
+        }
+        stored.into()
+    }
+}
