@@ -323,7 +323,7 @@ impl Engine {
         }
         for reach in reaches {
             reach.wait(deadline).await.map_err(|(mut job, number, end)| {
-                let InputStatus { stream, position } = job.inputs[number].clone();
+                let InputStatus { stream, position, .. } = job.inputs[number].clone();
                 job.lag = end.since(position);
                 CaughtUpError::Behind { job, stream, position, end }
             })?;

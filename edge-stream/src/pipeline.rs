@@ -23,6 +23,9 @@ use crate::{session, sql};
 /// Behind the keys of all operators.
 const PROGRESS_KEY: &[u8] = &[0xFF];
 
+/// Where a query of several sources stores the watermarks of its operators.
+const WATERMARKS_KEY: &[u8] = &[0xFF, 1];
+
 /// A query over rows that never end, without task, thread or I/O: rows go in, and what they make
 /// comes out. What [`Engine`](crate::Engine) runs as jobs is this, with durable positions.
 ///
@@ -222,10 +225,16 @@ impl Pipeline {
         &self.tables
     }
 
-    /// How far event time has come in all streams.
+    /// How far event time has come in all streams that are not idle; in the one that is furthest, if
+    /// all are.
     pub fn watermark(&self) -> Option<EventTime> {
-        let watermarks = self.sources.iter().filter_map(|source| source.watermark.as_ref());
-        watermarks.map(Watermark::current).min().flatten()
+        let sources = self.sources.iter().enumerate();
+        let watermarks = sources.filter_map(|(number, source)| {
+            Some((self.flow.is_idle(number), source.watermark.as_ref()?.current()))
+        });
+        let all: Vec<_> = watermarks.collect();
+        let awake = all.iter().filter(|(is_idle, _)| !is_idle).map(|(_, watermark)| *watermark);
+        awake.min().unwrap_or_else(|| all.iter().map(|(_, watermark)| *watermark).max().flatten())
     }
 
     /// How far event time has come in a stream; the outer `None` if it has no event time.
@@ -314,6 +323,7 @@ impl Pipeline {
                 Some(watermark) => watermark.observe(rows)?,
                 None => None,
             };
+            self.flow.set_idle(number, false);
             let rows = rows.project(&source.scan.columns)?;
             answer.extend(self.run(number, Some(rows), moved)?);
         }
@@ -344,6 +354,39 @@ impl Pipeline {
         Ok(answer)
     }
 
+    /// Says that no row of a stream is to be expected for now: until one comes, the others do not
+    /// wait for it in joins and `UNION ALL`. Returns what that completes; rows of it that come behind
+    /// what the others have reached meanwhile are late. It has no effect on a query over this stream
+    /// alone, or over a stream without event time.
+    ///
+    /// # Errors
+    /// When an expression fails on an answer.
+    pub fn set_idle(&mut self, stream: &str) -> Result<Vec<RecordBatch>, OperatorError> {
+        Ok(rows_of(self.set_idle_deltas(stream)?))
+    }
+
+    /// The same, telling which rows are in the answer no longer.
+    ///
+    /// # Errors
+    /// As those of [`Pipeline::set_idle`].
+    pub fn set_idle_deltas(&mut self, stream: &str) -> Result<Vec<Delta>, OperatorError> {
+        let mut answer = Vec::new();
+        for number in 0..self.sources.len() {
+            let source = &self.sources[number];
+            if source.scan.stream == stream && source.watermark.is_some() {
+                self.flow.set_idle(number, true);
+                answer.extend(self.run(number, None, None)?);
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Whether nobody waits for a stream.
+    #[cfg(feature = "db")]
+    pub(crate) fn is_idle(&self, stream: &str) -> bool {
+        self.first_of(stream).is_some_and(|number| self.flow.is_idle(number))
+    }
+
     /// What has changed since the last checkpoint. Stored together with the position up to which
     /// rows were pushed, all of them make a pipeline that goes on from there.
     ///
@@ -355,6 +398,11 @@ impl Pipeline {
         let mut changes = Changes::new();
         self.flow.snapshot(&mut changes)?;
         changes.insert(PROGRESS_KEY.to_vec(), Some(self.progress()));
+        if self.sources.len() > 1 {
+            let mut bytes = Vec::new();
+            self.flow.watermarks().for_each(|watermark| write_watermark(&mut bytes, watermark, 0));
+            changes.insert(WATERMARKS_KEY.to_vec(), Some(bytes.into()));
+        }
         Ok(changes)
     }
 
@@ -367,39 +415,40 @@ impl Pipeline {
         let Some(progress) = stored.get(PROGRESS_KEY) else { return Ok(()) };
         self.restore_progress(progress)?;
         self.flow.restore(stored)?;
-        for (number, source) in self.sources.iter().enumerate() {
-            if let Some(watermark) = source.watermark.as_ref().and_then(Watermark::current) {
-                self.flow.resume(number, watermark)?;
-            }
-        }
-        Ok(())
+        let sources = self.sources.iter();
+        let sources = sources.map(|source| source.watermark.as_ref().and_then(Watermark::current));
+        let sources: Vec<_> = sources.collect();
+        let watermarks = stored.get(WATERMARKS_KEY).map(|bytes| {
+            let (watermarks, rest) = bytes.as_chunks::<9>();
+            let watermarks = watermarks.iter().map(|bytes| read_watermark(bytes).0);
+            rest.is_empty().then(|| watermarks.collect::<Vec<_>>()).ok_or_else(damaged)
+        });
+        self.flow.resume(&sources, watermarks.transpose()?.as_deref())
     }
 
-    /// For each source one byte 1 and the watermark, or a 0 and eight zero bytes; then the count
-    /// of late rows.
+    /// The watermark of each source, then the count of late rows.
     fn progress(&self) -> Bytes {
         let mut bytes = Vec::new();
-        for source in &self.sources {
+        for (number, source) in self.sources.iter().enumerate() {
             let watermark = source.watermark.as_ref().and_then(Watermark::current);
-            bytes.push(u8::from(watermark.is_some()));
-            bytes.extend_from_slice(&watermark.map_or(0, EventTime::micros).to_le_bytes());
+            write_watermark(&mut bytes, watermark, u8::from(self.flow.is_idle(number)) << 1);
         }
         bytes.extend_from_slice(&self.late.to_le_bytes());
         bytes.into()
     }
 
     fn restore_progress(&mut self, bytes: &[u8]) -> Result<(), OperatorError> {
-        let damaged = || OperatorError::State { reason: "its progress is damaged".to_owned() };
         let (watermarks, late) = bytes.split_last_chunk::<8>().ok_or_else(damaged)?;
         let (watermarks, rest) = watermarks.as_chunks::<9>();
         if watermarks.len() != self.sources.len() || !rest.is_empty() {
             return Err(damaged());
         }
         self.late = u64::from_le_bytes(*late);
-        for (source, [is_there, micros @ ..]) in self.sources.iter_mut().zip(watermarks) {
-            let watermark = EventTime::from_micros(i64::from_le_bytes(*micros));
+        for (number, (source, bytes)) in self.sources.iter_mut().zip(watermarks).enumerate() {
+            let (watermark, flags) = read_watermark(bytes);
+            self.flow.set_idle(number, flags >> 1 == 1);
             if let Some(own) = &mut source.watermark {
-                own.restore((*is_there == 1).then_some(watermark));
+                own.restore(watermark);
             }
         }
         Ok(())
@@ -421,4 +470,20 @@ impl Pipeline {
 
 fn rows_of(deltas: Vec<Delta>) -> Vec<RecordBatch> {
     deltas.into_iter().filter_map(Delta::into_rows).collect()
+}
+
+fn damaged() -> OperatorError {
+    OperatorError::State { reason: "its progress is damaged".to_owned() }
+}
+
+/// A byte whose lowest bit says whether there is a watermark, and others something else; then the
+/// watermark, or eight zero bytes.
+fn write_watermark(bytes: &mut Vec<u8>, watermark: Option<EventTime>, flags: u8) {
+    bytes.push(u8::from(watermark.is_some()) | flags);
+    bytes.extend_from_slice(&watermark.map_or(0, EventTime::micros).to_le_bytes());
+}
+
+fn read_watermark([flags, micros @ ..]: &[u8; 9]) -> (Option<EventTime>, u8) {
+    let watermark = EventTime::from_micros(i64::from_le_bytes(*micros));
+    ((flags & 1 == 1).then_some(watermark), *flags)
 }

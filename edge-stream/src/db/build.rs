@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use edge_db::{Cursor, ReadError, Seq, WriteError};
+use edge_db::{Cursor, ReadError, Seq, Time, WriteError};
 use tokio::sync::watch;
 
 use super::blocking;
@@ -43,7 +43,7 @@ impl Build {
         let opened = blocking(move || {
             let cursors = own.inputs.iter().map(|input| cursor_of(&old, input));
             let cursors = cursors.collect::<Result<_, WriteError>>()?;
-            Ok::<_, JobError>((Job::open(catalog, own, Some(pipeline))?, cursors))
+            Ok::<_, JobError>((Job::open(catalog, own, Some(pipeline), Time::now())?, cursors))
         });
         let opened = opened.await.map_err(JobError::Died).and_then(|opened| opened);
         let (job, old) = opened.map_err(|error| failed(&spec, &error))?;
@@ -117,7 +117,7 @@ fn cursor_of(old: &JobSpec, input: &InputSpec) -> Result<Option<Cursor>, WriteEr
 fn steps(job: &mut Job, is_mute: bool) -> Result<(bool, edge_db::Batch), JobError> {
     let mut is_at_end = false;
     for _ in 0..COMMIT_STEPS {
-        let step = job.step()?;
+        let step = job.step(Time::now())?;
         if is_mute {
             job.forget_rows();
         }

@@ -1,9 +1,10 @@
 //! One stream that a job reads: its Log, how its records become rows, and how far it was read.
 
-use edge_db::{Cursor, Log, ReadError, Record, Seq, WriteError};
+use edge_db::{Cursor, Log, ReadError, Record, Seq, Time, WriteError};
 
 use super::catalog::cursor_name;
 use crate::decode::{Decoder, Memory};
+use crate::sql::times::Span;
 use crate::watermark::EventTime;
 
 /// Records in one step: more cost latency and memory, fewer cost speed.
@@ -15,6 +16,8 @@ pub(crate) struct InputSpec {
     pub(crate) stream: String,
     pub(crate) log: Log,
     pub(crate) decoder: Decoder,
+    /// How long it says nothing until others do not wait for it.
+    pub(crate) idle_timeout: Option<Span>,
 }
 
 /// The same while the job runs.
@@ -32,6 +35,9 @@ pub(crate) struct Input {
     pub(crate) reached: Option<EventTime>,
     /// Greater than that of all inputs that were read before it.
     pub(crate) turn: u64,
+    /// When its last record came.
+    pub(crate) last: Option<Time>,
+    pub(crate) is_idle: bool,
 }
 
 /// What was read of an input at once.
@@ -48,7 +54,9 @@ impl Input {
         let position = cursor.position()?;
         let (committed, memory) = (position, Memory::default());
         let (until, reached, turn) = (None, None, 0);
-        Ok(Input { spec, cursor, position, committed, memory, until, reached, turn })
+        let last = spec.log.read_back(position, 1)?.iter().next().map(Record::time);
+        let is_idle = false;
+        Ok(Input { spec, cursor, position, committed, memory, until, reached, turn, last, is_idle })
     }
 
     pub(crate) fn read(&mut self) -> Result<ReadOn, ReadError> {
@@ -59,6 +67,28 @@ impl Input {
         self.position = records.next().min(until);
         let records = records.into_iter().filter(|record| record.seq() < until).collect();
         Ok(ReadOn { records, missed })
+    }
+
+    /// Whether there is nothing more in its Log. One that stands where it is to be read to may have
+    /// more behind that.
+    pub(crate) fn is_at_end(&self) -> Result<bool, ReadError> {
+        Ok(self.until.is_none() || self.spec.log.bounds()?.end <= self.position)
+    }
+
+    /// When it becomes idle, if nothing more comes. Its records say when it spoke last; while nobody
+    /// listened, before `since`, it may have had something to say.
+    pub(crate) fn idle_at(&self, since: Time, now: Time) -> Option<Time> {
+        let timeout = self.spec.idle_timeout.as_ref().filter(|_| !self.is_idle)?.micros;
+        // A clock that was wrong once may have said that it speaks in years.
+        let last = self.last.filter(|last| *last <= now).map_or(since, |last| last.max(since));
+        Some(Time::from_micros(last.micros().saturating_add(timeout)))
+    }
+
+    /// Whether it was idle already when another one said this.
+    pub(crate) fn was_idle_at(&self, heard: Time) -> bool {
+        let last = self.last.map_or(i64::MIN, Time::micros);
+        let quiet = heard.micros().saturating_sub(last);
+        self.spec.idle_timeout.as_ref().is_some_and(|timeout| quiet >= timeout.micros)
     }
 }
 
@@ -100,7 +130,7 @@ mod tests {
         let input = |number, reached: Option<i64>, turn| {
             let (log, schema) = (db.log("l").unwrap(), Arc::new(Schema::empty()));
             let decoder = Decoder::new(&schema, None, None, &Format::default()).unwrap();
-            let spec = InputSpec { stream: "s".to_owned(), log, decoder };
+            let spec = InputSpec { stream: "s".to_owned(), log, decoder, idle_timeout: None };
             let input = Input::open("job", number, spec).unwrap();
             Input { reached: reached.map(EventTime::from_micros), turn, ..input }
         };

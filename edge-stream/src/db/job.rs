@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use arrow::error::ArrowError;
 use bytes::Bytes;
-use edge_db::{Batch, Entry, Keyspace, Log, OpenError, ReadError, Record, Seq, WriteError};
+use edge_db::{Batch, Entry, Keyspace, Log, OpenError, ReadError, Record, Seq, Time, WriteError};
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{self, Catalog, state_name};
@@ -104,6 +104,12 @@ pub(crate) struct Job {
     rejected: Vec<Entry>,
     /// Of a stream's own job, if late rows are diverted.
     late: Option<Late>,
+    /// From when on somebody has waited for what its inputs say.
+    since: Time,
+    /// When the newest record came of those that came before that.
+    heard: Option<Time>,
+    /// Whether an input became idle since the last checkpoint.
+    has_gone_idle: bool,
 }
 
 /// What a step has done.
@@ -115,11 +121,13 @@ pub(crate) struct Step {
 }
 
 impl Job {
-    /// Takes up the job at its last checkpoint.
+    /// Takes up the job at its last checkpoint. `since` is from when on somebody has waited for what
+    /// its inputs say, in this life or in one before.
     pub(crate) fn open(
         catalog: Catalog,
         spec: JobSpec,
         mut pipeline: Option<Pipeline>,
+        since: Time,
     ) -> Result<Job, JobError> {
         let place = spec.place();
         let state = catalog.db.keyspace(&state_name(&place))?;
@@ -140,17 +148,35 @@ impl Job {
         let inputs = spec.inputs.iter().cloned().enumerate();
         let inputs = inputs.map(|(number, input)| Input::open(&place, number, input));
         let inputs = inputs.collect::<Result<_, _>>()?;
-        let (turns, rows, rejected) = (0, Vec::new(), Vec::new());
-        let mut job =
-            Job { spec, catalog, inputs, turns, state, pipeline, progress, rows, rejected, late };
+        let mut job = Job {
+            spec,
+            catalog,
+            inputs,
+            turns: 0,
+            state,
+            pipeline,
+            progress,
+            rows: Vec::new(),
+            rejected: Vec::new(),
+            late,
+            since,
+            heard: None,
+            has_gone_idle: false,
+        };
         job.remember(&remembered)?;
+        for input in &mut job.inputs {
+            let pipeline = job.pipeline.as_ref();
+            input.is_idle = pipeline.is_some_and(|query| query.is_idle(&input.spec.stream));
+            job.heard = job.heard.max(input.last.filter(|last| *last < since));
+        }
         (0..job.inputs.len()).for_each(|number| job.note_event_time(number));
         Ok(job)
     }
 
-    /// Reads on, and runs the query over what is there.
-    pub(crate) fn step(&mut self) -> Result<Step, JobError> {
-        let mut is_at_end = true;
+    /// Reads on, and runs the query over what is there. `now` is the time by which records that come
+    /// now are stored.
+    pub(crate) fn step(&mut self, now: Time) -> Result<Step, JobError> {
+        let (mut is_at_end, mut quiet) = (true, Vec::new());
         for number in by_event_time(&self.inputs) {
             let read = self.inputs[number].read()?;
             self.progress.missed += read.missed;
@@ -159,10 +185,40 @@ impl Job {
                 self.take(number, &read.records)?;
                 break;
             }
+            quiet.push(number);
         }
+        self.note_idle(&quiet, now)?;
         let has_late = self.late.as_ref().is_some_and(Late::is_waiting);
         let has_output = !self.rows.is_empty() || !self.rejected.is_empty() || has_late;
         Ok(Step { is_at_end, has_output })
+    }
+
+    /// Says to the query which of these inputs, that have nothing more, are idle.
+    fn note_idle(&mut self, quiet: &[usize], now: Time) -> Result<(), JobError> {
+        let several = self.inputs.len() > 1;
+        let Some(pipeline) = self.pipeline.as_mut().filter(|_| several) else { return Ok(()) };
+        for number in quiet {
+            let input = &mut self.inputs[*number];
+            let is_due = input.idle_at(self.since, now).is_some_and(|at| at <= now)
+                || self.heard.is_some_and(|heard| input.was_idle_at(heard));
+            if !input.is_idle && is_due && input.is_at_end()? {
+                input.is_idle = true;
+                self.has_gone_idle = true;
+                self.rows.extend(pipeline.set_idle_deltas(&input.spec.stream)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// When the next of its inputs becomes idle, if nothing more comes.
+    pub(crate) fn idle_at(&self, now: Time) -> Option<Time> {
+        let inputs = self.inputs.iter().filter(|_| self.inputs.len() > 1);
+        inputs.filter_map(|input| input.idle_at(self.since, now)).min()
+    }
+
+    /// For each input whether nobody waits for it.
+    pub(crate) fn idle_inputs(&self) -> impl Iterator<Item = bool> {
+        self.inputs.iter().map(|input| input.is_idle)
     }
 
     /// Runs the query over records of one input.
@@ -170,6 +226,9 @@ impl Job {
         self.turns += 1;
         let input = &mut self.inputs[number];
         input.turn = self.turns;
+        (input.last, input.is_idle) = (records.last().map(Record::time), false);
+        let mut times = records.iter().rev().map(Record::time);
+        self.heard = self.heard.max(times.find(|time| *time < self.since));
         input.reached = records.last().map(|record| EventTime::from_micros(record.time().micros()));
         self.progress.read += records.len() as u64;
         let decoded = input.spec.decoder.decode(records, &mut input.memory)?;
@@ -240,7 +299,7 @@ impl Job {
 
     /// Whether anything would be lost, to be computed again, if the job ended here.
     pub(crate) fn is_dirty(&self) -> bool {
-        self.inputs.iter().any(|input| input.position != input.committed)
+        self.has_gone_idle || self.inputs.iter().any(|input| input.position != input.committed)
     }
 
     /// All that has changed since the last checkpoint, as one batch: state, rows, position.
@@ -286,6 +345,7 @@ impl Job {
 
     /// The batch of the last checkpoint is on disk.
     pub(crate) fn committed(&mut self) {
+        self.has_gone_idle = false;
         self.inputs.iter_mut().for_each(|input| input.committed = input.position);
     }
 

@@ -85,11 +85,13 @@ pub struct InputStatus {
     /// Everything in front of this position of the stream's Log is in the state and the output,
     /// and that is on disk.
     pub position: Seq,
+    /// Whether the others do not wait for it, as it was quiet for its `idle_timeout`.
+    pub is_idle: bool,
 }
 
 impl InputStatus {
     fn new(of: &InputSpec) -> InputStatus {
-        InputStatus { stream: of.stream.clone(), position: Seq::ZERO }
+        InputStatus { stream: of.stream.clone(), position: Seq::ZERO, is_idle: false }
     }
 }
 

@@ -76,7 +76,8 @@ impl Running {
     ) -> Running {
         let (status, status_seen) = watch::channel(JobStatus::new(&spec, kind));
         let (wish, wishes) = watch::channel(Wish { halt: is_paused, ..Wish::default() });
-        let task = Task { catalog, spec, planner, status, wishes };
+        let since = Time::now();
+        let task = Task { catalog, spec, planner, status, wishes, since };
         Running { wish, status: status_seen, task: Some(tokio::spawn(task.run())) }
     }
 
@@ -169,6 +170,8 @@ struct Task {
     planner: Option<Planner>,
     status: watch::Sender<JobStatus>,
     wishes: watch::Receiver<Wish>,
+    /// When it began, over all attempts: an input may be idle from then on.
+    since: Time,
 }
 
 impl Task {
@@ -205,7 +208,8 @@ impl Task {
         let inputs = self.spec.inputs.iter();
         let mut appended: Vec<_> = inputs.map(|input| input.log.watch()).collect();
         let (catalog, spec) = (self.catalog.clone(), self.spec.clone());
-        let opened = blocking(move || Job::open(catalog, spec, pipeline)).await;
+        let since = self.since;
+        let opened = blocking(move || Job::open(catalog, spec, pipeline, since)).await;
         let mut job = opened.map_err(JobError::Died)??;
         self.publish(&job);
         let (mut due, mut served) = (None, 0);
@@ -238,7 +242,8 @@ impl Task {
                 return Ok(());
             }
             if step.is_at_end {
-                self.wait(&mut appended, due).await;
+                let idle = idle_in(&job).map(|idle| Instant::now() + idle);
+                self.wait(&mut appended, due.into_iter().chain(idle).min()).await;
             }
         }
     }
@@ -277,8 +282,10 @@ impl Task {
     fn publish(&self, job: &Job) {
         let progress = job.progress();
         self.status.send_modify(|status| {
-            let inputs = status.inputs.iter_mut().zip(job.committed_positions());
-            inputs.for_each(|(input, position)| input.position = position);
+            let of = job.committed_positions().zip(job.idle_inputs());
+            for (input, (position, is_idle)) in status.inputs.iter_mut().zip(of) {
+                (input.position, input.is_idle) = (position, is_idle);
+            }
             status.position = status.inputs[0].position;
             status.watermark = job.watermark().map(|time| Time::from_micros(time.micros()));
             status.read = progress.read;
@@ -296,10 +303,16 @@ impl Task {
 
 async fn step(mut job: Job) -> Result<(Job, Result<Step, JobError>), JobError> {
     let stepped = blocking(move || {
-        let outcome = job.step();
+        let outcome = job.step(Time::now());
         (job, outcome)
     });
     stepped.await.map_err(JobError::Died)
+}
+
+/// How long to wait for the next input that becomes idle.
+fn idle_in(job: &Job) -> Option<Duration> {
+    let now = Time::now();
+    Some(job.idle_at(now)?.since(now))
 }
 
 /// Whether to commit now: somebody waits for it, or it has waited long enough.

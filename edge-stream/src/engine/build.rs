@@ -102,7 +102,8 @@ impl Engine {
         // Whoever looks for late rows looks at all of them.
         let decoder = if late.is_some() { decoder } else { decoder.with_columns(&[]) };
         let output = Output::Errors(StreamOutput { errors, late });
-        let inputs = vec![InputSpec { stream: name.to_owned(), log, decoder }];
+        let idle_timeout = stream.times.idle_timeout;
+        let inputs = vec![InputSpec { stream: name.to_owned(), log, decoder, idle_timeout }];
         let name = name.to_owned();
         Ok(Prepared {
             what,
@@ -173,20 +174,19 @@ impl Engine {
 
     /// A stream as the job of this query reads it.
     pub(super) fn input(&self, query: &Pipeline, stream: &str) -> Result<InputSpec, SqlError> {
-        let (log, decoder) = self.source(stream)?;
-        let decoder = decoder_for(&decoder, query, stream, &self.inner.tables);
-        Ok(InputSpec { stream: stream.to_owned(), log, decoder })
+        let of = self.source(stream)?;
+        let decoder = decoder_for(&of.decoder, query, stream, &self.inner.tables);
+        Ok(InputSpec { decoder, ..of })
     }
 
-    /// The Log of a stream, and how its records are read.
-    fn source(&self, stream: &str) -> Result<(Log, Decoder), SqlError> {
+    /// A stream as its own job reads it.
+    fn source(&self, stream: &str) -> Result<InputSpec, SqlError> {
         let objects = self.inner.objects.lock();
         let object = objects.by_name.get(stream).filter(|object| object.kind == Kind::Stream);
         let spec = object.map(|object| &object.spec);
         let spec = spec
             .ok_or_else(|| SqlError::statement(None, format!("there is no stream `{stream}`")))?;
-        let InputSpec { log, decoder, .. } = spec.inputs[0].clone();
-        Ok((log, decoder))
+        Ok(spec.inputs[0].clone())
     }
 
     async fn view(

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::SessionState;
+use edge_db::Time;
 use tokio::sync::watch;
 
 use super::build::Prepared;
@@ -11,6 +12,7 @@ use super::planning::{self, decoder_for, planned};
 use super::{Engine, Object};
 use crate::db::blocking;
 use crate::db::catalog::Created;
+use crate::db::input::InputSpec;
 use crate::db::job::{Job, JobError, JobSpec};
 use crate::db::output::Output;
 use crate::db::tables::Tables;
@@ -95,9 +97,10 @@ impl Engine {
             let pipeline = pipeline.map_err(reason_of);
             match pipeline.and_then(|pipeline| same_rows(pipeline, &spec, &schema)) {
                 Ok(pipeline) => {
-                    let (of, stream) = (&stream.spec.inputs[0].decoder, &stream.spec.name);
+                    let (of, stream) = (&stream.spec.inputs[0], &stream.spec.name);
                     for input in spec.inputs.iter_mut().filter(|input| input.stream == *stream) {
-                        input.decoder = decoder_for(of, &pipeline, stream, &tables);
+                        let decoder = decoder_for(&of.decoder, &pipeline, stream, &tables);
+                        *input = InputSpec { decoder, ..of.clone() };
                     }
                     readers.push(Reader { name: name.clone(), spec, pipeline });
                 }
@@ -169,7 +172,8 @@ impl Engine {
         let (mut fit, mut refused) = (Vec::new(), Vec::new());
         for Reader { name, spec, pipeline } in readers {
             let (catalog, own) = (self.inner.catalog.clone(), spec.clone());
-            let opened = blocking(move || Job::open(catalog, own, Some(pipeline)).map(drop)).await;
+            let open = move || Job::open(catalog, own, Some(pipeline), Time::now()).map(drop);
+            let opened = blocking(open).await;
             match opened.map_err(JobError::Died).and_then(|opened| opened) {
                 Ok(()) => fit.push((name, spec)),
                 Err(error) => refused.push(format!("`{name}` ({})", chain(&error))),

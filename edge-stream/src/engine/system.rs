@@ -121,6 +121,7 @@ fn jobs_batch(jobs: &[JobStatus]) -> Result<RecordBatch> {
         ("ahead", count(&|job| job.ahead)),
         ("missed", count(&|job| job.missed)),
         ("watermark", time(&|job| job.watermark)),
+        ("idle", text(jobs.iter().map(idle))),
         ("position", count(&|job| job.position.get())),
         ("lag", count(&|job| job.lag)),
         ("state_bytes", count(&|job| job.state_bytes as u64)),
@@ -130,7 +131,8 @@ fn jobs_batch(jobs: &[JobStatus]) -> Result<RecordBatch> {
         ("failed_since", time(&|job| job.failed_since)),
         ("retries", count(&|job| job.retries)),
     ];
-    let nullable = ["watermark", "checkpoint_at", "checkpoint_micros", "error", "failed_since"];
+    let nullable =
+        ["watermark", "idle", "checkpoint_at", "checkpoint_micros", "error", "failed_since"];
     let columns =
         columns.into_iter().map(|(name, column)| (name, column, nullable.contains(&name)));
     Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
@@ -146,6 +148,13 @@ impl Object {
         };
         Some(log.name().to_owned())
     }
+}
+
+/// The streams that the others do not wait for.
+fn idle(job: &JobStatus) -> Option<String> {
+    let idle = job.inputs.iter().filter(|input| input.is_idle);
+    let names: Vec<_> = idle.map(|input| input.stream.as_str()).collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 fn text(values: impl Iterator<Item = Option<impl AsRef<str>>>) -> ArrayRef {

@@ -1,5 +1,7 @@
 //! How the operators of a job hang together: each takes in what sources or other operators give.
 
+use std::collections::BTreeSet;
+
 use arrow::array::RecordBatch;
 
 use super::{Changes, Operator, Out, StateReader, StateWriter, Stored};
@@ -24,6 +26,8 @@ pub(crate) struct Flow {
     /// The operator whose rows may leave the answer again, as HAVING holds no longer, and the
     /// columns of its rows that make up the key of the answer.
     retracts: Option<(usize, Vec<usize>)>,
+    /// Sources that nobody waits for.
+    idle: BTreeSet<usize>,
 }
 
 #[derive(Debug)]
@@ -37,6 +41,15 @@ struct Node {
 struct Input {
     from: Origin,
     watermark: Option<EventTime>,
+    /// Whether all sources behind it are idle.
+    is_idle: bool,
+}
+
+/// How far event time has come, if it has moved, and whether it is expected to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Progress {
+    watermark: Option<EventTime>,
+    is_idle: bool,
 }
 
 /// What a source or an operator gives out in one run.
@@ -44,12 +57,19 @@ struct Input {
 struct Given {
     batches: Vec<RecordBatch>,
     /// Behind the rows, so that none of them is late for a watermark of its own batch.
-    watermark: Option<EventTime>,
+    progress: Progress,
+}
+
+impl Given {
+    /// By a source that gives nothing, and from which nothing is expected.
+    fn idle() -> Given {
+        Given { batches: Vec::new(), progress: Progress { watermark: None, is_idle: true } }
+    }
 }
 
 impl Default for Flow {
     fn default() -> Flow {
-        Flow { nodes: Vec::new(), answer: Origin::Source(0), retracts: None }
+        Flow { nodes: Vec::new(), answer: Origin::Source(0), retracts: None, idle: BTreeSet::new() }
     }
 }
 
@@ -62,22 +82,43 @@ impl Node {
         Ok(())
     }
 
-    /// How far event time has come at all inputs, if it has moved.
-    fn advance(&mut self, given: impl Fn(Origin) -> Option<EventTime>) -> Option<EventTime> {
+    /// How far event time has come at all inputs that it waits for, if that has moved.
+    fn advance(&mut self, given: impl Fn(Origin) -> Progress) -> Option<EventTime> {
         for input in &mut self.inputs {
-            input.watermark = given(input.from).or(input.watermark);
+            let Progress { watermark, is_idle } = given(input.from);
+            input.watermark = watermark.or(input.watermark);
+            input.is_idle = is_idle;
         }
-        let reached = self.inputs.iter().map(|input| input.watermark).min().flatten();
+        let reached = match self.is_idle() {
+            // Where nobody speaks nobody waits either.
+            true => self.inputs.iter().map(|input| input.watermark).max(),
+            false => {
+                let awake = self.inputs.iter().filter(|input| !input.is_idle);
+                awake.map(|input| input.watermark).min()
+            }
+        };
+        let reached = reached.flatten();
         let has_moved = reached > self.watermark;
         self.watermark = reached.max(self.watermark);
         reached.filter(|_| has_moved)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.inputs.iter().all(|input| input.is_idle)
+    }
+
+    /// Whether its watermark cannot be told from those of the sources as they stand: one of them may
+    /// have been idle when it moved.
+    fn keeps_watermark(&self) -> bool {
+        self.operator.has_state() || self.inputs.len() > 1
     }
 }
 
 impl Flow {
     /// Adds an operator that takes from these. The last one gives the answer.
     pub(crate) fn push(&mut self, inputs: &[Origin], operator: impl Operator + 'static) -> Origin {
-        let inputs = inputs.iter().map(|from| Input { from: *from, watermark: None });
+        let input = |from: &Origin| Input { from: *from, watermark: None, is_idle: false };
+        let inputs = inputs.iter().map(input);
         let (operator, inputs) = (Box::new(operator), inputs.collect());
         self.answer = Origin::Operator(self.nodes.len());
         self.nodes.push(Node { operator, inputs, watermark: None });
@@ -92,6 +133,18 @@ impl Flow {
         }
     }
 
+    /// Nobody waits for this source any more, or they do again.
+    pub(crate) fn set_idle(&mut self, source: usize, is_idle: bool) {
+        match is_idle {
+            true => self.idle.insert(source),
+            false => self.idle.remove(&source),
+        };
+    }
+
+    pub(crate) fn is_idle(&self, source: usize) -> bool {
+        self.idle.contains(&source)
+    }
+
     /// Carries rows of a source, and then its watermark, if it has moved, through all operators.
     pub(crate) fn run(
         &mut self,
@@ -100,12 +153,14 @@ impl Flow {
         watermark: Option<EventTime>,
     ) -> Result<Out, OperatorError> {
         let batches = rows.into_iter().filter(|rows| rows.num_rows() > 0).collect();
-        let brought = Given { batches, watermark };
-        let nothing = Given::default();
+        let is_idle = self.is_idle(source);
+        let brought = Given { batches, progress: Progress { watermark, is_idle } };
+        let (nothing, idle) = (Given::default(), Given::idle());
         let (mut given, mut late): (Vec<Given>, u64) = (Vec::with_capacity(self.nodes.len()), 0);
         for node in &mut self.nodes {
             let of = |from: Origin| match from {
                 Origin::Source(number) if number == source => &brought,
+                Origin::Source(number) if self.idle.contains(&number) => &idle,
                 Origin::Source(_) => &nothing,
                 Origin::Operator(number) => &given[number],
             };
@@ -113,14 +168,15 @@ impl Flow {
             for input in 0..node.inputs.len() {
                 node.take(input, of(node.inputs[input].from), &mut out)?;
             }
-            let watermark = node.advance(|from| of(from).watermark);
+            let watermark = node.advance(|from| of(from).progress);
             if let Some(watermark) = watermark {
                 node.operator.on_watermark(watermark, &mut out)?;
             }
             node.operator.on_step_end(&mut out)?;
             late += out.late;
             let watermark = watermark.map(|reached| node.operator.watermark_out(reached));
-            given.push(Given { batches: out.batches, watermark });
+            let progress = Progress { watermark, is_idle: node.is_idle() };
+            given.push(Given { batches: out.batches, progress });
         }
         let spoken_of = match &self.retracts {
             None => Vec::new(),
@@ -136,24 +192,47 @@ impl Flow {
         Ok(Out { batches, late, spoken_of })
     }
 
-    /// Event time of a source stands where it stood at the last snapshot.
+    /// Event time of the sources stands where it stood at the last snapshot, and that of operators
+    /// where [`Flow::watermarks`] found it, if that was stored.
+    ///
+    /// # Errors
+    /// When an operator does not take it, or other operators were stored.
     pub(crate) fn resume(
         &mut self,
-        source: usize,
-        watermark: EventTime,
+        sources: &[Option<EventTime>],
+        stored: Option<&[Option<EventTime>]>,
     ) -> Result<(), OperatorError> {
-        let mut given: Vec<Option<EventTime>> = Vec::with_capacity(self.nodes.len());
+        let keeping = self.nodes.iter().filter(|node| node.keeps_watermark()).count();
+        if stored.is_some_and(|stored| stored.len() != keeping) {
+            let reason = "it has watermarks of other operators".to_owned();
+            return Err(OperatorError::State { reason });
+        }
+        let mut stored = stored.into_iter().flatten();
+        let mut given: Vec<Progress> = Vec::with_capacity(self.nodes.len());
         for node in &mut self.nodes {
-            let reached = node.advance(|from| match from {
-                Origin::Source(number) => (number == source).then_some(watermark),
+            node.advance(|from| match from {
+                Origin::Source(number) => {
+                    let is_idle = self.idle.contains(&number);
+                    Progress { watermark: sources[number], is_idle }
+                }
                 Origin::Operator(number) => given[number],
             });
-            if let Some(reached) = reached {
+            if node.keeps_watermark() {
+                node.watermark = node.watermark.max(stored.next().copied().flatten());
+            }
+            if let Some(reached) = node.watermark {
                 node.operator.resume(reached)?;
             }
-            given.push(reached.map(|reached| node.operator.watermark_out(reached)));
+            let watermark = node.watermark.map(|reached| node.operator.watermark_out(reached));
+            given.push(Progress { watermark, is_idle: node.is_idle() });
         }
         Ok(())
+    }
+
+    /// How far event time has come in each operator, of those where sources do not say it.
+    pub(crate) fn watermarks(&self) -> impl Iterator<Item = Option<EventTime>> {
+        let nodes = self.nodes.iter().filter(|node| node.keeps_watermark());
+        nodes.map(|node| node.watermark)
     }
 
     /// Each operator, in order, with where it takes from.

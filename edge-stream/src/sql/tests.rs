@@ -239,7 +239,7 @@ fn wrong_statements_name_line_and_column_and_what_would_work() {
         ("CREATE STREAM s (a INT) WITH (topic = 'a/+')", "has a wildcard; name the level instead"),
         (
             "CREATE STREAM s (a INT) WITH (log = 'a', late = 'updat')",
-            "line 1, column 42: late is 'updat'; use 'drop', or 'update'",
+            "line 1, column 42: late is 'updat'; use 'drop', 'divert' to keep late rows in a log of their own, or 'update'",
         ),
         (
             "CREATE STREAM s (a INT) WITH (log = 'a', allowed_lateness = '1 month')",

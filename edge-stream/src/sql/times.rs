@@ -20,11 +20,13 @@ pub(crate) struct Times {
     pub(crate) max_ahead: Option<Span>,
     /// Whether rows behind the watermark are kept apart.
     pub(crate) diverts_late: bool,
+    /// How long the stream says nothing until others do not wait for it.
+    pub(crate) idle_timeout: Option<Span>,
 }
 
 impl Times {
     /// The names of its options.
-    pub(crate) const OPTIONS: [&'static str; 1] = ["max_ahead"];
+    pub(crate) const OPTIONS: [&'static str; 2] = ["max_ahead", "idle_timeout"];
 
     /// Takes one of its options.
     ///
@@ -35,6 +37,8 @@ impl Times {
         match (name, value, Span::parse(value)) {
             ("max_ahead", "none", _) => self.max_ahead = None,
             ("max_ahead", _, Some(span)) => self.max_ahead = Some(span),
+            ("idle_timeout", "none", _) => self.idle_timeout = None,
+            ("idle_timeout", _, Some(span)) if span.micros > 0 => self.idle_timeout = Some(span),
             _ => return refuse("use a length of time as in '1 hour', or 'none'"),
         }
         Ok(())
@@ -44,7 +48,7 @@ impl Times {
 impl Default for Times {
     /// A day leaves room for a clock in a wrong zone, which is 14 hours ahead at most.
     fn default() -> Times {
-        Times { max_ahead: Span::parse("1 day"), diverts_late: false }
+        Times { max_ahead: Span::parse("1 day"), diverts_late: false, idle_timeout: None }
     }
 }
 

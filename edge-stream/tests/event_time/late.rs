@@ -1,16 +1,8 @@
-//! What an engine makes of event times and arrivals: rows behind the watermark of their stream, in a
-//! Log of their own.
-//!
-//! The oracle goes through all records one by one. A crash is an engine that is dropped at any
-//! moment, which ends its jobs where they are.
+//! Rows behind the watermark of their stream, in a Log of their own. The oracle goes through all
+//! records one by one.
 
-#![cfg(feature = "db")]
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#[path = "support/site.rs"]
-mod site;
-
+use crate::site::{LONG, SCRIPT, append, ask, end, job, reading, start};
 use edge_db::Entry;
-use site::{LONG, SCRIPT, append, ask, end, job, reading, start};
 
 const DIVERT: &str = "format = 'json', late = 'divert'";
 
