@@ -4,6 +4,7 @@
 mod ahead;
 mod births;
 mod cbor;
+mod flat;
 pub(crate) mod format;
 pub(crate) mod infer;
 mod ipc;
@@ -33,8 +34,9 @@ use format::Format;
 pub(crate) use ipc::{batch_of_payload, payload_of};
 pub(crate) use metadata::{METADATA, stream_schema};
 use metadata::{levels, metadata, topic_of};
-use objects::reason_of;
-use payload::{Payload, Rows};
+pub(crate) use objects::reason_of;
+pub(crate) use payload::Payload;
+use payload::Rows;
 
 /// Rows of one record, of the formats that have several.
 const MAX_ROWS: usize = 65_536;

@@ -9,6 +9,7 @@ use arrow::error::ArrowError;
 use arrow_json::reader::{Decoder as JsonDecoder, ReaderBuilder};
 use serde_json::Value;
 
+use super::flat::Flat;
 use super::time::TimeFormat;
 use super::wire::{from_wire, shown, wire_type};
 use crate::sql::types::sql_type;
@@ -24,6 +25,8 @@ pub(crate) struct Objects {
     paths: Vec<(Vec<String>, Vec<usize>)>,
     wire: SchemaRef,
     times: TimeFormat,
+    /// Reads JSON objects faster, if all columns are plain.
+    flat: Option<Flat>,
 }
 
 /// The objects that the paths of all columns lead through.
@@ -83,6 +86,7 @@ impl Objects {
         paths: &BTreeMap<String, Vec<String>>,
         times: TimeFormat,
     ) -> Result<Objects, String> {
+        let flat = Flat::new(fields, paths, times);
         let mut tree = Tree::default();
         let placed = fields.iter().map(|field| {
             let path = paths.get(field.name()).cloned();
@@ -96,7 +100,14 @@ impl Objects {
             paths,
             wire: Arc::new(Schema::new(tree.fields())),
             times,
+            flat,
         })
+    }
+
+    /// The columns of JSON payloads of one object each, if all are of the usual kind; if not, that
+    /// says nothing about them.
+    pub(crate) fn read_flat(&self, payloads: &[&[u8]]) -> Option<Vec<ArrayRef>> {
+        self.flat.as_ref()?.read(payloads)
     }
 
     /// What takes in so many objects; their columns are [`Objects::columns`] then.

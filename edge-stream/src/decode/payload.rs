@@ -47,6 +47,11 @@ impl Payload {
     pub(crate) fn read(&self, payloads: &[&[u8]]) -> Result<Rows, String> {
         match self {
             Payload::Objects(objects, syntax) => {
+                if let Syntax::Json = syntax
+                    && let Some(columns) = objects.read_flat(payloads)
+                {
+                    return Ok(Rows { columns, counts: None });
+                }
                 let mut decoder = objects.decoder(payloads.len())?;
                 let mut counts = Vec::new();
                 for payload in payloads {

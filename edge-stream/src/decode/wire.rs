@@ -78,7 +78,7 @@ fn truths(texts: &StringArray) -> Result<ArrayRef, String> {
     Ok(Arc::new(truths.finish()))
 }
 
-fn truth(text: &str) -> Option<bool> {
+pub(super) fn truth(text: &str) -> Option<bool> {
     match text.trim() {
         "true" | "1" | "1.0" => Some(true),
         "false" | "0" | "0.0" => Some(false),
