@@ -10,7 +10,7 @@ use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, DFSchema, plan_err};
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{Expr, TableType, Volatility};
+use datafusion::logical_expr::{Expr, Operator, TableType, Volatility};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::ExecutionPlan;
@@ -29,6 +29,8 @@ pub(crate) struct EventTimeColumn {
     pub(crate) watermark: Arc<dyn PhysicalExpr>,
     /// How far behind the watermark a row may come, and still be in the answer.
     pub(crate) lateness_micros: i64,
+    /// Whether it is never less for a later time, so that of several rows the newest decides.
+    pub(crate) rises_with_time: bool,
 }
 
 impl EventTimeColumn {
@@ -61,6 +63,7 @@ impl EventTimeColumn {
             if function.func.signature().volatility != Volatility::Immutable))
         });
         let is_fixed = moves.map_err(|error| SqlError::planning(&error)).map(|moves| !moves)?;
+        let rises_with_time = rises_with(&watermark, column);
         let watermark = state.create_physical_expr(watermark, &columns);
         let watermark = watermark.map_err(|error| SqlError::planning(&error))?;
         let kind = watermark.data_type(schema).map_err(|error| SqlError::planning(&error))?;
@@ -71,7 +74,8 @@ impl EventTimeColumn {
                 .or(format!("write WATERMARK FOR {column} AS {column} - INTERVAL '10 seconds'")));
         }
         let columns = used.iter().map(|column| column.index()).chain([index]).collect();
-        Ok(EventTimeColumn { index, columns, watermark, lateness_micros: 0 })
+        let lateness_micros = 0;
+        Ok(EventTimeColumn { index, columns, watermark, lateness_micros, rises_with_time })
     }
 
     /// Event time less a fixed delay.
@@ -79,6 +83,17 @@ impl EventTimeColumn {
         let nanos = i64::try_from(delay.as_nanos()).unwrap_or(i64::MAX);
         let delay = datafusion::scalar::ScalarValue::new_interval_mdn(0, 0, nanos);
         Expr::Column(Column::from_name(column)) - datafusion::logical_expr::lit(delay)
+    }
+}
+
+/// Whether this is the column itself, or that far from it at all times.
+fn rises_with(expr: &Expr, column: &str) -> bool {
+    match expr {
+        Expr::Column(of) => of.name == column,
+        Expr::BinaryExpr(of) if matches!(of.op, Operator::Minus | Operator::Plus) => {
+            rises_with(&of.left, column) && matches!(&*of.right, Expr::Literal(..))
+        }
+        _ => false,
     }
 }
 

@@ -55,7 +55,7 @@ impl Watermark {
             let column = rows.schema_ref().field(self.of.index).name().clone();
             return Err(OperatorError::NoEventTime { column, rows: times.null_count() });
         }
-        let reached = latest(&*self.of.watermark, rows)?;
+        let reached = latest(&self.of, rows)?;
         if reached <= self.current {
             return Ok(None);
         }
@@ -64,8 +64,12 @@ impl Watermark {
     }
 }
 
-fn latest(expr: &dyn PhysicalExpr, rows: &RecordBatch) -> Result<Option<EventTime>, OperatorError> {
-    let times = times_of(expr, rows)?;
+fn latest(of: &EventTimeColumn, rows: &RecordBatch) -> Result<Option<EventTime>, OperatorError> {
+    let newest = of.rises_with_time.then(|| newest(rows.column(of.index))).flatten();
+    let times = match newest {
+        Some(row) => times_of(&*of.watermark, &rows.slice(row, 1))?,
+        None => times_of(&*of.watermark, rows)?,
+    };
     Ok(max(times.as_primitive::<TimestampMicrosecondType>()).map(EventTime))
 }
 
@@ -76,4 +80,12 @@ pub(crate) fn times_of(
 ) -> Result<ArrayRef, OperatorError> {
     let values = expr.evaluate(rows)?.into_array(rows.num_rows())?;
     Ok(cast(&values, &DataType::Timestamp(TimeUnit::Microsecond, None))?)
+}
+
+/// The place of the greatest of these times, none of which is null; `None` if they are of another unit
+/// than columns have.
+fn newest(times: &ArrayRef) -> Option<usize> {
+    let times = times.as_primitive_opt::<TimestampMicrosecondType>()?.values();
+    let newest = times.iter().copied().max()?;
+    times.iter().position(|time| *time == newest)
 }
