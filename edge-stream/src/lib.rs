@@ -16,6 +16,8 @@ mod encode;
 mod engine;
 mod error;
 mod gaps;
+#[cfg(feature = "db")]
+mod json_rows;
 mod lookup;
 mod matches;
 mod matching;
@@ -47,6 +49,8 @@ pub use engine::{
     ReplayError, Speed, StartError, Subscription, SubscriptionError, Update,
 };
 pub use error::{OperatorError, Position, SqlError};
+#[cfg(feature = "db")]
+pub use json_rows::{JsonRowError, JsonRows};
 pub use operator::{Changes, Stored};
 pub use pipeline::{Pipeline, PipelineBuilder};
 #[cfg(feature = "db")]
