@@ -4,16 +4,17 @@ use std::process::ExitCode;
 
 use lexopt::Arg::{Long, Short, Value};
 
-use crate::{Result, db, mq};
+use crate::{Result, db, mq, stream};
 
 /// Runs with the rest of the command line.
 type Subcommand = fn(lexopt::Parser) -> ExitCode;
 
 const HELP: &str = "\
-edge-db and edge-mq side by side with their peers.
+edge-db, edge-mq and edge-stream side by side with their peers.
 
 Usage: edge-compare db [OPTIONS]      edge-db against other embedded stores and the disk itself
        edge-compare mq [OPTIONS]      edge-mq against other MQTT brokers
+       edge-compare stream [OPTIONS]  edge-stream against batch and streaming engines
 
 Each has a --help of its own.";
 
@@ -42,12 +43,14 @@ fn subcommand(parser: &mut lexopt::Parser) -> Result<Option<Subcommand>> {
     match parser.next()? {
         Some(Value(name)) if name == "db" => Ok(Some(db::main)),
         Some(Value(name)) if name == "mq" => Ok(Some(mq::main)),
+        Some(Value(name)) if name == "stream" => Ok(Some(stream::main)),
         // What the comparisons start themselves; not in the help.
         Some(Value(name)) if name == db::CHILD => Ok(Some(db::child)),
         Some(Value(name)) if name == mq::SERVE => Ok(Some(mq::serve)),
+        Some(Value(name)) if name == stream::STREAM_CHILD => Ok(Some(stream::child)),
         Some(Long("help") | Short('h')) => Ok(None),
         Some(other) => Err(other.unexpected().into()),
-        None => Err("which comparison? `db` or `mq`".into()),
+        None => Err("which comparison? `db`, `mq` or `stream`".into()),
     }
 }
 
@@ -62,6 +65,7 @@ mod tests {
         };
         assert!(asked(&["db", "--quick"]).unwrap());
         assert!(asked(&["mq"]).unwrap());
+        assert!(asked(&["stream", "--quick"]).unwrap());
         assert!(!asked(&["--help"]).unwrap());
         assert!(asked(&["store"]).is_err());
         assert!(asked(&[]).is_err());

@@ -1,4 +1,5 @@
-//! edge-db and edge-mq side by side with their peers: what the subcommands `db` and `mq` do.
+//! edge-db, edge-mq and edge-stream side by side with their peers: what the subcommands `db`, `mq` and
+//! `stream` do.
 
 mod command;
 mod db;
@@ -11,6 +12,7 @@ mod options;
 mod report;
 mod rounds;
 mod runs;
+mod stream;
 mod table;
 
 pub use command::main;

@@ -1,0 +1,71 @@
+//! What is done.
+
+use crate::figures::Case;
+
+/// One kind of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Work {
+    Tumble,
+    TumbleDurable,
+    TumbleTwoCores,
+    Hop,
+    Session,
+    Jobs100,
+    Relay,
+    Journal,
+    JournalToView,
+    FirstRow,
+    Groups,
+    Restart,
+}
+
+impl Work {
+    /// All of it, in the order of the table.
+    pub(super) const ALL: [Work; 12] = [
+        Work::Tumble,
+        Work::TumbleDurable,
+        Work::TumbleTwoCores,
+        Work::Hop,
+        Work::Session,
+        Work::Jobs100,
+        Work::Relay,
+        Work::Journal,
+        Work::JournalToView,
+        Work::FirstRow,
+        Work::Groups,
+        Work::Restart,
+    ];
+}
+
+impl Case for Work {
+    fn name(self) -> &'static str {
+        match self {
+            Work::Tumble => "tumble",
+            Work::TumbleDurable => "tumble-durable",
+            Work::TumbleTwoCores => "tumble-2-cores",
+            Work::Hop => "hop",
+            Work::Session => "session",
+            Work::Jobs100 => "100-jobs",
+            Work::Relay => "mqtt-to-mqtt",
+            Work::Journal => "mqtt-journaled",
+            Work::JournalToView => "mqtt-to-view",
+            Work::FirstRow => "first-row",
+            Work::Groups => "1M-groups",
+            Work::Restart => "restart-1M-groups",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn each_work_is_listed_once_under_its_own_name() {
+        let names: HashSet<_> = Work::ALL.iter().map(|work| work.name()).collect();
+        assert_eq!(names.len(), Work::ALL.len());
+        assert!(Work::ALL.is_sorted());
+    }
+}
