@@ -11,6 +11,7 @@ pub(crate) mod live;
 pub(crate) mod lookup;
 pub(crate) mod output;
 pub(crate) mod own;
+pub(crate) mod shared;
 pub(crate) mod status;
 pub(crate) mod stored;
 pub(crate) mod tables;
@@ -18,6 +19,7 @@ pub(crate) mod task;
 
 use std::any::Any;
 
+use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
 /// Runs what waits for the disk, or computes for long, on a thread that may. The one place of
@@ -32,6 +34,13 @@ pub(crate) async fn blocking<T: Send + 'static>(
         Ok(panic) => panicked(&*panic),
         Err(_) => "the tokio runtime is shutting down".to_owned(),
     })
+}
+
+/// Runs work ahead of whoever will need it, and does it itself if it has not been done by then.
+pub(crate) fn in_background(work: impl FnOnce() + Send + 'static) {
+    if let Ok(runtime) = Handle::try_current() {
+        drop(runtime.spawn_blocking(work));
+    }
 }
 
 /// What a panic said.

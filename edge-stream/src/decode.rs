@@ -36,7 +36,7 @@ pub(crate) use metadata::{METADATA, stream_schema};
 use metadata::{levels, metadata, topic_of};
 pub(crate) use objects::reason_of;
 pub(crate) use payload::Payload;
-use payload::Rows;
+use payload::{Rows, Syntax};
 
 /// Rows of one record, of the formats that have several.
 const MAX_ROWS: usize = 65_536;
@@ -78,7 +78,7 @@ pub(crate) struct Decoded {
 }
 
 /// A record that is no row of the stream, or of which some rows are none.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rejected {
     /// Its place among the records.
     pub(crate) place: usize,
@@ -156,6 +156,31 @@ impl Decoder {
             .map(|place| columns.contains(&place) || Some(place) == self.event_time)
             .collect();
         self
+    }
+
+    /// The columns that it gives, as others are left null.
+    pub(crate) fn wanted(&self) -> &[bool] {
+        &self.wanted
+    }
+
+    /// The same decoder for other columns.
+    pub(crate) fn with_wanted(mut self, wanted: Vec<bool>) -> Decoder {
+        self.wanted = wanted;
+        self
+    }
+
+    /// Whether it has to remember what records have said.
+    pub(crate) fn has_memory(&self) -> bool {
+        matches!(self.payload, Payload::Sparkplug(_))
+    }
+
+    /// Whether each record is one row, or none.
+    pub(crate) fn is_one_each(&self) -> bool {
+        match &self.payload {
+            Payload::Objects(_, syntax) => !matches!(syntax, Syntax::Csv(_)),
+            Payload::Whole(_) => true,
+            Payload::Batches(_) | Payload::Sparkplug(_) => false,
+        }
     }
 
     /// Leaves out rows whose event time is further ahead of the arrival of their record.

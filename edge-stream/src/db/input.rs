@@ -1,14 +1,15 @@
 //! One stream that a job reads: its Log, how its records become rows, and how far it was read.
 
+use std::sync::Arc;
+
 use edge_db::{Cursor, Log, ReadError, Record, Seq, Time, WriteError};
 
 use super::catalog::cursor_name;
+use super::job::JobError;
+use super::shared::{Part, Reader, Shared};
 use crate::decode::{Decoder, Memory};
 use crate::sql::times::Span;
 use crate::watermark::EventTime;
-
-/// Records in one step: more cost latency and memory, fewer cost speed.
-const STEP_RECORDS: usize = 8192;
 
 /// A stream that a job reads, as it is opened again at each restart.
 #[derive(Debug, Clone)]
@@ -18,12 +19,16 @@ pub(crate) struct InputSpec {
     pub(crate) decoder: Decoder,
     /// How long it says nothing until others do not wait for it.
     pub(crate) idle_timeout: Option<Span>,
+    /// What all jobs have in common that read the stream.
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// The same while the job runs.
 #[derive(Debug)]
 pub(crate) struct Input {
     pub(crate) spec: InputSpec,
+    /// `None` if the decoder has to remember what it saw before: then the job decodes by itself.
+    reader: Option<Reader>,
     pub(crate) cursor: Cursor,
     pub(crate) position: Seq,
     pub(crate) committed: Seq,
@@ -40,13 +45,6 @@ pub(crate) struct Input {
     pub(crate) is_idle: bool,
 }
 
-/// What was read of an input at once.
-pub(crate) struct ReadOn {
-    pub(crate) records: Vec<Record>,
-    /// Records that the Log had dropped before.
-    pub(crate) missed: u64,
-}
-
 impl Input {
     /// Opens the input of this number among those of the job in this place, where its last checkpoint left it.
     pub(crate) fn open(place: &str, number: usize, spec: InputSpec) -> Result<Input, OpenError> {
@@ -56,17 +54,34 @@ impl Input {
         let (until, reached, turn) = (None, None, 0);
         let last = spec.log.read_back(position, 1)?.iter().next().map(Record::time);
         let is_idle = false;
-        Ok(Input { spec, cursor, position, committed, memory, until, reached, turn, last, is_idle })
+        let is_shared = !spec.decoder.has_memory();
+        let reader = is_shared.then(|| spec.shared.reader(&spec.decoder, position));
+        Ok(Input {
+            spec,
+            reader,
+            cursor,
+            position,
+            committed,
+            memory,
+            until,
+            reached,
+            turn,
+            last,
+            is_idle,
+        })
     }
 
-    pub(crate) fn read(&mut self) -> Result<ReadOn, ReadError> {
-        let records = self.spec.log.read(self.position, STEP_RECORDS)?;
-        let until = self.until.unwrap_or(Seq::new(u64::MAX));
-        let missing = records.missing();
-        let missed = missing.map_or(0, |missing| missing.end.min(until).since(missing.start));
-        self.position = records.next().min(until);
-        let records = records.into_iter().filter(|record| record.seq() < until).collect();
-        Ok(ReadOn { records, missed })
+    /// What follows the position, which goes past it; `None` at the end.
+    pub(crate) fn read(&mut self) -> Result<Option<Part>, JobError> {
+        let (from, until) = (self.position, self.until.unwrap_or(Seq::new(u64::MAX)));
+        let part = match &self.reader {
+            Some(reader) => reader.read(from, until)?,
+            None => Part::read(&self.spec.log, &self.spec.decoder, &mut self.memory, from, until)?,
+        };
+        if let Some(part) = &part {
+            self.position = part.next;
+        }
+        Ok(part)
     }
 
     /// Whether there is nothing more in its Log. One that stands where it is to be read to may have
@@ -130,7 +145,9 @@ mod tests {
         let input = |number, reached: Option<i64>, turn| {
             let (log, schema) = (db.log("l").unwrap(), Arc::new(Schema::empty()));
             let decoder = Decoder::new(&schema, None, None, &Format::default()).unwrap();
-            let spec = InputSpec { stream: "s".to_owned(), log, decoder, idle_timeout: None };
+            let shared = Arc::new(Shared::new(log.clone(), decoder.clone()));
+            let (stream, idle_timeout) = ("s".to_owned(), None);
+            let spec = InputSpec { stream, log, decoder, idle_timeout, shared };
             let input = Input::open("job", number, spec).unwrap();
             Input { reached: reached.map(EventTime::from_micros), turn, ..input }
         };

@@ -12,6 +12,7 @@ use super::catalog::{self, Catalog, state_name};
 use super::input::{self, Input, InputSpec, by_event_time};
 use super::late::{LATE_KEY, Late};
 use super::output::{self, Output, OutputError, StreamOutput};
+use super::shared::Part;
 use crate::decode::MEMORY_KEY;
 use crate::delta::Delta;
 use crate::error::OperatorError;
@@ -178,11 +179,9 @@ impl Job {
     pub(crate) fn step(&mut self, now: Time) -> Result<Step, JobError> {
         let (mut is_at_end, mut quiet) = (true, Vec::new());
         for number in by_event_time(&self.inputs) {
-            let read = self.inputs[number].read()?;
-            self.progress.missed += read.missed;
-            if !read.records.is_empty() {
+            if let Some(part) = self.inputs[number].read()? {
                 is_at_end = false;
-                self.take(number, &read.records)?;
+                self.take(number, &part)?;
                 break;
             }
             quiet.push(number);
@@ -221,31 +220,33 @@ impl Job {
         self.inputs.iter().map(|input| input.is_idle)
     }
 
-    /// Runs the query over records of one input.
-    fn take(&mut self, number: usize, records: &[Record]) -> Result<(), JobError> {
+    /// Runs the query over what was read of one input.
+    fn take(&mut self, number: usize, part: &Part) -> Result<(), JobError> {
         self.turns += 1;
-        let input = &mut self.inputs[number];
+        let (input, records) = (&mut self.inputs[number], part.records());
         input.turn = self.turns;
-        (input.last, input.is_idle) = (records.last().map(Record::time), false);
+        if let Some(last) = records.last().map(Record::time) {
+            (input.last, input.is_idle) = (Some(last), false);
+            input.reached = Some(EventTime::from_micros(last.micros()));
+        }
         let mut times = records.iter().rev().map(Record::time);
         self.heard = self.heard.max(times.find(|time| *time < self.since));
-        input.reached = records.last().map(|record| EventTime::from_micros(record.time().micros()));
         self.progress.read += records.len() as u64;
-        let decoded = input.spec.decoder.decode(records, &mut input.memory)?;
-        for one in &decoded.rejected {
+        self.progress.missed += part.missed;
+        for one in &part.rejected {
             self.progress.undecodable += u64::from(one.rows_ahead == 0);
             self.progress.ahead += one.rows_ahead;
         }
         if let Output::Errors(_) = self.spec.output {
-            let rejected = decoded.rejected.iter();
+            let rejected = part.rejected.iter();
             let entries = rejected.map(|one| output::rejection(&records[one.place], one));
             self.rejected.extend(entries);
         }
         if let Some(late) = &mut self.late {
-            late.observe(&decoded.rows, records)?;
+            late.observe(&part.rows, records)?;
         }
         if let Some(pipeline) = &mut self.pipeline {
-            self.rows.extend(pipeline.push_deltas(&input.spec.stream, &decoded.rows)?);
+            self.rows.extend(pipeline.push_deltas(&input.spec.stream, &part.rows)?);
         }
         self.note_event_time(number);
         Ok(())

@@ -19,6 +19,7 @@ use crate::db::input::InputSpec;
 use crate::db::job::JobSpec;
 use crate::db::lookup::ViewLookup;
 use crate::db::output::{Output, StreamOutput, ViewOutput};
+use crate::db::shared::Shared;
 use crate::db::stored::{Partition, StreamRows, ViewRows};
 use crate::db::tables::{LATE, table_of};
 use crate::db::task::{Planner, Running};
@@ -103,7 +104,9 @@ impl Engine {
         let decoder = if late.is_some() { decoder } else { decoder.with_columns(&[]) };
         let output = Output::Errors(StreamOutput { errors, late });
         let idle_timeout = stream.times.idle_timeout;
-        let inputs = vec![InputSpec { stream: name.to_owned(), log, decoder, idle_timeout }];
+        let (stream, shared) =
+            (name.to_owned(), Arc::new(Shared::new(log.clone(), decoder.clone())));
+        let inputs = vec![InputSpec { stream, log, decoder, idle_timeout, shared }];
         let name = name.to_owned();
         Ok(Prepared {
             what,
