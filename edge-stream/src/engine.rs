@@ -99,6 +99,8 @@ struct Inner {
     context: SessionContext,
     /// The most that one answer may be.
     answer_bytes: usize,
+    /// The most that the state of one job may be.
+    job_state_bytes: usize,
     tables: Arc<Tables>,
     /// The folder that sinks write files below.
     files: Option<PathBuf>,
@@ -158,6 +160,7 @@ pub struct EngineBuilder {
     db: Option<Db>,
     query_memory_bytes: usize,
     subscriptions: usize,
+    job_state_bytes: usize,
     functions: Functions,
     own: Vec<(String, OwnTable)>,
     files: Option<PathBuf>,
@@ -198,6 +201,14 @@ impl EngineBuilder {
     /// this call. A query that needs more spills to disk where it can, and is refused where not.
     pub fn query_memory_bytes(mut self, bytes: usize) -> EngineBuilder {
         self.query_memory_bytes = bytes;
+        self
+    }
+
+    /// What the state of one job may take; 64 MiB without this call. Each of its steps has a limit of
+    /// its own besides. A job that needs more stops, says which step has how much in how many groups,
+    /// and tries again from its last checkpoint; no other job is touched.
+    pub fn job_state_bytes(mut self, bytes: usize) -> EngineBuilder {
+        self.job_state_bytes = bytes;
         self
     }
 
@@ -242,6 +253,7 @@ impl EngineBuilder {
             catalog,
             context,
             answer_bytes: self.query_memory_bytes,
+            job_state_bytes: self.job_state_bytes,
             tables,
             files: self.files,
             callbacks: self.callbacks,
@@ -270,6 +282,7 @@ impl Engine {
             db: None,
             query_memory_bytes: 128 * 1024 * 1024,
             subscriptions: 64,
+            job_state_bytes: 64 * 1024 * 1024,
             functions: Functions::default(),
             own: Vec::new(),
             files: None,

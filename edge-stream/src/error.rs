@@ -289,6 +289,25 @@ pub enum OperatorError {
         /// The limit.
         limit: usize,
     },
+    /// The state of all steps of a query takes more than the limit: fewer groups or keys, smaller
+    /// windows, shorter intervals or a shorter watermark delay need less, or the engine allows more.
+    #[error(
+        "state of {used_bytes} bytes, the limit of a job is {limit_bytes}: most of it, \
+         {operator_bytes} bytes in {holds}, is that of `{operator}`"
+    )]
+    JobFull {
+        /// Bytes of all steps.
+        used_bytes: usize,
+        /// What [`Pipeline::limit_state`](crate::Pipeline::limit_state) or
+        /// `EngineBuilder::job_state_bytes` allows.
+        limit_bytes: usize,
+        /// The step that has the most of it, as EXPLAIN shows it.
+        operator: String,
+        /// Bytes of that.
+        operator_bytes: usize,
+        /// What they are: so many groups, rows, keys.
+        holds: String,
+    },
     /// The stored state is not what this query writes.
     #[error("stored state does not belong to this query: {reason}")]
     State {
@@ -316,9 +335,13 @@ pub(crate) fn one_line(error: &DataFusionError) -> String {
     text.trim_end_matches('.').to_owned()
 }
 
-/// An error and its causes, as one line.
+/// An error and its causes, as one line. DataFusion's errors say their causes themselves, and these
+/// are not said again.
 #[cfg(feature = "db")]
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
+    causes.map(ToString::to_string).fold(error.to_string(), |line, cause| {
+        let is_said = line.contains(cause.trim_start_matches("Arrow error: "));
+        if is_said { line } else { format!("{line}: {cause}") }
+    })
 }

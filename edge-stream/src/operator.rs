@@ -76,9 +76,13 @@ pub(crate) trait Operator: Debug + Send {
     }
 
     /// Bytes that its state takes in the store since the last snapshot.
-    #[cfg(feature = "db")]
     fn state_bytes(&self) -> usize {
         0
+    }
+
+    /// What that is the state of: `1200 groups`.
+    fn holds(&self) -> String {
+        "rows".to_owned()
     }
 
     /// What it does and keeps, in words for whoever asks by EXPLAIN.

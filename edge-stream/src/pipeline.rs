@@ -278,6 +278,12 @@ impl Pipeline {
         self.flow.state_bytes()
     }
 
+    /// The most that its state may take in a checkpoint, in bytes; 64 MiB without this call. Each step
+    /// has a limit of its own besides.
+    pub fn limit_state(&mut self, bytes: usize) {
+        self.flow.limit_state(bytes);
+    }
+
     /// Takes rows with all columns of the first stream; returns what they complete. With `EMIT` or
     /// [late rows](PipelineBuilder::allowed_lateness) that are rows in the place of others with the
     /// same [key](Pipeline::key), and [`Pipeline::push_deltas`] also tells which have gone.
@@ -393,7 +399,7 @@ impl Pipeline {
     /// Costs the size of the windows that have changed.
     ///
     /// # Errors
-    /// When the open windows hold more than 64 MiB.
+    /// When the state takes more than its limit.
     pub fn checkpoint(&mut self) -> Result<Changes, OperatorError> {
         let mut changes = Changes::new();
         self.flow.snapshot(&mut changes)?;

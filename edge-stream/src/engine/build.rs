@@ -169,9 +169,14 @@ impl Engine {
     /// Plans a query again and again: each life of a job begins with a new pipeline.
     pub(super) fn planner(&self, query: JobQuery) -> Planner {
         let (context, tables) = (self.inner.context.clone(), Arc::clone(&self.inner.tables));
+        let limit_bytes = self.inner.job_state_bytes;
         Arc::new(move || {
             let (state, tables, query) = (context.state(), Arc::clone(&tables), query.clone());
-            Box::pin(async move { planned(&state, &tables, query).await })
+            Box::pin(async move {
+                let mut pipeline = planned(&state, &tables, query).await?;
+                pipeline.limit_state(limit_bytes);
+                Ok(pipeline)
+            })
         })
     }
 

@@ -227,7 +227,6 @@ impl Operator for AsofJoin {
         }
     }
 
-    #[cfg(feature = "db")]
     fn state_bytes(&self) -> usize {
         self.stored_bytes()
     }

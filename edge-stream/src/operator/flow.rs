@@ -28,7 +28,11 @@ pub(crate) struct Flow {
     retracts: Option<(usize, Vec<usize>)>,
     /// Sources that nobody waits for.
     idle: BTreeSet<usize>,
+    limit_bytes: usize,
 }
+
+/// What the state of a job may take unless somebody says otherwise: one batch of edge-db takes it.
+const STATE_BYTES: usize = 64 * 1024 * 1024;
 
 #[derive(Debug)]
 struct Node {
@@ -69,7 +73,13 @@ impl Given {
 
 impl Default for Flow {
     fn default() -> Flow {
-        Flow { nodes: Vec::new(), answer: Origin::Source(0), retracts: None, idle: BTreeSet::new() }
+        Flow {
+            nodes: Vec::new(),
+            answer: Origin::Source(0),
+            retracts: None,
+            idle: BTreeSet::new(),
+            limit_bytes: STATE_BYTES,
+        }
     }
 }
 
@@ -249,8 +259,12 @@ impl Flow {
         self.nodes.iter().all(|node| !node.operator.has_state())
     }
 
+    /// The most that the state of all operators may take.
+    pub(crate) fn limit_state(&mut self, bytes: usize) {
+        self.limit_bytes = bytes;
+    }
+
     /// Bytes that the state of all operators takes in the store.
-    #[cfg(feature = "db")]
     pub(crate) fn state_bytes(&self) -> usize {
         self.nodes.iter().map(|node| node.operator.state_bytes()).sum()
     }
@@ -260,7 +274,23 @@ impl Flow {
         for (place, operator) in self.with_state() {
             operator.snapshot(&mut StateWriter::new(place, changes))?;
         }
-        Ok(())
+        self.check_size()
+    }
+
+    fn check_size(&self) -> Result<(), OperatorError> {
+        let (used_bytes, limit_bytes) = (self.state_bytes(), self.limit_bytes);
+        let operators = self.nodes.iter().map(|node| &node.operator);
+        let most = operators.max_by_key(|operator| operator.state_bytes());
+        match most.filter(|_| used_bytes > limit_bytes) {
+            None => Ok(()),
+            Some(most) => Err(OperatorError::JobFull {
+                used_bytes,
+                limit_bytes,
+                operator: most.explain().what,
+                operator_bytes: most.state_bytes(),
+                holds: most.holds(),
+            }),
+        }
     }
 
     /// Takes over what the snapshots of such a flow have written.

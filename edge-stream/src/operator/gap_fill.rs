@@ -251,7 +251,10 @@ impl Operator for GapFill {
         }
     }
 
-    #[cfg(feature = "db")]
+    fn holds(&self) -> String {
+        format!("{} keys", self.keys.len())
+    }
+
     fn state_bytes(&self) -> usize {
         self.keys.stored_bytes()
     }

@@ -330,7 +330,10 @@ impl Operator for IntervalJoin {
         }
     }
 
-    #[cfg(feature = "db")]
+    fn holds(&self) -> String {
+        format!("{} rows", self.sides.iter().map(Side::len).sum::<usize>())
+    }
+
     fn state_bytes(&self) -> usize {
         self.sides.iter().map(Side::bytes).sum()
     }

@@ -275,7 +275,6 @@ impl Operator for Matches {
         }
     }
 
-    #[cfg(feature = "db")]
     fn state_bytes(&self) -> usize {
         self.stored_bytes()
     }

@@ -250,7 +250,10 @@ impl Operator for Over {
         }
     }
 
-    #[cfg(feature = "db")]
+    fn holds(&self) -> String {
+        format!("{} keys and {} rows that wait", self.keys.len(), self.waiting.rows())
+    }
+
     fn state_bytes(&self) -> usize {
         self.stored_bytes()
     }

@@ -116,9 +116,12 @@ impl Operator for RunningAggregate {
         }
     }
 
-    #[cfg(feature = "db")]
     fn state_bytes(&self) -> usize {
         self.stored_bytes()
+    }
+
+    fn holds(&self) -> String {
+        format!("{} groups", self.buckets.values().map(Pane::groups).sum::<usize>())
     }
 
     fn on_batch(&mut self, _: usize, batch: RecordBatch, _: &mut Out) -> Result<(), OperatorError> {

@@ -158,7 +158,10 @@ impl Operator for SessionAggregate {
         }
     }
 
-    #[cfg(feature = "db")]
+    fn holds(&self) -> String {
+        format!("{} sessions", self.buckets.values().map(Bucket::sessions).sum::<usize>())
+    }
+
     fn state_bytes(&self) -> usize {
         self.buckets.values().map(|bucket| bucket.stored_bytes).sum()
     }

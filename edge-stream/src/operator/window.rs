@@ -235,7 +235,10 @@ impl Operator for WindowAggregate {
         }
     }
 
-    #[cfg(feature = "db")]
+    fn holds(&self) -> String {
+        format!("{} groups", self.panes.values().map(Pane::groups).sum::<usize>())
+    }
+
     fn state_bytes(&self) -> usize {
         self.stored_bytes()
     }

@@ -86,6 +86,10 @@ impl Keys {
         self.keys.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
     /// What rows say of their keys: of each the start of its window, its key, the values to be
     /// carried, and the points of lines.
     pub(super) fn read(
