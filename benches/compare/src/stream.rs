@@ -1,20 +1,20 @@
 //! edge-stream against batch and streaming engines.
 
+#[cfg(feature = "stream")]
 mod batch;
 mod child;
+#[cfg(feature = "stream")]
 mod clock;
 mod data;
 mod floors;
 mod measure;
+#[cfg(feature = "stream")]
 mod own;
 mod peer;
 mod report;
 mod work;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
-
-use lexopt::ValueExt;
 
 pub(crate) use child::STREAM_CHILD;
 
@@ -22,7 +22,9 @@ use self::floors::floors;
 use self::measure::{Bench, RUNS};
 use self::peer::{Peer, about_packages};
 use self::work::Work;
-use crate::figures::{Case, Contender};
+use crate::figures::Case;
+#[cfg(feature = "stream")]
+use crate::figures::Contender;
 use crate::options::{Options, Program};
 use crate::report::{conclude, json_file};
 use crate::{Result, runs};
@@ -66,7 +68,17 @@ pub(crate) fn child(mut parser: lexopt::Parser) -> ExitCode {
     }
 }
 
+#[cfg(not(feature = "stream"))]
+fn task(_: &mut lexopt::Parser) -> Result<()> {
+    Err("this program was built without the feature `stream`".into())
+}
+
+#[cfg(feature = "stream")]
 fn task(parser: &mut lexopt::Parser) -> Result<()> {
+    use std::path::PathBuf;
+
+    use lexopt::ValueExt;
+
     let (id, task) = (parser.value()?.string()?, parser.value()?.string()?);
     let (lines, answer) = (PathBuf::from(parser.value()?), PathBuf::from(parser.value()?));
     let cores = parser.value()?.parse()?;

@@ -29,7 +29,7 @@ impl Clock {
 }
 
 /// Processor time of all threads until now.
-pub(super) fn cpu_seconds() -> Result<f64> {
+fn cpu_seconds() -> Result<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
     // The name in front is in parentheses and may hold anything; utime and stime are the fields 14
     // and 15, the first behind the name is 3.
@@ -39,18 +39,9 @@ pub(super) fn cpu_seconds() -> Result<f64> {
 }
 
 /// The most memory that it held at once.
-pub(super) fn peak_kib() -> Result<u64> {
-    status_kib("VmHWM:")
-}
-
-/// The memory that it holds now.
-pub(super) fn resident_kib() -> Result<u64> {
-    status_kib("VmRSS:")
-}
-
-fn status_kib(field: &str) -> Result<u64> {
+fn peak_kib() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|line| line.split_whitespace().next());
-    Ok(kib.ok_or_else(|| format!("no {field} in the status of this process"))?.parse()?)
+    Ok(kib.ok_or("no VmHWM in the status of this process")?.parse()?)
 }

@@ -182,8 +182,12 @@ pub(super) fn read(path: &Path) -> Result<Answer> {
         let [start, device, avg, min, max, count] = cells[..] else {
             return Err(format!("`{line}` is no row of an answer").into());
         };
-        let group =
-            Group { avg: avg.parse()?, min: min.parse()?, max: max.parse()?, count: count.parse()? };
+        let group = Group {
+            avg: avg.parse()?,
+            min: min.parse()?,
+            max: max.parse()?,
+            count: count.parse()?,
+        };
         let before = answer.insert((start.parse()?, device.to_owned()), group);
         if before.is_some() {
             return Err(format!("window {start} of {device} is there twice").into());
@@ -222,7 +226,8 @@ mod tests {
     fn devices_that_send_in_bursts_have_a_session_for_each() {
         let data = Data { rows: 60_000, devices: 60, habit: Habit::Bursts };
         let answer = sessions(data.readings(), 30_000);
-        let first: Vec<_> = answer.iter().filter(|((_, device), _)| device.ends_with("0030")).collect();
+        let first: Vec<_> =
+            answer.iter().filter(|((_, device), _)| device.ends_with("0030")).collect();
         assert!(first.len() > 10, "{}", first.len());
         assert!(first.iter().all(|(_, group)| group.count <= 21), "{first:?}");
     }
@@ -244,8 +249,6 @@ mod tests {
             })
             .is_err()
         );
-        assert!(
-            changed(|found, _, group| drop(found.insert((0, String::new()), group))).is_err()
-        );
+        assert!(changed(|found, _, group| drop(found.insert((0, String::new()), group))).is_err());
     }
 }

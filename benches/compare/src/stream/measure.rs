@@ -113,7 +113,13 @@ struct Task {
 }
 
 impl Task {
-    fn run(&self, bench: &Bench, sheet: &mut Sheet, lines: &Lines, expected: &Answer) -> Result<()> {
+    fn run(
+        &self,
+        bench: &Bench,
+        sheet: &mut Sheet,
+        lines: &Lines,
+        expected: &Answer,
+    ) -> Result<()> {
         let dir = tempfile::tempdir_in(bench.dir.path())?;
         let answer = dir.path().join("answer");
         let said = run(sheet.engine, self.name, self.cores, &lines.path, &answer)?;

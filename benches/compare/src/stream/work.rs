@@ -10,31 +10,12 @@ pub(super) enum Work {
     TumbleTwoCores,
     Hop,
     Session,
-    Jobs100,
-    Relay,
-    Journal,
-    JournalToView,
-    FirstRow,
-    Groups,
-    Restart,
 }
 
 impl Work {
     /// All of it, in the order of the table.
-    pub(super) const ALL: [Work; 12] = [
-        Work::Tumble,
-        Work::TumbleDurable,
-        Work::TumbleTwoCores,
-        Work::Hop,
-        Work::Session,
-        Work::Jobs100,
-        Work::Relay,
-        Work::Journal,
-        Work::JournalToView,
-        Work::FirstRow,
-        Work::Groups,
-        Work::Restart,
-    ];
+    pub(super) const ALL: [Work; 5] =
+        [Work::Tumble, Work::TumbleDurable, Work::TumbleTwoCores, Work::Hop, Work::Session];
 }
 
 impl Case for Work {
@@ -45,13 +26,6 @@ impl Case for Work {
             Work::TumbleTwoCores => "tumble-2-cores",
             Work::Hop => "hop",
             Work::Session => "session",
-            Work::Jobs100 => "100-jobs",
-            Work::Relay => "mqtt-to-mqtt",
-            Work::Journal => "mqtt-journaled",
-            Work::JournalToView => "mqtt-to-view",
-            Work::FirstRow => "first-row",
-            Work::Groups => "1M-groups",
-            Work::Restart => "restart-1M-groups",
         }
     }
 }
