@@ -210,6 +210,48 @@ async fn rows_are_looked_up_in_the_table_as_it_is_when_they_are_processed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_row_is_looked_up_only_by_what_equals_the_key_and_where_the_rest_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let levels = db.table::<i64, Room>("levels").unwrap();
+    let mut batch = db.batch();
+    for (key, floor) in [(1, 2), (2, 5), (3, 9)] {
+        batch.insert(&levels, &key, &Room { floor, name: format!("level {key}") }).unwrap();
+    }
+    batch.commit().unwrap();
+    let engine = Engine::builder().db(&db).table(&levels).start().await.unwrap();
+    engine.execute(STREAMS).await.unwrap();
+    let log = db.log("orders_raw").unwrap();
+    append(&db, &log, (1..=8).map(|n| event(n, "lab", n)));
+    for (name, join, expected) in [
+        // Half of an odd number is no whole one.
+        ("halves", "JOIN levels l ON o.n * 0.5 = l._key", &["2 2", "4 5", "6 9"][..]),
+        ("low", "JOIN levels l ON o.n = l._key AND l.floor < 6", &["1 2", "2 5"]),
+        (
+            "known",
+            "JOIN levels l ON o.n = l._key AND nullif(l.floor, 5) < o.n + 7",
+            &["1 2", "3 9"],
+        ),
+        (
+            "all_known",
+            "LEFT JOIN levels l ON o.n = l._key AND nullif(l.floor, 5) < o.n + 7 WHERE o.n < 5",
+            &["1 2", "2", "3 9", "4"],
+        ),
+    ] {
+        let view =
+            format!("CREATE MATERIALIZED VIEW {name} AS SELECT o.n, l.floor FROM orders o {join}");
+        engine.execute(&view).await.unwrap();
+        engine.caught_up(LONG).await.unwrap();
+        assert_eq!(
+            ask(&engine, &format!("SELECT * FROM {name} ORDER BY n")).await,
+            expected,
+            "{join}"
+        );
+    }
+    end(&db, &engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rows_are_looked_up_in_a_view_by_its_key_and_the_view_stays() {
     let dir = tempfile::tempdir().unwrap();
     let (db, engine) = start(dir.path()).await;

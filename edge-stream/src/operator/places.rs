@@ -76,3 +76,28 @@ impl<T> Places<T> {
         Some(entry.of)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Places;
+
+    #[test]
+    fn new_keys_get_places_that_no_other_has() {
+        let mut places = Places::default();
+        places.insert(3, (*b"c").into(), 'c');
+        places.insert(1, (*b"b").into(), 'b');
+        assert_eq!(
+            [places.find(b"b"), places.find(b"c"), places.find(b"x")],
+            [Some(1), Some(3), None]
+        );
+        let all = [b"d", b"e", b"f", b"d"].map(|key| places.place_of(key, || char::from(key[0])));
+        assert_eq!(all, [0, 2, 4, 0]);
+        assert_eq!(places.remove(1), Some('b'));
+        assert_eq!((places.find(b"b"), places.len()), (None, 4));
+        assert_eq!(places.place_of(b"g", || 'g'), 1);
+        assert_eq!(
+            places.places().map(|place| places.get(place).copied().unwrap()).collect::<String>(),
+            "dgecf"
+        );
+    }
+}

@@ -236,6 +236,27 @@ fn rows_that_come_one_by_one_are_kept_together() {
 }
 
 #[test]
+fn rows_that_are_put_together_are_remembered_to_have_partners() {
+    block_on(async {
+        let query = "SELECT a.n AS n, b.n AS m FROM a LEFT JOIN b ON a.k = b.k \
+                     AND b.ts BETWEEN a.ts - INTERVAL '5 seconds' AND a.ts";
+        let (mut join, mut stored) = (pipeline(query).await.unwrap(), Stored::new());
+        join.push_to("b", &batch(&[Row { micros: 0, k: Some(0), n: 100 }])).unwrap();
+        let mut pairs = Vec::new();
+        for n in 0..8 {
+            let row = Row { micros: n * SECOND, k: Some(u8::from(n > 0)), n };
+            pairs.extend(join.push_to("a", &batch(&[row])).unwrap());
+            keep(&mut stored, &mut join);
+        }
+        assert_eq!(lines(&pairs), ["|0|100|"]);
+        let mut restored = pipeline(query).await.unwrap();
+        restored.restore(&stored).unwrap();
+        let lonely = lines(&restored.advance(EventTime::from_micros(i64::MAX)).unwrap());
+        assert_eq!(lonely, (1..8).map(|n| format!("|{n}||")).collect::<Vec<_>>());
+    });
+}
+
+#[test]
 fn a_left_row_comes_out_once_no_partner_can_come_and_a_late_one_is_counted() {
     block_on(async {
         let query = "SELECT a.n AS n, b.n AS m FROM a LEFT JOIN b ON a.k = b.k \
@@ -251,6 +272,27 @@ fn a_left_row_comes_out_once_no_partner_can_come_and_a_late_one_is_counted() {
         assert_eq!(join.late(), 1);
         assert!(join.push_to("a", &row(11, 6)).unwrap().is_empty());
         assert_eq!(join.late(), 1);
+    });
+}
+
+/// A pair may be older than the watermark by as much as its interval is long.
+#[test]
+fn windows_over_pairs_wait_for_the_interval() {
+    block_on(async {
+        let query = "SELECT date_bin(INTERVAL '10 seconds', ts) AS w, count(*) AS c FROM \
+                     (SELECT b.ts FROM a JOIN b ON a.k = b.k AND b.ts BETWEEN a.ts - INTERVAL \
+                     '5 seconds' AND a.ts) GROUP BY date_bin(INTERVAL '10 seconds', ts)";
+        let row = |second: i64, k| batch(&[Row { micros: second * SECOND, k: Some(k), n: 0 }]);
+        let mut join = pipeline(query).await.unwrap();
+        join.push_to("b", &row(9, 1)).unwrap();
+        for stream in ["a", "b"] {
+            // The watermark is at 12.
+            assert!(join.push_to(stream, &row(42, 2)).unwrap().is_empty());
+        }
+        assert!(join.push_to("a", &row(13, 1)).unwrap().is_empty());
+        let closed = join.advance(EventTime::from_micros(16 * SECOND)).unwrap();
+        assert_eq!(lines(&closed), ["|1970-01-01T00:00:00|1|"]);
+        assert_eq!(join.late(), 0);
     });
 }
 
