@@ -53,6 +53,10 @@ use crate::sql::statement::{self, Definition, Kind};
 /// How long the tasks of an engine before this one may take to end.
 const CLAIM_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long a query may take, without `EngineBuilder::query_time`: longer than it takes a gateway to
+/// read a Log of 1 GiB.
+const QUERY_TIME: Duration = Duration::from_secs(300);
+
 /// A streaming SQL engine over one database. Clones are handles of the same one.
 ///
 /// Dropping the last handle ends its jobs where they are; what was not committed is computed
@@ -97,8 +101,10 @@ impl std::fmt::Debug for Engine {
 struct Inner {
     catalog: Catalog,
     context: SessionContext,
-    /// The most that one answer may be.
-    answer_bytes: usize,
+    /// The most that queries may take together, and one answer may be.
+    query_memory_bytes: usize,
+    /// The longest that one query may take.
+    query_time: Duration,
     /// The most that the state of one job may be.
     job_state_bytes: usize,
     tables: Arc<Tables>,
@@ -159,6 +165,7 @@ pub(crate) struct Object {
 pub struct EngineBuilder {
     db: Option<Db>,
     query_memory_bytes: usize,
+    query_time: Duration,
     subscriptions: usize,
     job_state_bytes: usize,
     functions: Functions,
@@ -194,13 +201,6 @@ impl EngineBuilder {
     #[cfg(feature = "mq")]
     pub fn broker(mut self, broker: &edge_mq::Broker) -> EngineBuilder {
         self.broker = Some(broker.clone());
-        self
-    }
-
-    /// Memory that all queries under way may take together, and one answer may be; 128 MiB without
-    /// this call. A query that needs more spills to disk where it can, and is refused where not.
-    pub fn query_memory_bytes(mut self, bytes: usize) -> EngineBuilder {
-        self.query_memory_bytes = bytes;
         self
     }
 
@@ -252,7 +252,8 @@ impl EngineBuilder {
         let inner = Inner {
             catalog,
             context,
-            answer_bytes: self.query_memory_bytes,
+            query_memory_bytes: self.query_memory_bytes,
+            query_time: self.query_time,
             job_state_bytes: self.job_state_bytes,
             tables,
             files: self.files,
@@ -281,6 +282,7 @@ impl Engine {
         EngineBuilder {
             db: None,
             query_memory_bytes: 128 * 1024 * 1024,
+            query_time: QUERY_TIME,
             subscriptions: 64,
             job_state_bytes: 64 * 1024 * 1024,
             functions: Functions::default(),

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "db")]
+use std::time::Duration;
 
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
@@ -73,6 +75,29 @@ pub enum SqlError {
     AnswerTooLarge {
         /// What [`EngineBuilder::query_memory_bytes`](crate::EngineBuilder) allows.
         limit_bytes: usize,
+    },
+    /// The query needs memory that it may not take, and could not go on from disk. Ask for less, or
+    /// allow more.
+    #[cfg(feature = "db")]
+    #[error(
+        "query needs more memory than the {limit_bytes} bytes that queries may take together: ask \
+         for fewer rows or groups, or allow more by `EngineBuilder::query_memory_bytes`"
+    )]
+    QueryMemory {
+        /// What [`EngineBuilder::query_memory_bytes`](crate::EngineBuilder) allows.
+        limit_bytes: usize,
+        /// What DataFusion said.
+        source: Arc<DataFusionError>,
+    },
+    /// The query was given up. Ask for less, or allow more.
+    #[cfg(feature = "db")]
+    #[error(
+        "query took longer than {limit:?}, the limit: ask for less, by conditions on `_time` or \
+         `_seq`, or allow more by `EngineBuilder::query_time`"
+    )]
+    QueryTime {
+        /// What [`EngineBuilder::query_time`](crate::EngineBuilder) allows.
+        limit: Duration,
     },
     /// As many subscriptions are open as may be. Drop one, or allow more:
     /// [`EngineBuilder::subscriptions`](crate::EngineBuilder).

@@ -201,3 +201,43 @@ fn header_text(name: &str, value: &[u8]) -> String {
         _ => String::from_utf8_lossy(value).into_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use futures::StreamExt;
+
+    use super::*;
+
+    /// Rows that do not end, and who is told how many batches of them were read.
+    #[derive(Debug)]
+    struct Endless(SchemaRef, mpsc::Sender<usize>);
+
+    impl StoredRows for Endless {
+        fn schema(&self) -> &SchemaRef {
+            &self.0
+        }
+
+        fn read(&self, _: &Snapshot, give: &mut dyn FnMut(RecordBatch) -> bool) -> Result<()> {
+            let batches = (1..).take_while(|_| give(RecordBatch::new_empty(Arc::clone(&self.0))));
+            let given = batches.count();
+            self.1.send(given).map_err(external)
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_drops_a_query_ends_the_reading() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path()).unwrap();
+        let (sender, ended) = mpsc::channel();
+        let rows = Arc::new(Endless(Arc::new(Schema::empty()), sender));
+        let mut batches = Partition { db, rows }.execute(Arc::default());
+        for _ in 0..10 {
+            batches.next().await.unwrap().unwrap();
+        }
+        drop(batches);
+        let given = tokio::task::block_in_place(|| ended.recv().unwrap());
+        assert!((10..=12).contains(&given), "{given}");
+    }
+}

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
@@ -10,6 +11,21 @@ use super::EngineBuilder;
 use crate::db::deliver::callback::{Callback, Delivery};
 
 impl EngineBuilder {
+    /// Memory that all queries under way may take together, and one answer may be; 128 MiB without
+    /// this call. A query that needs more spills to disk where it can, and is refused where not.
+    pub fn query_memory_bytes(mut self, bytes: usize) -> EngineBuilder {
+        self.query_memory_bytes = bytes;
+        self
+    }
+
+    /// How long one query may take; 5 minutes without this call, `Duration::MAX` for no limit. It is
+    /// looked at between batches of rows: a function that computes for long over one of them is not
+    /// interrupted.
+    pub fn query_time(mut self, most: Duration) -> EngineBuilder {
+        self.query_time = most;
+        self
+    }
+
     /// The folder that sinks write files below: `WITH (file = 'alarms/hot.csv')`. Without it, no such
     /// sink can be created, and those that are there wait with their rows in their Logs.
     ///

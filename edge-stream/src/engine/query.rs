@@ -12,6 +12,7 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::parser::Statement as DataFusionStatement;
 use datafusion::sql::sqlparser::ast::Statement;
 use futures::{FutureExt, StreamExt};
+use tokio::time::timeout;
 
 use super::Engine;
 use super::system::SYSTEM;
@@ -72,16 +73,37 @@ impl Engine {
     /// a job does, what each of its steps keeps, and until when.
     ///
     /// # Errors
-    /// When the text is no query, or it fails on the data.
+    /// When the text is no query, it fails on the data, or it needs more memory or time than it may:
+    /// [`EngineBuilder::query_memory_bytes`](crate::EngineBuilder::query_memory_bytes),
+    /// [`EngineBuilder::query_time`](crate::EngineBuilder::query_time).
     ///
     /// # Cancel safety
-    /// Nothing is left behind when the future is dropped.
+    /// The query ends when the future is dropped: it reads two or three batches further at most, and
+    /// leaves nothing behind.
     pub async fn sql(&self, query: &str) -> Result<Vec<RecordBatch>, SqlError> {
         // A function of the application may panic, and that is this query's matter alone.
-        let answer = AssertUnwindSafe(self.answer(query)).catch_unwind().await;
-        answer.unwrap_or_else(|panic| {
-            Err(SqlError::query(DataFusionError::Execution(panicked(&*panic))))
-        })
+        let answer = AssertUnwindSafe(self.answer(query)).catch_unwind();
+        match self.in_time(answer).await? {
+            Ok(answer) => answer,
+            Err(panic) => Err(SqlError::query(DataFusionError::Execution(panicked(&*panic)))),
+        }
+    }
+
+    /// Waits for it as long as a query may take.
+    pub(super) async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Result<T, SqlError> {
+        let limit = self.inner.query_time;
+        timeout(limit, answer).await.map_err(|_| SqlError::QueryTime { limit })
+    }
+
+    /// Why a query failed while it ran.
+    fn failed(&self, error: DataFusionError) -> SqlError {
+        match error.find_root() {
+            DataFusionError::ResourcesExhausted(_) => {
+                let limit_bytes = self.inner.query_memory_bytes;
+                SqlError::QueryMemory { limit_bytes, source: Arc::new(error) }
+            }
+            _ => SqlError::query(error),
+        }
     }
 
     async fn answer(&self, query: &str) -> Result<Vec<RecordBatch>, SqlError> {
@@ -109,13 +131,15 @@ impl Engine {
         }
         let answer = DataFrame::new(state, plan);
         let schema = Arc::clone(answer.schema().inner());
-        let mut stream = answer.execute_stream().await.map_err(SqlError::query)?;
+        let stream = answer.execute_stream().await;
+        let mut stream = stream.map_err(|error| self.failed(error))?;
         let (mut rows, mut bytes) = (Vec::new(), 0);
         while let Some(batch) = stream.next().await {
-            let batch = batch.map_err(SqlError::query)?;
+            let batch = batch.map_err(|error| self.failed(error))?;
             bytes += batch.get_array_memory_size();
-            if bytes > self.inner.answer_bytes {
-                return Err(SqlError::AnswerTooLarge { limit_bytes: self.inner.answer_bytes });
+            let limit_bytes = self.inner.query_memory_bytes;
+            if bytes > limit_bytes {
+                return Err(SqlError::AnswerTooLarge { limit_bytes });
             }
             rows.push(batch);
         }
