@@ -31,6 +31,7 @@ use crate::topic::TopicPattern;
 pub(crate) use ahead::rfc3339;
 pub(crate) use births::{MEMORY_KEY, Memory};
 use format::Format;
+use ipc::Batches;
 pub(crate) use ipc::{batch_of_payload, payload_of};
 pub(crate) use metadata::{METADATA, stream_schema};
 use metadata::{levels, metadata, topic_of};
@@ -271,6 +272,18 @@ impl Decoder {
         }
     }
 
+    /// A batch of the application as rows of the stream, whatever its format: columns go by name,
+    /// those that are not there are null.
+    ///
+    /// # Errors
+    /// When a column has other values than the stream, or the event time is missing.
+    pub(crate) fn rows_of_batch(&self, batch: &RecordBatch) -> Result<RecordBatch, String> {
+        let fields = self.schema.fields().iter().cloned().collect();
+        let columns = Batches { fields, times: self.format.times }.columns_of(batch)?;
+        let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns);
+        self.with_event_time(rows.map_err(|error| reason_of(&error))?)
+    }
+
     /// The event time in a payload, in microseconds; of several the last.
     ///
     /// # Errors
@@ -345,18 +358,24 @@ impl Decoder {
         });
         let columns = columns.collect::<Result<_, ArrowError>>();
         let rows = columns.and_then(|columns| RecordBatch::try_new(self.schema.clone(), columns));
-        let rows = rows.map_err(|error| reason_of(&error))?;
-        let Some(time) = self.event_time else { return Ok(rows.into()) };
-        if rows.column(time).null_count() > 0 {
-            let name = self.schema.field(time).name();
-            return Err(format!("`{name}` is missing, and it is the event time"));
-        }
-        match (&self.max_ahead, &self.origins[time]) {
-            (Some(most), Origin::Payload(_)) => {
+        let rows = self.with_event_time(rows.map_err(|error| reason_of(&error))?)?;
+        let time = self.event_time.map(|time| (time, &self.origins[time]));
+        match (&self.max_ahead, time) {
+            (Some(most), Some((time, Origin::Payload(_)))) => {
                 let decoded = ahead::without(rows, (time, most), records, &of_records);
                 decoded.map_err(|error| reason_of(&error))
             }
             _ => Ok(rows.into()),
+        }
+    }
+
+    fn with_event_time(&self, rows: RecordBatch) -> Result<RecordBatch, String> {
+        match self.event_time {
+            Some(time) if rows.column(time).null_count() > 0 => Err(format!(
+                "`{}` is missing, and it is the event time",
+                self.schema.field(time).name()
+            )),
+            _ => Ok(rows),
         }
     }
 }

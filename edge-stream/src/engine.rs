@@ -19,6 +19,7 @@ mod sink;
 mod standing;
 mod subscribe;
 mod system;
+mod try_out;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ pub use replay::Speed;
 pub use subscribe::{Begin, Subscription, SubscriptionError, Update};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
+pub use try_out::{Sample, TriedOut};
 
 use crate::db::blocking;
 use crate::db::catalog::{Catalog, Created};

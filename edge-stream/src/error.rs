@@ -103,6 +103,13 @@ pub enum SqlError {
     /// [`EngineBuilder::subscriptions`](crate::EngineBuilder).
     #[error("too many subscriptions are open: drop one, or allow more when the engine is built")]
     TooManySubscriptions,
+    /// What was tried out failed on the rows, or holds more than a job may.
+    #[cfg(feature = "db")]
+    #[error("statement fails on these rows: {reason}")]
+    TryOut {
+        /// What went wrong.
+        reason: Arc<str>,
+    },
     /// What was to replace a view or sink failed on the rows of the Log, and the old one goes on.
     #[cfg(feature = "db")]
     #[error("could not build the new `{name}`, the old one stays: {reason}")]

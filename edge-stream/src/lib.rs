@@ -41,12 +41,14 @@ mod windows;
 #[cfg(feature = "db")]
 pub use db::deliver::callback::Delivery;
 #[cfg(feature = "db")]
+pub use db::live::RejectedRecord;
+#[cfg(feature = "db")]
 pub use db::status::{InputStatus, JobState, JobStatus};
 pub use delta::Delta;
 #[cfg(feature = "db")]
 pub use engine::{
     Begin, CaughtUpError, Channel, ChannelError, Engine, EngineBuilder, Left, PushError,
-    ReplayError, Speed, StartError, Subscription, SubscriptionError, Update,
+    ReplayError, Sample, Speed, StartError, Subscription, SubscriptionError, TriedOut, Update,
 };
 pub use error::{OperatorError, Position, SqlError};
 #[cfg(feature = "db")]

@@ -20,6 +20,7 @@ pub(crate) mod statement;
 mod stream;
 #[cfg(feature = "db")]
 pub(crate) mod times;
+pub(crate) mod trial;
 #[cfg(feature = "db")]
 pub(crate) mod types;
 pub(crate) mod window;

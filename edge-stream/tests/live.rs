@@ -1,5 +1,5 @@
 //! Live answers: who listens gets each row once, also after having been away, and is told what was
-//! missed; views give what they take in; nobody else notices.
+//! missed; views give what they take in; nobody else notices. And what is tried out before it is there.
 
 #![cfg(feature = "db")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -8,8 +8,11 @@ mod site;
 #[path = "support/sparkplug.rs"]
 mod sparkplug;
 
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use edge_db::{Db, Entry, LogOptions, Seq};
-use edge_stream::{Begin, Engine, Subscription, SubscriptionError, Update};
+use edge_stream::{Begin, Engine, Sample, Subscription, SubscriptionError, Update};
 use futures::{FutureExt, StreamExt};
 use site::{LONG, SCRIPT, append, ask, cells, end, job, reading, start};
 use sparkplug::{Held, metric, payload};
@@ -273,5 +276,155 @@ async fn aliases_of_a_birth_before_the_subscription_are_known_in_it() {
     put("NDATA", payload(2, vec![metric("", Some(7), 0, Held::Double(21.0))]));
     assert_eq!(take(&mut now, 1).await, ["temp 21.0"]);
     assert_eq!(take(&mut second, 2).await, ["temp 20.0", "temp 21.0"]);
+    // They are known in a query that wants one record, and where the newest is tried out.
+    assert_eq!(ask(&engine, "SELECT name, value FROM plant WHERE _seq = 2").await, ["temp 21.0"]);
+    engine.caught_up(LONG).await.unwrap();
+    let tried = engine.try_out(query, Sample::Newest(1)).await.unwrap();
+    assert_eq!(cells(&tried.rows), ["temp 21.0"]);
+    end(&db, &engine).await;
+}
+
+const HEAT: &str = "CREATE MATERIALIZED VIEW warm AS
+    SELECT window_start, room, avg(temp) AS temp, count(*) AS n
+    FROM TUMBLE(readings, DESCRIPTOR(ts), INTERVAL '1 minute') GROUP BY window_start, room";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_is_tried_out_over_the_newest_records_and_nothing_is_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    engine.execute(SCRIPT).await.unwrap();
+    let log = db.log("raw").unwrap();
+    let newest = [reading(125, "lab", 40.0), Entry::new("no row"), reading(130, "lab", 50.0)];
+    append(&db, &log, (0..20_000).map(|n| reading(n % 60, "lab", 20.0)));
+    append(&db, &log, [reading(61, "lab", 30.0)]);
+    append(&db, &log, newest);
+    engine.caught_up(LONG).await.unwrap();
+    let (names, jobs) = (db.names(), engine.export());
+
+    // The newest three, and the window that is open is answered.
+    let tried = engine.try_out(HEAT, Sample::Newest(3)).await.unwrap();
+    assert_eq!(cells(&tried.rows), ["2026-01-01T00:02:00 lab 45.0 2"]);
+    assert_eq!((tried.undecodable, tried.late, tried.script.as_str()), (1, 0, HEAT));
+    let [rejected] = tried.rejected.as_slice() else { panic!("{:?}", tried.rejected) };
+    assert_eq!((rejected.stream.as_str(), rejected.seq), ("readings", Seq::new(20_002)));
+    let stored = "SELECT headers['reason'] FROM readings_errors";
+    assert_eq!(ask(&engine, stored).await, [rejected.reason.clone()]);
+
+    // All of them are those that a job has read, and the open window.
+    let all = engine.try_out(HEAT, Sample::Newest(u64::MAX)).await.unwrap();
+    let closed = ask(&engine, "SELECT * FROM heat ORDER BY 1").await;
+    assert_eq!(closed.len(), 2);
+    assert_eq!(cells(&all.rows), [closed, cells(&tried.rows)].concat());
+    assert_eq!(all.schema.field(3).name(), "n");
+    assert_eq!((db.names(), engine.export()), (names, jobs), "nothing has changed");
+    end(&db, &engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_tried_out_with_the_columns_that_are_inferred() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    let log = db.log("raw").unwrap();
+    append(&db, &log, [reading(0, "lab", 20.0), Entry::new("[1]"), reading(61, "hall", 21.5)]);
+    let names = db.names();
+    let stream = "CREATE STREAM seen (WATERMARK FOR ts AS ts - INTERVAL '1 second') \
+                  WITH (log = 'raw', format = 'json')";
+    let tried = engine.try_out(stream, Sample::Newest(10)).await.unwrap();
+    let with_columns =
+        stream.replace("(WATER", r#"("room" VARCHAR, "temp" DOUBLE, "ts" TIMESTAMP, WATER"#);
+    assert_eq!(tried.script, with_columns);
+    let columns: Vec<_> = tried.schema.fields().iter().map(|field| field.name().as_str()).collect();
+    assert_eq!(columns[..4], ["room", "temp", "ts", "_topic"]);
+    let shown: Vec<_> = tried.rows.iter().map(|rows| rows.project(&[0, 1, 5]).unwrap()).collect();
+    assert_eq!(cells(&shown), ["lab 20.0 0", "hall 21.5 2"]);
+    assert_eq!((tried.rejected[0].seq, tried.undecodable), (Seq::new(1), 1));
+
+    // A view over a stream that is not there, either.
+    let both = format!("{stream};\n{}", HEAT.replace("readings", "seen"));
+    let tried = engine.try_out(&both, Sample::Newest(10)).await.unwrap();
+    let minutes = ["2026-01-01T00:00:00 lab 20.0 1", "2026-01-01T00:01:00 hall 21.5 1"];
+    assert_eq!(cells(&tried.rows), minutes);
+    assert_eq!((db.names(), engine.jobs().len()), (names, 0), "nothing is stored");
+    end(&db, &engine).await;
+}
+
+/// Temperatures of the lab at these seconds.
+fn temperatures(rows: &[(i64, f64)]) -> RecordBatch {
+    let times = rows.iter().map(|(second, _)| second * 1_000_000);
+    let temps = rows.iter().map(|(_, temp)| *temp);
+    let columns: [(&str, ArrayRef); 3] = [
+        ("temp", Arc::new(Float64Array::from_iter_values(temps))),
+        ("ts", Arc::new(TimestampMicrosecondArray::from_iter_values(times))),
+        ("room", Arc::new(StringArray::from(vec!["lab"; rows.len()]))),
+    ];
+    RecordBatch::try_from_iter(columns).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_the_application_are_tried_out_in_place_of_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    engine.execute(SCRIPT).await.unwrap();
+    append(&db, &db.log("raw").unwrap(), [reading(0, "lab", 99.0)]);
+    let rows = |rows: &[(i64, f64)]| ("readings".to_owned(), temperatures(rows));
+    let given = vec![rows(&[(0, 20.0), (100, 30.0)]), rows(&[(5, 1.0), (110, 40.0)])];
+    let tried = engine.try_out(HEAT, Sample::Rows(given)).await.unwrap();
+    let minutes = ["1970-01-01T00:00:00 lab 20.0 1", "1970-01-01T00:01:00 lab 35.0 2"];
+    assert_eq!(cells(&tried.rows), minutes);
+    assert_eq!((tried.late, tried.undecodable), (1, 0));
+
+    let sink = "CREATE SINK s WITH (topic = 'a/{room}') AS SELECT room, temp FROM readings";
+    let tried = engine.try_out(sink, Sample::Rows(vec![rows(&[(0, 20.0)])])).await.unwrap();
+    assert_eq!(cells(&tried.rows), ["lab 20.0"]);
+
+    let wrong_name = vec![("reading".to_owned(), temperatures(&[(0, 1.0)]))];
+    let text =
+        RecordBatch::try_from_iter([("temp", Arc::new(StringArray::from(vec!["warm"])) as _)]);
+    let no_time =
+        RecordBatch::try_from_iter([("temp", Arc::new(Float64Array::from(vec![1.0])) as _)]);
+    let of_readings = |rows| Sample::Rows(vec![("readings".to_owned(), rows)]);
+    let divide = "SELECT 1 / CAST(temp - 1 AS INT) AS x FROM readings";
+    let wrong = [
+        (HEAT, Sample::Rows(wrong_name), "rows of `reading`, which is not read; did you mean"),
+        (HEAT, of_readings(text.unwrap()), "column `temp` is DOUBLE, and the record has"),
+        (HEAT, of_readings(no_time.unwrap()), "`ts` is missing, and it is the event time"),
+        (divide, of_readings(temperatures(&[(0, 1.0)])), "fails on these rows: could not compute"),
+    ];
+    for (statement, over, expected) in wrong {
+        let error = engine.try_out(statement, over).await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    end(&db, &engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_created_cannot_be_tried_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    engine.execute(SCRIPT).await.unwrap();
+    let wrong = [
+        ("", "line 1, column 1: there is nothing to try out; write CREATE STREAM"),
+        ("SELECT 1 FROM readings; SELECT 2", "line 1, column 25: here begins something behind"),
+        ("DROP STREAM readings", "line 1, column 1: expected"),
+        ("SELECT tmp FROM readings", "there is no column `tmp`; did you mean `temp`?"),
+        ("SELECT n FROM heat", "a job reads a stream, and `heat` is none"),
+        (
+            "CREATE MATERIALIZED VIEW v AS SELECT INTERVAL '1 day' AS d FROM readings",
+            "line 1, column 1: column `d` of type Interval(MonthDayNano) cannot be stored",
+        ),
+        (
+            "CREATE SINK s WITH (topic = 'a/{line}') AS SELECT room FROM readings",
+            "line 1, column 1: level {line} of the topic is no column of the query",
+        ),
+        (
+            "CREATE STREAM empty WITH (log = 'nothing', format = 'json')",
+            "line 1, column 1: log `nothing` is empty, so it says nothing of columns",
+        ),
+    ];
+    for (statement, expected) in wrong {
+        let error = engine.try_out(statement, Sample::Newest(1)).await.unwrap_err().to_string();
+        assert!(error.contains(expected), "{statement}\n  says: {error}\n  not:  {expected}");
+    }
+    assert_eq!(engine.jobs().len(), 3);
     end(&db, &engine).await;
 }

@@ -46,6 +46,8 @@ pub(crate) struct LiveInput {
     memory: Memory,
     /// Records in front of this are read for what they say of later ones alone.
     from: Seq,
+    /// It is read no further than this.
+    until: Seq,
     reached: Option<EventTime>,
     turn: u64,
 }
@@ -57,6 +59,19 @@ pub(crate) struct LiveStep {
     /// The stream, and how many of its records were dropped before they were read.
     pub(crate) missed: Option<(String, u64)>,
     pub(crate) rows: Option<RecordBatch>,
+    pub(crate) rejected: Vec<RejectedRecord>,
+}
+
+/// A record that is no row of its stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RejectedRecord {
+    /// The stream.
+    pub stream: String,
+    /// Its position in the Log of the stream.
+    pub seq: Seq,
+    /// Why, as the Log of errors has it in the header `reason`.
+    pub reason: String,
 }
 
 impl Standing {
@@ -101,17 +116,34 @@ impl LiveInput {
             // It remembers what came later, so what came before is read once more.
             Some(_) => (spec.log.bounds()?.start.min(from), Memory::default()),
         };
-        Ok(LiveInput { spec, position, memory, from, reached: None, turn: 0 })
+        let until = Seq::new(u64::MAX);
+        Ok(LiveInput { spec, position, memory, from, until, reached: None, turn: 0 })
+    }
+
+    /// The same, but no further than this.
+    pub(crate) fn until(mut self, until: Seq) -> LiveInput {
+        self.until = until;
+        self
     }
 
     /// The rows of the records that count.
-    fn decode(&mut self, records: &[Record]) -> Result<RecordBatch, JobError> {
+    fn decode(
+        &mut self,
+        records: &[Record],
+        rejected: &mut Vec<RejectedRecord>,
+    ) -> Result<RecordBatch, JobError> {
         let behind = records.partition_point(|record| record.seq() < self.from);
         let (before, records) = records.split_at(behind);
         if !before.is_empty() {
             self.spec.decoder.decode(before, &mut self.memory)?;
         }
-        Ok(self.spec.decoder.decode(records, &mut self.memory)?.rows)
+        let decoded = self.spec.decoder.decode(records, &mut self.memory)?;
+        rejected.extend(decoded.rejected.into_iter().map(|one| RejectedRecord {
+            stream: self.spec.stream.clone(),
+            seq: records[one.place].seq(),
+            reason: one.reason,
+        }));
+        Ok(decoded.rows)
     }
 }
 
@@ -130,7 +162,8 @@ impl Live {
         let inputs = spec.inputs.iter().zip(standing.inputs);
         let inputs = inputs.map(|(spec, (position, memory))| {
             let reached = pipeline.event_time(&spec.stream).flatten();
-            LiveInput { spec: spec.clone(), position, memory, from: position, reached, turn: 0 }
+            let (spec, from, until) = (spec.clone(), position, Seq::new(u64::MAX));
+            LiveInput { spec, position, memory, from, until, reached, turn: 0 }
         });
         let inputs = inputs.collect();
         Ok(Live { inputs, turns: 0, pipeline, over: None, steps: 0 })
@@ -160,7 +193,9 @@ impl Live {
         order.sort_by_key(|number| (self.inputs[*number].reached, self.inputs[*number].turn));
         for number in order {
             let input = &mut self.inputs[number];
-            let records = input.spec.log.read(input.position, STEP_RECORDS)?;
+            let wanted = input.until.since(input.position);
+            let most = usize::try_from(wanted).map_or(STEP_RECORDS, |most| most.min(STEP_RECORDS));
+            let records = input.spec.log.read(input.position, most)?;
             let missing = records.missing();
             let missed =
                 missing.map_or(0, |missing| missing.end.since(missing.start.max(input.from)));
@@ -170,22 +205,38 @@ impl Live {
                 continue;
             }
             let missed = (missed > 0).then(|| (input.spec.stream.clone(), missed));
-            let rows = self.take(number, &records)?;
-            return Ok(LiveStep { is_at_end: false, missed, rows });
+            let mut rejected = Vec::new();
+            let rows = self.take(number, &records, &mut rejected)?;
+            return Ok(LiveStep { is_at_end: false, missed, rows, rejected });
         }
-        Ok(LiveStep { is_at_end: true, missed: None, rows: None })
+        Ok(LiveStep { is_at_end: true, missed: None, rows: None, rejected: Vec::new() })
     }
 
-    fn take(&mut self, number: usize, records: &[Record]) -> Result<Option<RecordBatch>, JobError> {
+    fn take(
+        &mut self,
+        number: usize,
+        records: &[Record],
+        rejected: &mut Vec<RejectedRecord>,
+    ) -> Result<Option<RecordBatch>, JobError> {
         self.turns += 1;
-        self.steps += 1;
         let input = &mut self.inputs[number];
         input.turn = self.turns;
-        let rows = input.decode(records)?;
+        let rows = input.decode(records, rejected)?;
         let stream = input.spec.stream.clone();
-        let mut answer = self.pipeline.push_to(&stream, &rows)?;
+        let answer = self.push(&stream, &rows)?;
         let arrived = records.last().map(|last| EventTime::from_micros(last.time().micros()));
         self.inputs[number].reached = self.pipeline.event_time(&stream).unwrap_or(arrived);
+        Ok(answer)
+    }
+
+    /// Takes in rows with all columns of a stream, wherever they come from.
+    pub(crate) fn push(
+        &mut self,
+        stream: &str,
+        rows: &RecordBatch,
+    ) -> Result<Option<RecordBatch>, JobError> {
+        self.steps += 1;
+        let mut answer = self.pipeline.push_to(stream, rows)?;
         if let Some(over) = &mut self.over {
             let mut through = Vec::new();
             for rows in &answer {
@@ -198,9 +249,24 @@ impl Live {
             drop(self.pipeline.checkpoint()?);
             self.over.as_mut().map(Pipeline::checkpoint).transpose()?;
         }
-        match answer.is_empty() {
-            true => Ok(None),
-            false => Ok(Some(concat_batches(self.schema(), &answer)?)),
+        self.joined(&answer)
+    }
+
+    /// What is open is answered, as if no row were to come any more.
+    pub(crate) fn finish(&mut self) -> Result<Option<RecordBatch>, JobError> {
+        let answer = self.pipeline.advance(EventTime::from_micros(i64::MAX))?;
+        self.joined(&answer)
+    }
+
+    /// Rows that came too late for their window.
+    pub(crate) fn late(&self) -> u64 {
+        self.pipeline.late()
+    }
+
+    fn joined(&self, answer: &[RecordBatch]) -> Result<Option<RecordBatch>, JobError> {
+        match answer {
+            [] => Ok(None),
+            answer => Ok(Some(concat_batches(self.schema(), answer)?)),
         }
     }
 }

@@ -73,22 +73,14 @@ impl Engine {
         what: Definition,
         stream: StreamDefinition,
     ) -> Result<Prepared, SqlError> {
-        let schema = stream_schema(&stream.columns);
-        let watermark = stream.watermark;
-        let event_time = watermark.map(|(column, expr)| self.event_time(&schema, &column, expr));
-        let lateness_micros = stream.lateness_micros;
-        let event_time = event_time.transpose()?;
-        let event_time = event_time.map(|time| EventTimeColumn { lateness_micros, ..time });
+        let (decoder, event_time) = self.decoder(&stream)?;
+        let schema = Arc::clone(decoder.schema());
         let (topic, log_name) = match stream.source {
             Source::Topic(topic) => (Some(topic), name.to_owned()),
             Source::Log(log) => (None, log),
         };
         let log = self.log(&log_name).await?;
         let errors = self.errors_log(name).await?;
-        let time = event_time.as_ref().map(|column| column.index);
-        let decoder = Decoder::new(&schema, topic.as_ref(), time, &stream.format);
-        let decoder = decoder.map_err(|reason| SqlError::statement(None, reason))?;
-        let decoder = decoder.with_max_ahead(stream.times.max_ahead);
         let rows = StreamRows { log: log.clone(), decoder: decoder.clone() };
         let (db, rows) = (self.inner.catalog.db.clone(), Arc::new(rows));
         let history = Some(Arc::new(Partition { db, rows }) as _);
@@ -117,6 +109,28 @@ impl Engine {
             planner: None,
             topic,
         })
+    }
+
+    /// How the records of a stream are read, and which column is its event time.
+    pub(super) fn decoder(
+        &self,
+        stream: &StreamDefinition,
+    ) -> Result<(Decoder, Option<EventTimeColumn>), SqlError> {
+        let schema = stream_schema(&stream.columns);
+        let watermark = stream.watermark.clone();
+        let event_time = watermark.map(|(column, expr)| self.event_time(&schema, &column, expr));
+        let lateness_micros = stream.lateness_micros;
+        let event_time = event_time.transpose()?;
+        let event_time = event_time.map(|time| EventTimeColumn { lateness_micros, ..time });
+        let topic = match &stream.source {
+            Source::Topic(topic) => Some(topic),
+            Source::Log(_) => None,
+        };
+        let time = event_time.as_ref().map(|column| column.index);
+        let decoder = Decoder::new(&schema, topic, time, &stream.format);
+        let decoder = decoder.map_err(|reason| SqlError::statement(None, reason))?;
+        let decoder = decoder.with_max_ahead(stream.times.max_ahead.clone());
+        Ok((decoder, event_time))
     }
 
     fn event_time(
@@ -182,19 +196,17 @@ impl Engine {
 
     /// A stream as the job of this query reads it.
     pub(super) fn input(&self, query: &Pipeline, stream: &str) -> Result<InputSpec, SqlError> {
-        let of = self.source(stream)?;
-        let decoder = decoder_for(&of.decoder, query, stream, &self.inner.tables);
-        Ok(InputSpec { decoder, ..of })
+        let own = self.stream_job(stream)?.inputs.swap_remove(0);
+        let decoder = decoder_for(&own.decoder, query, stream, &self.inner.tables);
+        Ok(InputSpec { decoder, ..own })
     }
 
-    /// A stream as its own job reads it.
-    fn source(&self, stream: &str) -> Result<InputSpec, SqlError> {
+    /// The job of a stream: its input is the Log, and says how the records are read.
+    pub(super) fn stream_job(&self, stream: &str) -> Result<JobSpec, SqlError> {
         let objects = self.inner.objects.lock();
         let object = objects.by_name.get(stream).filter(|object| object.kind == Kind::Stream);
-        let spec = object.map(|object| &object.spec);
-        let spec = spec
-            .ok_or_else(|| SqlError::statement(None, format!("there is no stream `{stream}`")))?;
-        Ok(spec.inputs[0].clone())
+        let spec = object.map(|object| object.spec.clone());
+        spec.ok_or_else(|| SqlError::statement(None, format!("there is no stream `{stream}`")))
     }
 
     async fn view(
@@ -203,19 +215,7 @@ impl Engine {
         schema: &SchemaRef,
         key: Option<Vec<usize>>,
     ) -> Result<(ViewOutput, Arc<dyn TableProvider>), SqlError> {
-        if let Some(field) = cells::not_storable(schema) {
-            let reason =
-                format!("column `{}` of type {} cannot be stored", field.name(), field.data_type());
-            return Err(SqlError::statement(None, reason).or("CAST it, for example to VARCHAR"));
-        }
-        if let Some(field) = key.as_deref().and_then(|key| cells::not_a_key(schema, key)) {
-            let reason = format!(
-                "rows cannot be told apart by `{}` of type {}",
-                field.name(),
-                field.data_type()
-            );
-            return Err(SqlError::statement(None, reason).or("group by a number or a text"));
-        }
+        check_storable(schema, key.as_deref())?;
         let (db, wanted) = (self.inner.catalog.db.clone(), view_name(&place(name, slot)));
         let table = blocking(move || db.table(&wanted)).await.map_err(|_| SqlError::Closed)??;
         // Stored values may be null whatever the query says of its own.
@@ -374,4 +374,22 @@ impl Engine {
 
 fn errors_name(name: &str) -> String {
     format!("{name}{ERRORS}")
+}
+
+/// Refuses columns that no view can have.
+pub(super) fn check_storable(schema: &SchemaRef, key: Option<&[usize]>) -> Result<(), SqlError> {
+    if let Some(field) = cells::not_storable(schema) {
+        let reason =
+            format!("column `{}` of type {} cannot be stored", field.name(), field.data_type());
+        return Err(SqlError::statement(None, reason).or("CAST it, for example to VARCHAR"));
+    }
+    if let Some(field) = key.and_then(|key| cells::not_a_key(schema, key)) {
+        let reason = format!(
+            "rows cannot be told apart by `{}` of type {}",
+            field.name(),
+            field.data_type()
+        );
+        return Err(SqlError::statement(None, reason).or("group by a number or a text"));
+    }
+    Ok(())
 }

@@ -23,12 +23,7 @@ impl Engine {
         schema: &SchemaRef,
         sink: &SinkDefinition,
     ) -> Result<SinkOutput, SqlError> {
-        let levels = match sink.to.topic() {
-            Some(topic) => levels_of(topic, schema)?,
-            None => Vec::new(),
-        };
-        let encoder = Encoder::new(&sink.format, schema, &levels);
-        let mut encoder = encoder.map_err(|reason| SqlError::statement(None, reason))?;
+        let (mut encoder, levels) = encoder(schema, sink)?;
         let (log, to) = match &sink.to {
             SinkTo::Log(log) => (self.log(log).await?, Destination::Log),
             SinkTo::Topic { pattern, qos, is_retained } => {
@@ -196,6 +191,19 @@ impl Engine {
         let reason = format!("`{name}` would read what it writes to log `{}`", sink.log.name());
         Err(SqlError::statement(None, reason).or("write to another log"))
     }
+}
+
+/// What writes the rows of a sink, and the columns that stand in its topic.
+pub(super) fn encoder(
+    schema: &SchemaRef,
+    sink: &SinkDefinition,
+) -> Result<(Encoder, Vec<usize>), SqlError> {
+    let levels = match sink.to.topic() {
+        Some(topic) => levels_of(topic, schema)?,
+        None => Vec::new(),
+    };
+    let encoder = Encoder::new(&sink.format, schema, &levels);
+    Ok((encoder.map_err(|reason| SqlError::statement(None, reason))?, levels))
 }
 
 fn levels_of(topic: &TopicPattern, schema: &SchemaRef) -> Result<Vec<usize>, SqlError> {

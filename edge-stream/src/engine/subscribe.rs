@@ -310,11 +310,21 @@ impl Plan {
                 Begin::Oldest => bounds.start,
                 Begin::At(position) => position,
             };
-            let remembers = input.decoder.format().kind == FormatKind::SparkplugB;
-            let own = remembers.then(|| Standing::of(db, &own)).transpose()?;
-            LiveInput::new(input, from, own)
+            live_input(db, input, from, Some(&own))
         });
         let inputs = inputs.collect::<Result<_, JobError>>()?;
         Ok(Live::new(inputs, self.pipeline).through(self.over))
     }
+}
+
+/// `own` is the job of the stream, if there is one.
+pub(super) fn live_input(
+    db: &edge_db::Db,
+    input: InputSpec,
+    from: Seq,
+    own: Option<&JobSpec>,
+) -> Result<LiveInput, JobError> {
+    let remembers = input.decoder.format().kind == FormatKind::SparkplugB;
+    let own = own.filter(|_| remembers).map(|own| Standing::of(db, own)).transpose()?;
+    LiveInput::new(input, from, own)
 }
