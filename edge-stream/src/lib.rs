@@ -16,6 +16,7 @@ mod encode;
 mod engine;
 mod error;
 mod gaps;
+mod history;
 #[cfg(feature = "db")]
 mod json_rows;
 mod lookup;

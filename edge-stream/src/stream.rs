@@ -4,19 +4,20 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
-use datafusion::catalog::streaming::StreamingTable;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::TreeNode;
 use datafusion::common::{Column, DFSchema, plan_err};
 use datafusion::error::Result;
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::{Expr, Operator, TableType, Volatility};
+use datafusion::logical_expr::{
+    Expr, Operator, TableProviderFilterPushDown, TableType, Volatility,
+};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_plan::ExecutionPlan;
-use datafusion::physical_plan::streaming::PartitionStream;
 
 use crate::error::SqlError;
+use crate::history::{self, History};
 
 /// The event time of a stream, and the watermark that goes with it.
 #[derive(Debug, Clone)]
@@ -104,7 +105,7 @@ pub(crate) struct StreamTable {
     pub(crate) schema: SchemaRef,
     pub(crate) event_time: Option<EventTimeColumn>,
     /// The rows that are still kept, for bounded queries.
-    pub(crate) history: Option<Arc<dyn PartitionStream>>,
+    pub(crate) history: Option<Arc<dyn History>>,
     /// Its rows that came behind the watermark, if they are kept apart.
     #[cfg(feature = "db")]
     pub(crate) late: Option<Arc<dyn TableProvider>>,
@@ -120,6 +121,13 @@ impl TableProvider for StreamTable {
         TableType::Base
     }
 
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(history::used(filters))
+    }
+
     async fn scan(
         &self,
         state: &dyn Session,
@@ -130,7 +138,6 @@ impl TableProvider for StreamTable {
         let Some(history) = &self.history else {
             return plan_err!("stream `{}` keeps no history to be queried", self.name);
         };
-        let rows = StreamingTable::try_new(self.schema(), vec![Arc::clone(history)])?;
-        rows.scan(state, projection, filters, limit).await
+        history::scan(&**history, state, projection, filters, limit).await
     }
 }

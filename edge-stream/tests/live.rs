@@ -345,6 +345,8 @@ async fn a_stream_is_tried_out_with_the_columns_that_are_inferred() {
     let minutes = ["2026-01-01T00:00:00 lab 20.0 1", "2026-01-01T00:01:00 hall 21.5 1"];
     assert_eq!(cells(&tried.rows), minutes);
     assert_eq!((db.names(), engine.jobs().len()), (names, 0), "nothing is stored");
+    let error = engine.sql("SELECT * FROM seen").await.unwrap_err().to_string();
+    assert!(error.contains("there is no stream, view or log `seen`"), "{error}");
     end(&db, &engine).await;
 }
 

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use super::cells::Cell;
 use super::lookup::{self, key_field};
 use super::stored::StoredRows;
+use crate::history::Wanted;
 
 /// Rows of one batch of a bounded query.
 const BATCH_ROWS: usize = 1024;
@@ -143,7 +144,12 @@ impl StoredRows for OwnRows {
         &self.schema
     }
 
-    fn read(&self, at: &Snapshot, give: &mut dyn FnMut(RecordBatch) -> bool) -> Result<()> {
+    fn read(
+        &self,
+        at: &Snapshot,
+        _: &Wanted,
+        give: &mut dyn FnMut(RecordBatch) -> bool,
+    ) -> Result<()> {
         let mut rows = Vec::new();
         (self.table.each)(at, &mut |row| {
             rows.push(row);

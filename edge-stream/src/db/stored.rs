@@ -12,10 +12,12 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::streaming::PartitionStream;
-use edge_db::{Db, Log, Record, Seq, Snapshot, Table};
+use edge_db::{Db, Log, Record, Seq, Snapshot, Table, Time};
 
 use super::cells::{self, Cell};
+use crate::decode::format::FormatKind;
 use crate::decode::{Decoder, Memory};
+use crate::history::{History, Wanted};
 
 /// Rows of one batch of a bounded query.
 const BATCH_ROWS: usize = 8192;
@@ -31,15 +33,39 @@ pub(crate) struct Moment(pub(crate) Snapshot);
 pub(crate) trait StoredRows: Debug + Send + Sync + 'static {
     fn schema(&self) -> &SchemaRef;
 
-    /// Gives all rows as they were at that moment, until `give` says that it wants no more.
-    fn read(&self, at: &Snapshot, give: &mut dyn FnMut(RecordBatch) -> bool) -> Result<()>;
+    /// Gives the rows that are wanted, and perhaps more, as they were at that moment, until `give`
+    /// says that it wants no more.
+    fn read(
+        &self,
+        at: &Snapshot,
+        wanted: &Wanted,
+        give: &mut dyn FnMut(RecordBatch) -> bool,
+    ) -> Result<()>;
 }
 
 /// Stored rows as DataFusion reads them.
 #[derive(Debug)]
 pub(crate) struct Partition<R> {
-    pub(crate) db: Db,
-    pub(crate) rows: Arc<R>,
+    db: Db,
+    rows: Arc<R>,
+    wanted: Wanted,
+}
+
+impl<R> Partition<R> {
+    /// All rows.
+    pub(crate) fn new(db: &Db, rows: Arc<R>) -> Partition<R> {
+        Partition { db: db.clone(), rows, wanted: Wanted::ALL }
+    }
+}
+
+impl<R: StoredRows> History for Partition<R> {
+    fn schema(&self) -> &SchemaRef {
+        self.rows.schema()
+    }
+
+    fn rows(&self, wanted: Wanted) -> Arc<dyn PartitionStream> {
+        Arc::new(Partition { db: self.db.clone(), rows: Arc::clone(&self.rows), wanted })
+    }
 }
 
 impl<R: StoredRows> PartitionStream for Partition<R> {
@@ -48,15 +74,15 @@ impl<R: StoredRows> PartitionStream for Partition<R> {
     }
 
     fn execute(&self, context: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let (rows, db) = (Arc::clone(&self.rows), self.db.clone());
+        let (rows, db, wanted) = (Arc::clone(&self.rows), self.db.clone(), self.wanted.clone());
         let moment = context.session_config().get_extension::<Moment>();
         let mut stream = RecordBatchReceiverStream::builder(Arc::clone(self.rows.schema()), 2);
         let sender = stream.tx();
         stream.spawn_blocking(move || {
             let mut give = |batch| sender.blocking_send(Ok(batch)).is_ok();
             match moment {
-                Some(moment) => rows.read(&moment.0, &mut give),
-                None => rows.read(&db.snapshot().map_err(external)?, &mut give),
+                Some(moment) => rows.read(&moment.0, &wanted, &mut give),
+                None => rows.read(&db.snapshot().map_err(external)?, &wanted, &mut give),
             }
         });
         stream.build()
@@ -67,15 +93,21 @@ fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusion
     DataFusionError::External(Box::new(error))
 }
 
-/// Gives the records of a log, some at a time.
+/// Gives the records of a log that are wanted, some at a time.
 fn each_chunk(
     log: &Log,
     at: &Snapshot,
+    wanted: &Wanted,
     mut give: impl FnMut(&[Record]) -> Result<bool>,
 ) -> Result<()> {
-    let mut position = Seq::ZERO;
+    let (mut position, end) = (Seq::new(wanted.seqs.start), Seq::new(wanted.seqs.end));
+    if wanted.since > Wanted::ALL.since {
+        let since = at.position_at(log, Time::from_micros(wanted.since)).map_err(external)?;
+        position = position.max(since);
+    }
     loop {
-        let records = at.read(log, position, BATCH_ROWS).map_err(external)?;
+        let left = usize::try_from(end.since(position)).unwrap_or(usize::MAX);
+        let records = at.read(log, position, left.min(BATCH_ROWS)).map_err(external)?;
         if records.is_empty() {
             return Ok(());
         }
@@ -99,10 +131,20 @@ impl StoredRows for StreamRows {
         self.decoder.schema()
     }
 
-    fn read(&self, at: &Snapshot, give: &mut dyn FnMut(RecordBatch) -> bool) -> Result<()> {
+    fn read(
+        &self,
+        at: &Snapshot,
+        wanted: &Wanted,
+        give: &mut dyn FnMut(RecordBatch) -> bool,
+    ) -> Result<()> {
         // What the oldest records left is gone where the Log has dropped them.
         let mut memory = Memory::default();
-        each_chunk(&self.log, at, |records| {
+        let mut wanted = wanted.clone();
+        if self.decoder.format().kind == FormatKind::SparkplugB {
+            // Births say what later records mean.
+            wanted = Wanted { seqs: 0..wanted.seqs.end, ..Wanted::ALL };
+        }
+        each_chunk(&self.log, at, &wanted, |records| {
             Ok(give(self.decoder.decode(records, &mut memory)?.rows))
         })
     }
@@ -120,7 +162,12 @@ impl StoredRows for ViewRows {
         &self.schema
     }
 
-    fn read(&self, at: &Snapshot, give: &mut dyn FnMut(RecordBatch) -> bool) -> Result<()> {
+    fn read(
+        &self,
+        at: &Snapshot,
+        _: &Wanted,
+        give: &mut dyn FnMut(RecordBatch) -> bool,
+    ) -> Result<()> {
         let mut stored = at.iter(&self.table).map_err(external)?;
         loop {
             let rows = stored.by_ref().take(BATCH_ROWS).map(|row| row.map(|(_, cells)| cells));
@@ -189,8 +236,13 @@ impl StoredRows for LogRows {
         &self.schema
     }
 
-    fn read(&self, at: &Snapshot, give: &mut dyn FnMut(RecordBatch) -> bool) -> Result<()> {
-        each_chunk(&self.log, at, |records| Ok(give(self.rows(records)?)))
+    fn read(
+        &self,
+        at: &Snapshot,
+        wanted: &Wanted,
+        give: &mut dyn FnMut(RecordBatch) -> bool,
+    ) -> Result<()> {
+        each_chunk(&self.log, at, wanted, |records| Ok(give(self.rows(records)?)))
     }
 }
 
@@ -219,7 +271,12 @@ mod tests {
             &self.0
         }
 
-        fn read(&self, _: &Snapshot, give: &mut dyn FnMut(RecordBatch) -> bool) -> Result<()> {
+        fn read(
+            &self,
+            _: &Snapshot,
+            _: &Wanted,
+            give: &mut dyn FnMut(RecordBatch) -> bool,
+        ) -> Result<()> {
             let batches = (1..).take_while(|_| give(RecordBatch::new_empty(Arc::clone(&self.0))));
             let given = batches.count();
             self.1.send(given).map_err(external)
@@ -232,7 +289,7 @@ mod tests {
         let db = Db::open(dir.path()).unwrap();
         let (sender, ended) = mpsc::channel();
         let rows = Arc::new(Endless(Arc::new(Schema::empty()), sender));
-        let mut batches = Partition { db, rows }.execute(Arc::default());
+        let mut batches = Partition::new(&db, rows).execute(Arc::default());
         for _ in 0..10 {
             batches.next().await.unwrap().unwrap();
         }

@@ -10,6 +10,7 @@ use datafusion::error::{DataFusionError, Result};
 use edge_db::Db;
 use parking_lot::RwLock;
 
+use crate::history::LogTable;
 use crate::lookup::LookupTable;
 use crate::stream::{EventTimeColumn, StreamTable};
 
@@ -76,8 +77,8 @@ impl Tables {
 /// A table over what lies in the database.
 pub(crate) fn table_of(db: &Db, rows: Arc<impl StoredRows>) -> Result<Arc<dyn TableProvider>> {
     let schema = Arc::clone(rows.schema());
-    let partition = Partition { db: db.clone(), rows };
-    Ok(Arc::new(StreamingTable::try_new(schema, vec![Arc::new(partition)])?))
+    let partition = Arc::new(Partition::new(db, rows));
+    Ok(Arc::new(StreamingTable::try_new(schema, vec![partition])?))
 }
 
 #[async_trait]
@@ -112,8 +113,8 @@ impl SchemaProvider for Tables {
             let (rows, lookup) = (table_of(&self.db, rows)?, Arc::new(lookup) as _);
             return Ok(Some(Arc::new(LookupTable { name: name.to_owned(), rows, lookup })));
         }
-        let log = self.db.find_log(name);
-        log.map(|log| table_of(&self.db, Arc::new(LogRows::new(log)))).transpose()
+        let rows = self.db.find_log(name).map(|log| Arc::new(LogRows::new(log)));
+        Ok(rows.map(|rows| Arc::new(LogTable(Arc::new(Partition::new(&self.db, rows)))) as _))
     }
 
     fn table_exist(&self, name: &str) -> bool {

@@ -82,8 +82,8 @@ impl Engine {
         let log = self.log(&log_name).await?;
         let errors = self.errors_log(name).await?;
         let rows = StreamRows { log: log.clone(), decoder: decoder.clone() };
-        let (db, rows) = (self.inner.catalog.db.clone(), Arc::new(rows));
-        let history = Some(Arc::new(Partition { db, rows }) as _);
+        let history = Partition::new(&self.inner.catalog.db, Arc::new(rows));
+        let history = Some(Arc::new(history) as _);
         let columns = Arc::clone(&schema);
         let late = match event_time.clone().filter(|_| stream.times.diverts_late) {
             Some(event_time) => Some(self.late(name, &schema, event_time).await?),
