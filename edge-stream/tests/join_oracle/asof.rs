@@ -284,12 +284,13 @@ fn one_row_of_each_key_is_kept_and_none_that_is_too_old() {
         let rows_of = |stored: &Stored| stored.values().map(|bytes| bytes.len()).sum::<usize>();
         let (without, within) = (QUERIES[1].0, QUERIES[3].0);
         let (few, many) = (stored_for(without, 10).await, stored_for(without, 250).await);
-        // Watermark, progress, a piece of what waits on each side, and 250 keys in fours of 64.
-        assert_eq!((few.len(), many.len()), (5, 8));
+        // Watermarks of sources and of operators, progress, a piece of what waits on each side, and 250
+        // keys in fours of 64.
+        assert_eq!((few.len(), many.len()), (6, 9));
         assert!(rows_of(&many) < 20_000, "{} bytes", rows_of(&many));
         // All but the key that has sent something since.
         let young = stored_for(within, 250).await;
-        assert_eq!(young.len(), 5, "{:?}", young.keys());
+        assert_eq!(young.len(), 6, "{:?}", young.keys());
         assert!(rows_of(&young) < rows_of(&few), "{} bytes", rows_of(&young));
     });
 }
