@@ -15,7 +15,7 @@ use datafusion::logical_expr::{Expr, ExprFunctionExt, Extension, LogicalPlan, Lo
 use datafusion::sql::sqlparser::ast::{self, Spanned, TableFactor};
 
 use node::Matching;
-pub(crate) use node::{Definition, MatchNode, Source, schema_of, source_of};
+pub(crate) use node::{Definition, MATCH_RECOGNIZE, MatchNode, Source, schema_of, source_of};
 use values::Values;
 
 use crate::sql::matches::{Shape, name_of, shape};

@@ -11,6 +11,9 @@ use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, UserDefinedLogi
 
 use crate::matching::{Pattern, Reference};
 
+/// What such a node is called.
+pub(crate) const MATCH_RECOGNIZE: &str = "MatchRecognize";
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct MatchNode {
     pub(crate) input: LogicalPlan,
@@ -108,7 +111,7 @@ impl PartialOrd for MatchNode {
 
 impl UserDefinedLogicalNodeCore for MatchNode {
     fn name(&self) -> &str {
-        "MatchRecognize"
+        MATCH_RECOGNIZE
     }
 
     fn inputs(&self) -> Vec<&LogicalPlan> {
@@ -125,7 +128,7 @@ impl UserDefinedLogicalNodeCore for MatchNode {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "MatchRecognize: {}", self.matching.text)
+        write!(f, "{MATCH_RECOGNIZE}: {}", self.matching.text)
     }
 
     fn with_exprs_and_inputs(

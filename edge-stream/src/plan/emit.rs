@@ -12,6 +12,7 @@ use super::join::table_of;
 use super::lineage::{self, Lineage};
 use crate::emit::Emit;
 use crate::error::{Position, SqlError};
+use crate::matches::MATCH_RECOGNIZE;
 use crate::operator::{Flow, Origin};
 use crate::stream::StreamTable;
 
@@ -183,6 +184,7 @@ fn comes_once(plan: &LogicalPlan, emit: Emit) -> String {
         LogicalPlan::Window(_) => "OVER",
         LogicalPlan::Join(_) => "a join",
         LogicalPlan::Union(_) => "UNION ALL",
+        LogicalPlan::Extension(node) if node.node.name() == MATCH_RECOGNIZE => "MATCH_RECOGNIZE",
         LogicalPlan::Extension(_) => "GAP_FILL",
         _ => "a query without GROUP BY",
     };

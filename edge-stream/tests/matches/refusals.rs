@@ -106,6 +106,10 @@ fn what_it_cannot_do_is_refused_with_what_it_can() {
             query("a.n AS n", &within.replace("a b", &"a ".repeat(400)), "a AS v > 1"),
             "the pattern has more than 300 words and signs; write {n,m} for repetitions",
         ),
+        (
+            query("a.n AS n", within, "a AS v > 1") + " EMIT CHANGES",
+            "EMIT CHANGES gives out groups again and again, and MATCH_RECOGNIZE each row once",
+        ),
     ] {
         let error = block_on(pipeline(&query)).unwrap_err().to_string();
         assert!(error.contains(expected), "{query}\n  says: {error}\n  not:  {expected}");
