@@ -3,6 +3,7 @@
 //! A job asks for what follows its position and gets a piece that another one may have decoded; jobs
 //! that are equally far share each piece. A piece is dropped when all have it behind them.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
@@ -269,8 +270,8 @@ impl Reader {
         for piece in 0..cores.min(MOST_AHEAD) {
             let from = Seq::new(from.get() + piece * PIECE_RECORDS as u64);
             let mut state = self.shared.state.lock();
-            if !state.pieces.contains_key(&from) {
-                state.pieces.insert(from, Arc::default());
+            if let Entry::Vacant(free) = state.pieces.entry(from) {
+                free.insert(Arc::default());
                 let shared = Arc::clone(&self.shared);
                 in_background(move || shared.fill(from));
             }

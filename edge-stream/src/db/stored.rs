@@ -264,7 +264,7 @@ mod tests {
 
     /// Rows that do not end, and who is told how many batches of them were read.
     #[derive(Debug)]
-    struct Endless(SchemaRef, mpsc::Sender<usize>);
+    struct Endless(SchemaRef, mpsc::SyncSender<usize>);
 
     impl StoredRows for Endless {
         fn schema(&self) -> &SchemaRef {
@@ -287,7 +287,7 @@ mod tests {
     async fn who_drops_a_query_ends_the_reading() {
         let dir = tempfile::tempdir().unwrap();
         let db = Db::open(dir.path()).unwrap();
-        let (sender, ended) = mpsc::channel();
+        let (sender, ended) = mpsc::sync_channel(1);
         let rows = Arc::new(Endless(Arc::new(Schema::empty()), sender));
         let mut batches = Partition::new(&db, rows).execute(Arc::default());
         for _ in 0..10 {

@@ -142,7 +142,7 @@ impl Engine {
         let (position, script) = (asked.position, texts.join(";\n"));
         let plan = scope.plan(asked).await.map_err(|error| error.at(position))?;
         let run = Run::open(self.inner.catalog.db.clone(), plan, over).await?;
-        run.to_the_end(script, self.inner.query_memory_bytes).await
+        run.finish(script, self.inner.query_memory_bytes).await
     }
 }
 

@@ -41,7 +41,7 @@ impl Run {
         }
     }
 
-    pub(super) async fn to_the_end(
+    pub(super) async fn finish(
         mut self,
         script: String,
         limit_bytes: usize,
