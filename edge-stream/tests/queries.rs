@@ -261,7 +261,7 @@ async fn conditions_on_seq_and_time_leave_records_unread() {
     let engine = Engine::builder().db(&db).start().await.unwrap();
     engine.execute(SCRIPT).await.unwrap();
     // One in a second, and each thousandth with a clock that is an hour behind.
-    let time = |n: u32| i64::from(n) - if n % 1000 == 0 { 3600 } else { 0 };
+    let time = |n: u32| i64::from(n) - if n.is_multiple_of(1000) { 3600 } else { 0 };
     let entry = |n| reading(n, "lab", 1.0).at(Time::from_micros(time(n) * 1_000_000));
     append(&db, &db.log("raw").unwrap(), (0..20_000).map(entry));
     for (condition, read, rows) in [
