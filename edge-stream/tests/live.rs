@@ -308,7 +308,7 @@ async fn a_view_is_tried_out_over_the_newest_records_and_nothing_is_stored() {
     let [rejected] = tried.rejected.as_slice() else { panic!("{:?}", tried.rejected) };
     assert_eq!((rejected.stream.as_str(), rejected.seq), ("readings", Seq::new(20_002)));
     let stored = "SELECT headers['reason'] FROM readings_errors";
-    assert_eq!(ask(&engine, stored).await, [rejected.reason.clone()]);
+    assert_eq!(ask(&engine, stored).await, std::slice::from_ref(&rejected.reason));
 
     // All of them are those that a job has read, and the open window.
     let all = engine.try_out(HEAT, Sample::Newest(u64::MAX)).await.unwrap();
