@@ -248,6 +248,14 @@ async fn a_row_is_looked_up_only_by_what_equals_the_key_and_where_the_rest_holds
             "{join}"
         );
     }
+    // Rows keep their event time.
+    let floors = "CREATE MATERIALIZED VIEW floors AS SELECT window_start, l.floor, count(*) AS c FROM \
+                  TUMBLE(orders, ts, INTERVAL '1 minute') o JOIN levels l ON o.n % 2 = l._key \
+                  GROUP BY window_start, l.floor";
+    engine.execute(floors).await.unwrap();
+    append(&db, &log, [event(90, "end", 0)]);
+    engine.caught_up(LONG).await.unwrap();
+    assert_eq!(ask(&engine, "SELECT floor, c FROM floors").await, ["2 4"]);
     end(&db, &engine).await;
 }
 
