@@ -14,6 +14,7 @@ const PER_SECOND: u64 = 10_000;
 /// Rows come up to so much later than others that are newer.
 const JITTER_MS: u64 = 500;
 /// What a watermark has to allow for that, in seconds.
+#[cfg_attr(not(feature = "stream"), allow(dead_code, reason = "the engines allow for it"))]
 pub(super) const DELAY_SECONDS: u64 = 1;
 /// Rows that are not warmer are left out: one of three.
 pub(super) const LEAST_TEMP: f64 = 20.0;
