@@ -177,6 +177,24 @@ proptest! {
 }
 
 #[test]
+fn late_rows_are_told_of_before_their_window_goes() {
+    block_on(async {
+        let sql = "SELECT window_start, window_end, count(*) AS n FROM \
+                   TUMBLE(t, ts, INTERVAL '1 s') GROUP BY window_start, window_end \
+                   EMIT EVERY INTERVAL '40 seconds'";
+        let mut pipeline = pipeline_of(sql, 20).await;
+        let row = |seconds| Row { seconds, device: None, temp: None, n: 0, flag: None };
+        // Event time is at 45, and windows that end behind 25 are kept.
+        pipeline.push(&batch(&[row(75)])).unwrap();
+        assert_eq!(lines(&pipeline.push(&batch(&[row(30)])).unwrap()), [""; 0]);
+        // It is at 55 now, and the next time to tell of changes is 80.
+        let out = pipeline.push(&batch(&[row(85)])).unwrap();
+        assert_eq!(lines(&out), ["|1970-01-01T00:00:30|1970-01-01T00:00:31|1|"]);
+        assert_eq!(pipeline.late(), 0);
+    });
+}
+
+#[test]
 fn sessions_wait_for_late_rows() {
     block_on(async {
         let sql = "SELECT window_start, window_end, count(*) AS n FROM \

@@ -76,14 +76,22 @@ impl WindowAggregate {
         let gone = self.gone_until();
         let from = self.watermark.map(EventTime::micros);
         let closed = from.unwrap_or(i64::MIN);
+        // What goes before the next time is told of now, or never.
+        let mut going = i64::MIN;
         let (behind, until) = match (self.of.timing.emit, to) {
             (Emit::OnWindowClose, _) => (gone, closed),
             (Emit::Changes, _) => (gone, i64::MAX),
             (Emit::Every(_), None) => return None,
             (emit, Some(to)) if emit.is_due(from, to) => (gone, i64::MAX),
-            (Emit::Every(_), Some(to)) => (closed, to),
+            (Emit::Every(_), Some(to)) => {
+                going = self.of.timing.gone_until(to);
+                (closed, to)
+            }
         };
-        Some(move |window: Window| behind < window.end && window.end <= until)
+        Some(move |window: Window| {
+            gone < window.end
+                && (window.end <= going || (behind < window.end && window.end <= until))
+        })
     }
 
     /// Gives out the groups that have changed in windows that are due.
