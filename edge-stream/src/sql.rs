@@ -1,12 +1,14 @@
 //! The SQL front: text into statements, with the place of every mistake.
 //!
 //! What DataFusion knows goes to its own parser unchanged. Ours are the statements around a query
-//! (`statement`, with `stream`, `options` and `words`), `EMIT` behind it (`emit`), and the windows in
+//! (`statement`, with `stream`, `options`, `names` and `words`), `EMIT` behind it (`emit`), and the windows in
 //! `FROM` (`window`), which become ordinary projections.
 
 pub(crate) mod asof;
 pub(crate) mod emit;
 pub(crate) mod matches;
+#[cfg(feature = "db")]
+mod names;
 #[cfg(feature = "db")]
 mod options;
 #[cfg(feature = "db")]
@@ -20,11 +22,11 @@ pub(crate) mod statement;
 mod stream;
 #[cfg(feature = "db")]
 pub(crate) mod times;
+#[cfg(feature = "db")]
 pub(crate) mod trial;
 #[cfg(feature = "db")]
 pub(crate) mod types;
 pub(crate) mod window;
-#[cfg(feature = "db")]
 mod words;
 
 use std::ops::ControlFlow;

@@ -39,7 +39,7 @@ fn type_at(kind: &SqlType, depth: usize) -> Option<DataType> {
         ) => DataType::new_list(type_at(item, depth + 1)?, true),
         SqlType::Struct(fields, _) => {
             let fields = fields.iter().map(|field| {
-                let name = super::words::normalized(field.field_name.clone()?);
+                let name = super::names::normalized(field.field_name.clone()?);
                 Some(Field::new(name, type_at(&field.field_type, depth + 1)?, true))
             });
             DataType::Struct(fields.collect::<Option<_>>()?)
