@@ -53,6 +53,7 @@ type Slot = Mutex<Option<Arc<Piece>>>;
 struct Piece {
     from: Seq,
     part: Part,
+    bytes: usize,
     wanted: Vec<bool>,
     /// Whether each record that was not rejected is one row.
     is_one_each: bool,
@@ -122,6 +123,9 @@ impl Shared {
             // Whoever needs it sees the error.
             *piece = self.decode(from, Seq::new(u64::MAX)).ok().flatten().map(Arc::new);
         }
+        if piece.is_none() {
+            self.state.lock().pieces.remove(&from);
+        }
     }
 
     /// `None` at the end of the Log.
@@ -130,7 +134,7 @@ impl Shared {
         let decoder = self.decoder.clone().with_wanted(wanted.clone());
         let part = Part::read(&self.log, &decoder, &mut Memory::default(), from, until)?;
         let is_one_each = decoder.is_one_each();
-        Ok(part.map(|part| Piece { from, part, wanted, is_one_each }))
+        Ok(part.map(|part| Piece { from, bytes: part.bytes(), part, wanted, is_one_each }))
     }
 }
 
@@ -152,10 +156,17 @@ impl Part {
         let mut records: Vec<_> = records.into_iter().collect();
         records.truncate(records.partition_point(|record| record.seq() < until));
         let Decoded { rows, rejected } = decoder.decode(&records, memory)?;
-        let (all, range) = (records.into(), 0..0);
-        let mut part = Part { next, missed, all, range, rows, rejected };
-        part.range = 0..part.all.len();
-        Ok(Some(part))
+        let range = 0..records.len();
+        Ok(Some(Part { next, missed, all: records.into(), range, rows, rejected }))
+    }
+
+    /// What it takes in memory, about.
+    fn bytes(&self) -> usize {
+        let records = self
+            .all
+            .iter()
+            .map(|record| size_of::<Record>() + record.key().len() + record.value().len());
+        self.rows.get_array_memory_size() + records.sum::<usize>()
     }
 
     /// Records, whether they are rows or not.
@@ -192,7 +203,7 @@ impl State {
                 None => start >= least,
             };
             if is_needed {
-                kept_bytes += piece.map_or(0, |piece| piece.part.rows.get_array_memory_size());
+                kept_bytes += piece.map_or(0, |piece| piece.bytes);
                 kept.insert(start, slot);
             }
         }

@@ -94,6 +94,37 @@ fn what_was_decoded_ahead_is_what_follows() {
     assert_eq!((position.get(), parts.len()), (records, 4));
 }
 
+#[test]
+fn what_is_kept_for_a_job_that_lags_behind_has_a_limit() {
+    let records = 4 * PIECE_RECORDS as u64;
+    let (_dir, shared) = stream(records);
+    let behind = shared.reader(&shared.decoder, Seq::ZERO);
+    let first = shared.reader(&shared.decoder, Seq::ZERO);
+    let (mut position, mut piece_bytes) = (Seq::ZERO, 0);
+    while let Some(part) = first.read(position, END).unwrap() {
+        position = part.next;
+        piece_bytes = piece_bytes.max(part.bytes());
+        // Numbers alone are far less than the records that they came from.
+        assert!(part.bytes() > part.records().len() * size_of::<Record>());
+    }
+    let state = shared.state.lock();
+    let pieces = state.pieces.values().filter_map(|slot| slot.lock().clone());
+    let kept: usize = pieces.map(|piece| piece.bytes).sum();
+    assert!(kept > 0 && kept < KEPT_BYTES + piece_bytes, "{kept} bytes");
+    drop(state);
+    assert_eq!(found(&behind.read(Seq::ZERO, Seq::new(9)).unwrap().unwrap()), expected(0..9));
+}
+
+#[test]
+fn nothing_is_left_of_what_was_to_be_decoded_behind_the_end() {
+    let (_dir, shared) = stream(5);
+    let _reader = shared.reader(&shared.decoder, Seq::ZERO);
+    let behind = Seq::new(PIECE_RECORDS as u64);
+    shared.state.lock().pieces.insert(behind, Arc::default());
+    shared.fill(behind);
+    assert!(shared.state.lock().pieces.is_empty());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
