@@ -1,5 +1,6 @@
 //! The engine over edge-db: Logs as sources; state, positions and views in one commit.
 
+mod backlog;
 pub(crate) mod build;
 pub(crate) mod catalog;
 pub(crate) mod cells;

@@ -28,6 +28,24 @@ impl Delta {
     }
 }
 
+#[cfg(feature = "db")]
+impl Delta {
+    /// The rows or keys that it is about.
+    pub(crate) fn rows(&self) -> &RecordBatch {
+        match self {
+            Delta::Rows(rows) | Delta::Gone(rows) => rows,
+        }
+    }
+
+    /// Some of its rows.
+    pub(crate) fn slice(&self, from: usize, rows: usize) -> Delta {
+        match self {
+            Delta::Rows(all) => Delta::Rows(all.slice(from, rows)),
+            Delta::Gone(all) => Delta::Gone(all.slice(from, rows)),
+        }
+    }
+}
+
 /// Of the keys that a query has spoken of, those that are not in its answer.
 pub(crate) fn gone(
     spoken_of: &[RecordBatch],

@@ -30,11 +30,17 @@ pub(crate) use flow::{Flow, Origin};
 pub(crate) use project::Project;
 pub use state::{Changes, Stored};
 pub(crate) use state::{StateReader, StateWriter};
+#[cfg(feature = "db")]
+pub(crate) use state::{from_bytes, to_bytes};
 pub(crate) use union::Union;
 pub(crate) use waiting::in_unit;
 
 use crate::error::OperatorError;
 use crate::watermark::EventTime;
+
+/// State of one operator as it is stored, but for those that say otherwise; beyond, the job stops and
+/// says so. All of it may go into one batch of edge-db, which takes 64 MiB.
+const STATE_BYTES: usize = 16 * 1024 * 1024;
 
 /// One step of a query over rows that never end.
 pub(crate) trait Operator: Debug + Send {

@@ -99,7 +99,7 @@ impl Build {
             let (is_last, batch) = outcome.map_err(|error| failed(&self.spec, &error))?;
             batch.commit_async().await?;
             self.job.committed();
-            is_at_end = is_last;
+            is_at_end = is_last && !self.job.owes_rows();
         }
         Ok(self)
     }
@@ -116,6 +116,9 @@ fn cursor_of(old: &JobSpec, input: &InputSpec) -> Result<Option<Cursor>, WriteEr
 
 fn steps(job: &mut Job, is_mute: bool) -> Result<(bool, edge_db::Batch), JobError> {
     let mut is_at_end = false;
+    if job.owes_rows() {
+        return Ok((is_at_end, job.checkpoint()?));
+    }
     for _ in 0..COMMIT_STEPS {
         let step = job.step(Time::now())?;
         if is_mute {

@@ -8,13 +8,13 @@ use bytes::Bytes;
 use edge_db::{Batch, Entry, Keyspace, Log, OpenError, ReadError, Record, Seq, Time, WriteError};
 use serde::{Deserialize, Serialize};
 
+use super::backlog::{BACKLOG_KEY, Backlog};
 use super::catalog::{self, Catalog, state_name};
 use super::input::{self, Input, InputSpec, by_event_time};
 use super::late::{LATE_KEY, Late};
 use super::output::{self, Output, OutputError, StreamOutput};
 use super::shared::Part;
 use crate::decode::MEMORY_KEY;
-use crate::delta::Delta;
 use crate::error::OperatorError;
 use crate::pipeline::Pipeline;
 use crate::watermark::EventTime;
@@ -100,8 +100,9 @@ pub(crate) struct Job {
     /// `None` for a stream's own job, which only looks for what is no row.
     pipeline: Option<Pipeline>,
     progress: Progress,
-    /// What came out, and was rejected, since the last checkpoint.
-    rows: Vec<Delta>,
+    /// What came out.
+    rows: Backlog,
+    /// What was rejected since the last checkpoint.
     rejected: Vec<Entry>,
     /// Of a stream's own job, if late rows are diverted.
     late: Option<Late>,
@@ -136,6 +137,8 @@ impl Job {
         let mut stored = stored.collect::<Result<BTreeMap<Vec<u8>, Bytes>, _>>()?;
         let remembered = stored.extract_if(vec![MEMORY_KEY]..vec![MEMORY_KEY + 1], |_, _| true);
         let remembered: Vec<_> = remembered.collect();
+        let mut rows = Backlog::default();
+        rows.restore(stored.extract_if(vec![BACKLOG_KEY]..vec![BACKLOG_KEY + 1], |_, _| true))?;
         let late = match &spec.output {
             Output::Errors(StreamOutput { late: Some(late), .. }) => {
                 Some(Late::open(late.clone(), stored.get(LATE_KEY))?)
@@ -157,7 +160,7 @@ impl Job {
             state,
             pipeline,
             progress,
-            rows: Vec::new(),
+            rows,
             rejected: Vec::new(),
             late,
             since,
@@ -290,7 +293,7 @@ impl Job {
 
     /// What came out since the last checkpoint goes nowhere.
     pub(crate) fn forget_rows(&mut self) {
-        self.rows.clear();
+        self.rows.forget();
     }
 
     /// Bytes of its state, as they were stored last.
@@ -303,9 +306,28 @@ impl Job {
         self.has_gone_idle || self.inputs.iter().any(|input| input.position != input.committed)
     }
 
-    /// All that has changed since the last checkpoint, as one batch: state, rows, position.
+    /// Whether rows of the last checkpoint are still to come out: the job does not step before it has
+    /// committed more checkpoints.
+    pub(crate) fn owes_rows(&self) -> bool {
+        self.rows.is_stored()
+    }
+
+    /// All that has changed since the last checkpoint, as one batch: state, rows, position. If it
+    /// [owes rows](Job::owes_rows), some of these.
     pub(crate) fn checkpoint(&mut self) -> Result<Batch, JobError> {
         let mut batch = self.catalog.db.batch();
+        if !self.owes_rows() {
+            self.add_changes(&mut batch)?;
+        }
+        let (output, state) = (&self.spec.output, &self.state);
+        self.rows.put(&mut batch, output, &mut self.progress.out, state)?;
+        batch
+            .insert(&self.catalog.progress, &self.spec.place(), &self.progress)
+            .map_err(OutputError::from)?;
+        Ok(batch)
+    }
+
+    fn add_changes(&mut self, batch: &mut Batch) -> Result<(), JobError> {
         if let Some(pipeline) = &mut self.pipeline {
             for (key, change) in pipeline.checkpoint()? {
                 match change {
@@ -319,29 +341,17 @@ impl Job {
                 batch.put(&self.state, [&[MEMORY_KEY, number], &key[..]].concat(), value);
             }
         }
-        for delta in self.rows.drain(..) {
-            match &delta {
-                Delta::Rows(rows) => {
-                    self.spec.output.add(&mut batch, rows, self.progress.out)?;
-                    self.progress.out += rows.num_rows() as u64;
-                }
-                Delta::Gone(keys) => self.spec.output.remove(&mut batch, keys)?,
-            }
-        }
         if let Output::Errors(StreamOutput { errors, .. }) = &self.spec.output {
             self.rejected.drain(..).for_each(|entry| batch.append(errors, entry));
         }
         if let Some(late) = &mut self.late {
-            let stored = late.store(&mut batch);
+            let stored = late.store(batch);
             batch.put(&self.state, LATE_KEY, stored);
         }
-        batch
-            .insert(&self.catalog.progress, &self.spec.place(), &self.progress)
-            .map_err(OutputError::from)?;
         for input in &self.inputs {
             batch.advance(&input.cursor, input.position);
         }
-        Ok(batch)
+        Ok(())
     }
 
     /// The batch of the last checkpoint is on disk.

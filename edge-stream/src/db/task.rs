@@ -212,6 +212,9 @@ impl Task {
         let opened = blocking(move || Job::open(catalog, spec, pipeline, since)).await;
         let mut job = opened.map_err(JobError::Died)??;
         self.publish(&job);
+        if job.owes_rows() {
+            job = self.commit(job).await?;
+        }
         let (mut due, mut served) = (None, 0);
         loop {
             let wish = *self.wishes.borrow_and_update();
@@ -248,16 +251,23 @@ impl Task {
         }
     }
 
+    /// Commits all that has changed, in as many batches as the rows need that came out.
     async fn commit(&self, mut job: Job) -> Result<Job, JobError> {
-        let begun = Instant::now();
-        let staged = blocking(move || {
-            let batch = job.checkpoint();
-            (job, batch)
-        });
-        let (mut job, batch) = staged.await.map_err(JobError::Died)?;
-        batch?.commit_async().await?;
+        loop {
+            let begun = Instant::now();
+            let staged = blocking(move || {
+                let batch = job.checkpoint();
+                (job, batch)
+            });
+            let (staged, batch) = staged.await.map_err(JobError::Died)?;
+            job = staged;
+            batch?.commit_async().await?;
+            self.status.send_modify(|status| status.stored(Time::now(), begun.elapsed()));
+            if !job.owes_rows() {
+                break;
+            }
+        }
         job.committed();
-        self.status.send_modify(|status| status.stored(Time::now(), begun.elapsed()));
         self.publish(&job);
         Ok(job)
     }

@@ -23,13 +23,9 @@ use newest::Newest;
 use super::interval_join::SidePlan;
 use super::pending::Ordered;
 use super::waiting::{Waiting, in_unit};
-use super::{Explain, Operator, Out, StateReader, StateWriter};
+use super::{Explain, Operator, Out, STATE_BYTES, StateReader, StateWriter};
 use crate::error::OperatorError;
 use crate::watermark::EventTime;
-
-/// What is kept of both sides, as it is stored; beyond, the job stops and says so. All of it may go
-/// into one batch of edge-db, which takes 64 MiB.
-const STATE_BYTES: usize = 16 * 1024 * 1024;
 
 const LEFT: usize = 0;
 const RIGHT: usize = 1;

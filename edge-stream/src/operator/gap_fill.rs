@@ -19,8 +19,7 @@ use datafusion::error::DataFusionError;
 use datafusion::physical_expr::PhysicalExpr;
 
 use self::keys::{Filled, Keys, Named};
-use super::window::STATE_BYTES;
-use super::{Explain, Operator, Out, StateReader, StateWriter};
+use super::{Explain, Operator, Out, STATE_BYTES, StateReader, StateWriter};
 use crate::error::OperatorError;
 use crate::watermark::EventTime;
 

@@ -28,14 +28,10 @@ use super::packed::Packed;
 use super::pending::Ordered;
 use super::places::Places;
 use super::waiting::{Waiting, in_unit};
-use super::{Explain, Operator, Out, StateReader, StateWriter};
+use super::{Explain, Operator, Out, STATE_BYTES, StateReader, StateWriter};
 use crate::error::OperatorError;
 use crate::matching::{Attempt, Program, Slotted};
 use crate::watermark::EventTime;
-
-/// State of one operator as it is stored; beyond, the job stops and says so. All of it may go into
-/// one batch of edge-db, which takes 64 MiB.
-const STATE_BYTES: usize = 16 * 1024 * 1024;
 
 /// What is looked for, and what comes out of it.
 #[derive(Debug)]

@@ -32,13 +32,9 @@ use stored::{Kind, Types};
 use super::pending::{Ordered, order_by};
 use super::state::{columns_as, expect, watermark_from, watermark_row};
 use super::waiting::{Waiting, in_unit};
-use super::{Explain, Operator, Out, StateReader, StateWriter};
+use super::{Explain, Operator, Out, STATE_BYTES, StateReader, StateWriter};
 use crate::error::OperatorError;
 use crate::watermark::EventTime;
-
-/// State of one operator as it is stored; beyond, the job stops and says so. All of it may go into
-/// one batch of edge-db, which takes 64 MiB.
-const STATE_BYTES: usize = 16 * 1024 * 1024;
 
 /// Keys whose carried values are stored together.
 const BUCKET: u32 = 64;

@@ -13,10 +13,10 @@ use datafusion::error::DataFusionError;
 use datafusion::physical_expr::PhysicalExpr;
 
 use super::buckets::divided;
+use super::window::Aggregate;
 use super::window::pane::{Layout, Pane};
 use super::window::rows::{Evaluated, row_of_nulls};
-use super::window::{Aggregate, STATE_BYTES};
-use super::{Explain, Operator, Out, StateReader, StateWriter};
+use super::{Explain, Operator, Out, STATE_BYTES, StateReader, StateWriter};
 use crate::emit::Emit;
 use crate::error::OperatorError;
 use crate::watermark::EventTime;
@@ -95,7 +95,7 @@ impl RunningAggregate {
     }
 
     fn stored_bytes(&self) -> usize {
-        self.buckets.values().map(|bucket| bucket.stored_bytes).sum()
+        self.buckets.values().map(|bucket| bucket.stored().bytes()).sum()
     }
 }
 
@@ -155,9 +155,7 @@ impl Operator for RunningAggregate {
             state.remove(number);
         }
         for (number, bucket) in &mut self.buckets {
-            if let Some(columns) = bucket.take_changed()? {
-                bucket.stored_bytes = state.put(*number, &columns)?;
-            }
+            bucket.snapshot(*number, state)?;
         }
         let (used_bytes, limit_bytes) = (self.stored_bytes(), self.limit_bytes);
         if used_bytes <= limit_bytes {
@@ -179,7 +177,7 @@ impl Operator for RunningAggregate {
         }
         for (number, bytes) in stored_bytes {
             match self.buckets.get_mut(&number) {
-                Some(bucket) => bucket.stored_bytes = bytes,
+                Some(bucket) => bucket.note_stored(None, bytes),
                 None => self.gone.push(number),
             }
         }

@@ -31,14 +31,25 @@ impl StateWriter<'_> {
         StateWriter { place, changes }
     }
 
-    /// Stores columns under a key; returns their bytes. The format is Arrow IPC, which later
-    /// versions read.
+    /// Stores columns under a key; returns their bytes.
     pub(crate) fn put(&mut self, key: i64, columns: &RecordBatch) -> Result<usize, OperatorError> {
-        let mut writer = StreamWriter::try_new(Vec::new(), columns.schema_ref())?;
-        writer.write(columns)?;
-        let bytes = Bytes::from(writer.into_inner()?);
+        self.put_at(stored_key(self.place, key), columns)
+    }
+
+    /// Stores columns that belong behind those under the key.
+    pub(crate) fn put_part(
+        &mut self,
+        key: i64,
+        part: u32,
+        columns: &RecordBatch,
+    ) -> Result<usize, OperatorError> {
+        self.put_at(part_key(self.place, key, part), columns)
+    }
+
+    fn put_at(&mut self, key: Vec<u8>, columns: &RecordBatch) -> Result<usize, OperatorError> {
+        let bytes = to_bytes(columns)?;
         let len = bytes.len();
-        self.changes.insert(stored_key(self.place, key), Some(bytes));
+        self.changes.insert(key, Some(bytes));
         Ok(len)
     }
 
@@ -60,6 +71,12 @@ impl StateWriter<'_> {
     pub(crate) fn remove(&mut self, key: i64) {
         self.changes.insert(stored_key(self.place, key), None);
     }
+
+    /// Takes away the first so many parts of a key.
+    pub(crate) fn remove_parts(&mut self, key: i64, parts: u32) {
+        let keys = (0..parts).map(|part| (part_key(self.place, key, part), None));
+        self.changes.extend(keys);
+    }
 }
 
 /// Gives one operator what it has stored.
@@ -78,15 +95,30 @@ impl<'a> StateReader<'a> {
     pub(crate) fn entries(
         &self,
     ) -> impl Iterator<Item = Result<(i64, RecordBatch, usize), OperatorError>> + use<'a> {
+        self.parts().map(|entry| match entry? {
+            (key, None, columns, bytes) => Ok((key, columns, bytes)),
+            (_, Some(_), ..) => Err(odd_key()),
+        })
+    }
+
+    /// The same where there may be parts: these, with their numbers, behind what is stored under the
+    /// key itself.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = Result<Part, OperatorError>> + use<'a> {
         let place = self.place;
         let range = self.stored.range(vec![place]..);
         range.take_while(move |(key, _)| key.first() == Some(&place)).map(|(key, bytes)| {
-            let key = key.get(1..).and_then(|key| <[u8; 8]>::try_from(key).ok());
-            let key = key.ok_or_else(|| damaged("its key has another length"))?;
-            Ok((from_ordered(key), read(bytes)?, bytes.len()))
+            let (key, part) = key[1..].split_first_chunk().ok_or_else(odd_key)?;
+            let part = match part {
+                [] => None,
+                part => Some(u32::from_be_bytes(part.try_into().map_err(|_| odd_key())?)),
+            };
+            Ok((from_ordered(*key), part, from_bytes(bytes)?, bytes.len()))
         })
     }
 }
+
+/// Key and number of a part, its columns, and the bytes that these take in the store.
+type Part = (i64, Option<u32>, RecordBatch, usize);
 
 /// The key of an entry by its kind, of which there are at most 128, and its number among those of
 /// the kind.
@@ -127,9 +159,20 @@ pub(super) fn expect(batch: &RecordBatch, types: &[DataType]) -> Result<(), Oper
     if found.eq(types) { Ok(()) } else { Err(damaged("its columns are others")) }
 }
 
-fn read(bytes: &[u8]) -> Result<RecordBatch, OperatorError> {
+/// Columns as they are stored: in Arrow IPC, which later versions read.
+pub(crate) fn to_bytes(columns: &RecordBatch) -> Result<Bytes, ArrowError> {
+    let mut writer = StreamWriter::try_new(Vec::new(), columns.schema_ref())?;
+    writer.write(columns)?;
+    Ok(writer.into_inner()?.into())
+}
+
+pub(crate) fn from_bytes(bytes: &[u8]) -> Result<RecordBatch, OperatorError> {
     let mut reader = StreamReader::try_new(bytes, None)?;
     Ok(reader.next().ok_or_else(|| damaged("it holds no columns"))??)
+}
+
+fn odd_key() -> OperatorError {
+    damaged("its key has another length")
 }
 
 pub(super) fn damaged(reason: &str) -> OperatorError {
@@ -140,6 +183,10 @@ fn stored_key(place: u8, key: i64) -> Vec<u8> {
     let mut stored = vec![place];
     stored.extend_from_slice(&(key.cast_unsigned() ^ (1 << 63)).to_be_bytes());
     stored
+}
+
+fn part_key(place: u8, key: i64, part: u32) -> Vec<u8> {
+    [&stored_key(place, key)[..], &part.to_be_bytes()].concat()
 }
 
 fn from_ordered(bytes: [u8; 8]) -> i64 {

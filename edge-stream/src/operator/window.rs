@@ -18,7 +18,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::scalar::ScalarValue;
 
 pub(crate) use pane::Aggregate;
-use pane::{Layout, Pane};
+use pane::{Layout, Pane, Size};
 use rows::{Evaluated, row_of_nulls};
 use sliding::Sliding;
 pub(crate) use timing::Timing;
@@ -29,10 +29,9 @@ use crate::error::OperatorError;
 use crate::watermark::EventTime;
 use crate::windows::{Shape, Window, Windows};
 
-/// State of the open windows of one operator; beyond, the job stops and says so. The rows of a
-/// window take some three times its state, and all of them go into one batch of edge-db, which
-/// takes 64 MiB.
-pub(super) const STATE_BYTES: usize = 16 * 1024 * 1024;
+/// State of the open windows of one operator; beyond, the job stops and says so. All of it may be
+/// written at once, into one batch of edge-db, which takes 64 MiB.
+const STATE_BYTES: usize = 56 * 1024 * 1024;
 
 /// What stands in one column of the answer in front of the aggregates.
 #[derive(Debug, Clone)]
@@ -65,7 +64,7 @@ pub(crate) struct WindowAggregate {
     panes: BTreeMap<i64, Pane>,
     sliding: Sliding,
     /// Panes that have gone and are still in the stored state.
-    gone: Vec<i64>,
+    gone: Vec<(i64, Size)>,
     watermark: Option<EventTime>,
     limit_bytes: usize,
 }
@@ -131,8 +130,8 @@ impl WindowAggregate {
 
     /// A pane is not needed any more.
     fn forget(&mut self, start: i64, pane: &Pane) {
-        if pane.stored_bytes > 0 {
-            self.gone.push(start);
+        if pane.stored().bytes() > 0 {
+            self.gone.push((start, pane.stored()));
         }
     }
 
@@ -195,7 +194,7 @@ impl WindowAggregate {
     }
 
     fn stored_bytes(&self) -> usize {
-        self.panes.values().map(|pane| pane.stored_bytes).sum()
+        self.panes.values().map(|pane| pane.stored().bytes()).sum()
     }
 
     fn check_size(&self) -> Result<(), OperatorError> {
@@ -299,23 +298,24 @@ impl Operator for WindowAggregate {
     }
 
     fn snapshot(&mut self, state: &mut StateWriter<'_>) -> Result<(), OperatorError> {
-        for start in self.gone.drain(..) {
-            state.remove(start);
+        for (start, size) in self.gone.drain(..) {
+            size.remove(start, state);
         }
         for (start, pane) in &mut self.panes {
-            if let Some(columns) = pane.take_changed()? {
-                pane.stored_bytes = state.put(*start, &columns)?;
-            }
+            pane.snapshot(*start, state)?;
         }
         self.check_size()
     }
 
     fn restore(&mut self, state: &StateReader<'_>) -> Result<(), OperatorError> {
-        for entry in state.entries() {
-            let (start, columns, stored_bytes) = entry?;
-            let mut pane = Pane::restore(&self.layout, columns.columns())?;
-            pane.stored_bytes = stored_bytes;
-            self.panes.insert(start, pane);
+        for entry in state.parts() {
+            let (start, part, columns, bytes) = entry?;
+            let pane = match self.panes.entry(start) {
+                Entry::Occupied(there) => there.into_mut(),
+                Entry::Vacant(free) => free.insert(Pane::new(&self.layout)?),
+            };
+            pane.absorb(columns.columns())?;
+            pane.note_stored(part, bytes);
         }
         Ok(())
     }

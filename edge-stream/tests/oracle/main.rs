@@ -14,6 +14,7 @@ mod over_each_other;
 mod rows;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
@@ -112,23 +113,52 @@ fn the_state_of_another_query_is_refused() {
 #[test]
 fn restored_state_counts_as_what_it_takes_in_the_store() {
     block_on(async {
-        let rows: Vec<_> = (0..60_000)
-            .map(|n| Row { seconds: 1, device: None, temp: Some(1), n, flag: None })
-            .collect();
         let query = "SELECT W, n, avg(temp) AS a, count(*) AS c, sum(n) AS s FROM T GROUP BY W, n";
-        let mut first = pipeline(query).await;
-        let mut stored = Stored::new();
-        for life in 0..3 {
-            first.push(&batch(&rows[life * 20_000..(life + 1) * 20_000])).unwrap();
-            for (key, change) in first.checkpoint().unwrap() {
-                stored.insert(key, change.unwrap());
-            }
+        let (mut first, mut stored) = (pipeline(query).await, Stored::new());
+        for numbers in [0..2_000, 2_000..2_200, 100..300] {
+            first.push(&batch(&numbered(numbers))).unwrap();
+            store(&mut first, &mut stored);
+            first = pipeline(query).await;
+            first.restore(&stored).unwrap();
+            let of_operators = stored.iter().filter(|(key, _)| key.first() != Some(&u8::MAX));
+            let bytes: usize = of_operators.map(|(_, value)| value.len()).sum();
+            first.limit_state(bytes - 1);
+            let error = first.checkpoint().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("state of {bytes} bytes")), "{bytes}: {error}");
+            first.limit_state(usize::MAX);
+        }
+        let closed = first.advance(EventTime::from_micros(i64::MAX)).unwrap();
+        assert_eq!(closed.iter().map(RecordBatch::num_rows).sum::<usize>(), 2_200);
+    });
+}
+
+#[test]
+fn a_checkpoint_writes_the_groups_that_had_rows_and_all_of_them_in_the_long_run() {
+    block_on(async {
+        let query = "SELECT W, n, max(temp) AS a, count(*) AS c, sum(n) AS s FROM T GROUP BY W, n";
+        let (mut first, mut stored) = (pipeline(query).await, Stored::new());
+        first.push(&batch(&numbered(0..2_000))).unwrap();
+        let whole = store(&mut first, &mut stored);
+        let (mut entries, mut written) = (1, 0);
+        for n in 0..100 {
+            first.push(&batch(&numbered(n..n + 1))).unwrap();
+            written += store(&mut first, &mut stored);
+            entries = entries.max(stored.len());
             first = pipeline(query).await;
             first.restore(&stored).unwrap();
         }
+        assert!((10..80).contains(&entries), "{entries} parts are read at a restart");
+        assert!((whole..5 * whole).contains(&written), "{written} by {whole}");
         let closed = first.advance(EventTime::from_micros(i64::MAX)).unwrap();
-        assert_eq!(closed.iter().map(RecordBatch::num_rows).sum::<usize>(), 60_000);
+        let twice = lines(&closed).iter().filter(|line| line.contains("|2|")).count();
+        assert_eq!((closed[0].num_rows(), twice), (2_000, 100));
     });
+}
+
+/// A row for each number, all in one window.
+fn numbered(numbers: Range<i64>) -> Vec<Row> {
+    let row = |n| Row { seconds: 1, device: None, temp: Some(1), n, flag: None };
+    numbers.map(row).collect()
 }
 
 #[test]

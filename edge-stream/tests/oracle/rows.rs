@@ -149,14 +149,19 @@ pub(crate) async fn streamed_over(
     (lines(&answers), query_now.late())
 }
 
-/// Takes a checkpoint.
-pub(crate) fn store(query: &mut Pipeline, stored: &mut Stored) {
+/// Takes a checkpoint; returns how many bytes it has written.
+pub(crate) fn store(query: &mut Pipeline, stored: &mut Stored) -> usize {
+    let mut written = 0;
     for (key, change) in query.checkpoint().unwrap() {
         match change {
-            Some(bytes) => drop(stored.insert(key, bytes)),
+            Some(bytes) => {
+                written += bytes.len();
+                stored.insert(key, bytes);
+            }
             None => drop(stored.remove(&key)),
         }
     }
+    written
 }
 
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {

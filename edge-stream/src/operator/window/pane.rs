@@ -1,18 +1,21 @@
 //! The groups of one pane, and their aggregates.
 
 mod fresh;
+mod groups;
+mod stored;
 
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
 use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use datafusion::error::DataFusionError;
-use datafusion::logical_expr::{EmitTo, GroupsAccumulator};
+use datafusion::logical_expr::GroupsAccumulator;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use datafusion::physical_expr::{GroupsAccumulatorAdapter, PhysicalExpr};
-use datafusion::physical_plan::aggregates::group_values::{GroupValues, new_group_values};
-use datafusion::physical_plan::aggregates::order::GroupOrdering;
+
+use groups::Groups;
+pub(in crate::operator) use stored::Size;
 
 use crate::error::OperatorError;
 
@@ -114,17 +117,19 @@ impl Layout {
 /// One pane's groups.
 pub(in crate::operator) struct Pane {
     layout: Arc<Layout>,
-    /// `None` if there are no keys: then all rows are one group.
-    groups: Option<Box<dyn GroupValues>>,
-    accumulators: Vec<Box<dyn GroupsAccumulator>>,
+    /// All groups, but for what is in `newer`.
+    all: Groups,
+    /// What rows since the last snapshot have made, if that is stored by itself.
+    newer: Option<Groups>,
     /// In place of these, once no more rows are expected: to be merged, as often as it takes.
     sealed: Option<RecordBatch>,
     /// Whether it is another than in the last snapshot.
     changed: bool,
     /// Whether groups have changed since they were last given out.
     is_fresh: bool,
-    /// What it takes in the stored state; 0 if it is not there.
-    pub(in crate::operator) stored_bytes: usize,
+    /// Whether `all` has what was in `newer` and is not stored.
+    is_whole_due: bool,
+    stored: Size,
 }
 
 impl fmt::Debug for Pane {
@@ -135,32 +140,26 @@ impl fmt::Debug for Pane {
 
 impl Pane {
     pub(in crate::operator) fn new(layout: &Arc<Layout>) -> Result<Pane, DataFusionError> {
-        let keys = SchemaRef::clone(&layout.keys);
-        let has_keys = !keys.fields().is_empty();
-        let groups = has_keys.then(|| new_group_values(keys, &GroupOrdering::None)).transpose()?;
-        let accumulators = layout.aggregates.iter().chain(&layout.fresh);
-        let accumulators = accumulators.map(Aggregate::accumulator).collect::<Result<_, _>>()?;
-        let layout = Arc::clone(layout);
-        let (sealed, changed, is_fresh, stored_bytes) = (None, false, false, 0);
-        Ok(Pane { layout, groups, accumulators, sealed, changed, is_fresh, stored_bytes })
+        let all = Groups::new(layout)?;
+        let (layout, stored) = (Arc::clone(layout), Size::default());
+        let (newer, sealed) = (None, None);
+        let (changed, is_fresh, is_whole_due) = (false, false, false);
+        Ok(Pane { layout, all, newer, sealed, changed, is_fresh, is_whole_due, stored })
     }
 
-    /// The pane whose columns [`Pane::take_changed`] gave.
+    /// A pane of these groups, as they were stored.
     pub(in crate::operator) fn restore(
         layout: &Arc<Layout>,
         state: &[ArrayRef],
     ) -> Result<Pane, OperatorError> {
-        layout.check(state)?;
         let mut pane = Pane::new(layout)?;
         pane.absorb(state)?;
         Ok(pane)
     }
 
-    /// The same, into a pane that is there.
-    pub(in crate::operator) fn absorb(
-        &mut self,
-        state: &[ArrayRef],
-    ) -> Result<(), DataFusionError> {
+    /// Takes in groups, or parts of them, as they were stored.
+    pub(in crate::operator) fn absorb(&mut self, state: &[ArrayRef]) -> Result<(), OperatorError> {
+        self.layout.check(state)?;
         self.merge(state)?;
         self.note_fresh(state);
         Ok(())
@@ -179,7 +178,7 @@ impl Pane {
     ) -> Result<(), OperatorError> {
         let mut pane = Pane::new(layout)?;
         pane.update(rows, true)?;
-        pane.take_changed()?;
+        pane.copy()?;
         // Not as an answer, whose columns may be declared to be without nulls.
         pane.finish()?;
         Ok(())
@@ -187,24 +186,15 @@ impl Pane {
 
     /// Takes in the groups of another pane of this layout, by its columns.
     pub(in crate::operator) fn merge(&mut self, state: &[ArrayRef]) -> Result<(), DataFusionError> {
-        let layout = Arc::clone(&self.layout);
-        let (keys, mut states) = state.split_at(layout.keys.fields().len());
-        let rows = state.first().map_or(0, |column| column.len());
-        let places = self.intern(keys, rows)?;
-        let groups = self.groups();
-        for (accumulator, width) in self.accumulators.iter_mut().zip(&layout.widths) {
-            let (of_this, rest) = states.split_at(*width);
-            accumulator.merge_batch(of_this, &places, groups)?;
-            states = rest;
-        }
-        Ok(())
+        self.all.merge(&self.layout, state)
     }
 
-    /// How many groups there are.
+    /// How many groups there are, once a snapshot was taken; before that perhaps fewer.
     pub(in crate::operator) fn groups(&self) -> usize {
+        let newer = self.newer.as_ref().map_or(0, Groups::len);
         match &self.sealed {
             Some(columns) => columns.num_rows(),
-            None => self.groups.as_ref().map_or(1, |groups| groups.len()),
+            None => self.all.len().max(newer),
         }
     }
 
@@ -231,41 +221,35 @@ impl Pane {
         if let Some(columns) = self.sealed.take() {
             self.merge(columns.columns())?;
         }
-        let places = self.intern(&rows.keys, rows.len)?;
-        let groups = self.groups();
-        let inputs = rows.arguments.iter().zip(&rows.filters);
-        for (accumulator, (arguments, filter)) in self.accumulators.iter_mut().zip(inputs) {
-            accumulator.update_batch(arguments, &places, filter.as_ref(), groups)?;
-        }
-        self.set_fresh(&places, is_fresh)?;
         self.changed = true;
+        // Groups that come out again and again are needed whole each time.
+        if self.layout.fresh.is_some() {
+            let places = self.all.update(rows)?;
+            return self.set_fresh(&places, is_fresh);
+        }
+        let newer = self.newer.take().map_or_else(|| Groups::new(&self.layout), Ok)?;
+        self.newer.insert(newer).update(rows)?;
         Ok(())
     }
 
     /// Keys of the groups, and the value of each aggregate.
     pub(in crate::operator) fn finish(
         mut self,
-    ) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>), DataFusionError> {
-        let keys = self.take_keys()?;
-        let asked_for = self.accumulators.iter_mut().take(self.layout.aggregates.len());
-        let values = asked_for.map(|one| one.evaluate(EmitTo::All));
-        Ok((keys, values.collect::<Result<_, _>>()?))
+    ) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>), OperatorError> {
+        self.fold()?;
+        Ok(self.all.finish(&self.layout)?)
     }
 
-    /// The whole of it as columns, if rows came since the last call.
-    ///
-    /// Accumulators give their state away, so the pane is built anew from what is stored: what a
-    /// restart would do happens at every snapshot, and cannot differ from it.
-    pub(in crate::operator) fn take_changed(
-        &mut self,
-    ) -> Result<Option<RecordBatch>, OperatorError> {
-        if !std::mem::take(&mut self.changed) {
-            return Ok(None);
+    /// Brings all groups together.
+    fn fold(&mut self) -> Result<(), OperatorError> {
+        let Some(newer) = self.newer.take() else { return Ok(()) };
+        self.is_whole_due = true;
+        if self.all.is_empty {
+            self.all = newer;
+            return Ok(());
         }
-        if let Some(columns) = &self.sealed {
-            return Ok(Some(columns.clone()));
-        }
-        self.copy().map(Some)
+        let columns = newer.into_columns(&self.layout)?;
+        Ok(self.merge(columns.columns())?)
     }
 
     /// All columns. The pane is built anew from them.
@@ -277,31 +261,8 @@ impl Pane {
 
     /// All columns; the pane is empty then.
     fn take_columns(&mut self) -> Result<RecordBatch, OperatorError> {
-        let mut columns = self.take_keys()?;
-        for accumulator in &mut self.accumulators {
-            columns.extend(accumulator.state(EmitTo::All)?);
-        }
-        self.layout.check(&columns)?;
-        let fresh = Pane::new(&self.layout)?;
-        (self.groups, self.accumulators) = (fresh.groups, fresh.accumulators);
-        // A window without keys and aggregates has one row of no columns.
-        let rows = columns.first().map_or(1, |column| column.len());
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let schema = SchemaRef::clone(&self.layout.state);
-        Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
-    }
-
-    fn take_keys(&mut self) -> Result<Vec<ArrayRef>, DataFusionError> {
-        self.groups.as_mut().map_or(Ok(Vec::new()), |groups| groups.emit(EmitTo::All))
-    }
-
-    /// The group of each row.
-    fn intern(&mut self, keys: &[ArrayRef], rows: usize) -> Result<Vec<usize>, DataFusionError> {
-        let mut places = Vec::with_capacity(rows);
-        match &mut self.groups {
-            Some(groups) => groups.intern(keys, &mut places)?,
-            None => places.resize(rows, 0),
-        }
-        Ok(places)
+        self.fold()?;
+        let all = std::mem::replace(&mut self.all, Groups::new(&self.layout)?);
+        all.into_columns(&self.layout)
     }
 }

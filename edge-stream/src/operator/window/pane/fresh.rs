@@ -71,7 +71,7 @@ impl Pane {
         self.seal()?;
         let all = self.all_sealed()?;
         // The others come in behind them, which does no harm there.
-        let places = other.intern(self.layout.keys_of(&all)?, all.num_rows())?;
+        let places = other.all.intern(self.layout.keys_of(&all)?, all.num_rows())?;
         let is_among: BooleanArray = places.iter().map(|place| Some(*place < groups)).collect();
         Ok(filter_record_batch(&all, &is_among)?)
     }
@@ -102,8 +102,8 @@ impl Pane {
         if self.layout.fresh.is_none() {
             return Ok(());
         }
-        let groups = self.groups();
-        if let Some(accumulator) = self.accumulators.last_mut() {
+        let groups = self.all.len();
+        if let Some(accumulator) = self.all.accumulators.last_mut() {
             let values: ArrayRef = Arc::new(BooleanArray::from(vec![is_fresh; places.len()]));
             accumulator.update_batch(&[values], places, None, groups)?;
             self.is_fresh |= is_fresh;
