@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #[path = "support/site.rs"]
 mod site;
+#[path = "support/tries.rs"]
+mod tries;
 
 use edge_db::Entry;
 use edge_stream::Engine;
@@ -63,7 +65,7 @@ async fn same_twice(engine: &Engine) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(6))]
+    #![proptest_config(tries::of(6))]
 
     #[test]
     fn a_view_is_the_bounded_answer(

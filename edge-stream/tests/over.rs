@@ -7,6 +7,8 @@
 //! arrival that makes their order complete.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#[path = "support/tries.rs"]
+mod tries;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -179,7 +181,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(tries::of(12))]
 
     #[test]
     fn streamed_answer_is_the_batch_answer(
@@ -229,7 +231,7 @@ const REPORTS: &str = "SELECT seq, had_changed(temp) OVER w AS a, changed(temp, 
      WINDOW w AS (PARTITION BY device ORDER BY ts)";
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(tries::of(24))]
 
     #[test]
     fn changes_are_reported_against_what_was_reported_last(

@@ -6,6 +6,8 @@
 //! by what was found.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#[path = "support/tries.rs"]
+mod tries;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -224,7 +226,7 @@ fn one_by_one(rows: &[Row]) -> (Vec<(i64, i64, u64)>, u64) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(tries::of(16))]
 
     #[test]
     fn streamed_answer_is_the_batch_answer(

@@ -13,6 +13,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::site::{LONG, append, ask, end, job, start};
+use crate::tries;
 
 const SECOND: i64 = 1_000_000;
 
@@ -133,7 +134,7 @@ fn expected(events: &[Event]) -> Answer {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(tries::of(64))]
 
     #[test]
     fn nobody_waits_for_a_stream_that_is_idle_and_what_was_answered_stays(events in events()) {

@@ -9,3 +9,5 @@ mod idle;
 mod late;
 #[path = "../support/site.rs"]
 mod site;
+#[path = "../support/tries.rs"]
+mod tries;

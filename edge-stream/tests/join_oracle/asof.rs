@@ -205,7 +205,7 @@ fn time(micros: i64) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(8))]
+    #![proptest_config(tries::of(8))]
 
     #[test]
     fn each_left_row_has_the_newest_right_row_that_is_not_behind_it(

@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod asof;
+#[path = "../support/tries.rs"]
+mod tries;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -163,7 +165,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(tries::of(16))]
 
     #[test]
     fn streamed_join_is_the_batch_join(

@@ -19,6 +19,8 @@ use proptest::prelude::*;
 
 mod cases;
 mod refusals;
+#[path = "../support/tries.rs"]
+mod tries;
 
 use cases::CASES;
 
@@ -252,7 +254,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(tries::of(12))]
 
     #[test]
     fn matches_are_those_of_a_search_through_all_rows(

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 
 use crate::over_each_other::{self, Case};
 use crate::rows::*;
+use crate::tries;
 
 /// Beside [`QUERIES`]: conditions that hold for a group, and then do not.
 const HAVING: [&str; 3] = [
@@ -156,7 +157,7 @@ pub(crate) fn watermark(rows: &[Row]) -> Option<i64> {
 pub(crate) const WINDOW: &str = "window_start, window_end";
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(tries::of(12))]
 
     #[test]
     fn groups_without_window_show_all_rows_so_far(

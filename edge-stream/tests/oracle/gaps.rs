@@ -16,6 +16,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::rows::*;
+use crate::tries;
 
 const SIZE: i64 = 10 * SECOND;
 
@@ -137,7 +138,7 @@ fn rows_with_gaps() -> impl Strategy<Value = Vec<Row>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(20))]
+    #![proptest_config(tries::of(20))]
 
     #[test]
     fn windows_without_rows_are_filled_as_their_definition_says(

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use crate::emit::*;
 use crate::over_each_other;
 use crate::rows::*;
+use crate::tries;
 
 /// What a model that takes rows piece by piece keeps of those that come late.
 struct Model<'a> {
@@ -65,7 +66,7 @@ fn late_rows() -> impl Strategy<Value = Vec<Row>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(tries::of(12))]
 
     /// Closed windows show the rows that came late, and open ones nothing.
     #[test]

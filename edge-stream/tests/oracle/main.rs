@@ -12,6 +12,8 @@ mod gaps;
 mod late;
 mod over_each_other;
 mod rows;
+#[path = "../support/tries.rs"]
+mod tries;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -42,7 +44,7 @@ async fn oracle(query: &str, rows: &[Row]) -> Vec<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(tries::of(24))]
 
     #[test]
     fn streamed_answer_is_the_batch_answer(

@@ -9,6 +9,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::rows::*;
+use crate::tries;
 
 /// Windows by their definition: all starts and ends in seconds that could hold a row.
 #[derive(Clone)]
@@ -115,7 +116,7 @@ fn check_late(case: &Case, rows: &[Row], cuts: &[(usize, bool)]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(tries::of(32))]
 
     #[test]
     fn streamed_answer_is_the_batch_answer(
