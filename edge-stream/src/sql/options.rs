@@ -19,7 +19,46 @@ pub(super) enum Side {
     Sink,
 }
 
+/// What `WITH` of a stream may have.
+pub(super) const OF_STREAMS: [&str; 10] = [
+    "topic",
+    "log",
+    "format",
+    "ts_format",
+    "header",
+    "delimiter",
+    "late",
+    "allowed_lateness",
+    "max_ahead",
+    "idle_timeout",
+];
+
+/// And that of a sink.
+pub(super) const OF_SINKS: [&str; 9] =
+    ["topic", "log", "file", "channel", "format", "header", "delimiter", "qos", "retained"];
+
 impl Side {
+    /// The names of its options.
+    pub(super) fn options(self) -> &'static [&'static str] {
+        match self {
+            Side::Stream => &OF_STREAMS,
+            Side::Sink => &OF_SINKS,
+        }
+    }
+
+    /// What would work in place of a name that is none of them.
+    fn meant(self, name: &str) -> String {
+        let (other, whose) = match self {
+            Side::Stream => (Side::Sink, "sinks"),
+            Side::Sink => (Side::Stream, "streams"),
+        };
+        match nearest(name, self.options().iter().copied()) {
+            _ if other.options().contains(&name) => format!("it is one of {whose}; leave it out"),
+            Some(near) => format!("did you mean `{near}`?"),
+            None => self.usage().to_owned(),
+        }
+    }
+
     pub(super) fn usage(self) -> &'static str {
         match self {
             Side::Stream => {
@@ -90,6 +129,11 @@ impl Script<'_> {
         loop {
             let at = self.parser.peek_token_ref().clone();
             let name = self.column_name()?;
+            if !side.options().contains(&name.as_str()) {
+                return Err(self
+                    .at(&at, format!("there is no option `{name}`"))
+                    .or(side.meant(&name)));
+            }
             let is_equal = self.parser.consume_token(&Token::Eq);
             let is_text =
                 matches!(self.parser.peek_token_ref().token, Token::SingleQuotedString(_));
@@ -105,17 +149,17 @@ impl Script<'_> {
                     options.topic = Some(topic.map_err(|error| self.at(&at, error.to_string()))?);
                 }
                 "log" => options.log = Some(value.clone()),
-                "late" | "allowed_lateness" if side == Side::Stream => {
+                "late" | "allowed_lateness" => {
                     self.late_option(&mut options, &name, &value, &at)?;
                 }
                 _ if side == Side::Sink
                     && self.sink_option(&mut options.sink, &name, &value, &at)? => {}
-                name if side == Side::Stream && Times::OPTIONS.contains(&name) => {
+                name if Times::OPTIONS.contains(&name) => {
                     let set = options.times.set(name, &value);
                     set.map_err(|(reason, help)| self.at(&at, reason).or(help))?;
                     options.about_times.get_or_insert(self.here(&at.span.start));
                 }
-                _ => self.format_option(&mut options.format, &name, &value, &at, usage)?,
+                _ => self.format_option(&mut options.format, &name, &value, &at)?,
             }
             if values.insert(name.clone(), value).is_some() {
                 return Err(self.at(&at, format!("option `{name}` is there twice")));
@@ -166,7 +210,6 @@ impl Script<'_> {
         name: &str,
         value: &str,
         at: &TokenWithSpan,
-        usage: &str,
     ) -> Result<(), SqlError> {
         let refuse = |reason: String, help: &str| Err(self.at(at, reason).or(help));
         match (name, value) {
@@ -208,7 +251,7 @@ impl Script<'_> {
                     );
                 }
             },
-            _ => return refuse(format!("there is no option `{name}`"), usage),
+            _ => {}
         }
         Ok(())
     }

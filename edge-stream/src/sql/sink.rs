@@ -94,7 +94,6 @@ impl Script<'_> {
             }
             ("channel", _) => options.channel = Some(value.to_owned()),
             ("header", "true" | "false") => options.header = Some(value == "true"),
-            ("ts_format", _) => return refuse("it says how a stream reads times; leave it out"),
             ("qos", "0" | "1" | "2") => options.qos = value.parse().ok(),
             ("qos", _) => return refuse("use '0', '1' or '2'"),
             ("retained", "true" | "false") => options.is_retained = Some(value == "true"),

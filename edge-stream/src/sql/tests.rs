@@ -218,7 +218,15 @@ fn wrong_statements_name_line_and_column_and_what_would_work() {
         ),
         (
             "CREATE STREAM s (a INT) WITH (topik = 'a')",
-            "line 1, column 31: there is no option `topik`; WITH",
+            "line 1, column 31: there is no option `topik`; did you mean `topic`?",
+        ),
+        (
+            "CREATE STREAM s (a INT) WITH (topic = 'a', compression = 'b')",
+            "line 1, column 44: there is no option `compression`; WITH (topic =",
+        ),
+        (
+            "CREATE STREAM s (a INT) WITH (topic = 'a', qos = '1')",
+            "line 1, column 44: there is no option `qos`; it is one of sinks; leave it out",
         ),
         (
             "CREATE STREAM s (a INT) WITH (topic = a)",
@@ -234,7 +242,7 @@ fn wrong_statements_name_line_and_column_and_what_would_work() {
         ),
         (
             "CREATE SINK s WITH (topic = 'a', max_ahead = '1 day') AS SELECT 1",
-            "line 1, column 34: there is no option `max_ahead`; WITH",
+            "line 1, column 34: there is no option `max_ahead`; it is one of streams; leave it out",
         ),
         ("CREATE STREAM s (a INT) WITH (topic = 'a/+')", "has a wildcard; name the level instead"),
         (
