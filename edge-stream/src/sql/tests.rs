@@ -448,3 +448,18 @@ fn each_statement_keeps_its_own_text() {
     );
     assert_eq!(statements[1].position.to_string(), "line 4, column 3");
 }
+
+#[cfg(feature = "db")]
+#[test]
+fn page_of_the_language_names_each_option() {
+    use super::options::{OF_SINKS, OF_STREAMS};
+    let page = include_str!("../../docs/sql.md");
+    for (heading, options) in [("Streams", &OF_STREAMS[..]), ("Sinks", &OF_SINKS[..])] {
+        let (_, section) = page.split_once(&format!("\n## {heading}\n")).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        for option in options {
+            let row = format!("\n| `{option}` |");
+            assert!(section.contains(&row), "{heading} of docs/sql.md have no `{option}`");
+        }
+    }
+}
