@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use devices::Devices;
-use edge_db::{Db, Log};
+use edge_db::{Db, Log, Table};
 use edge_mq::Broker;
 use edge_stream::Engine;
 use edge_sync::Syncer;
@@ -26,7 +26,8 @@ use report::{Meter, Report};
 use tokio::time::timeout;
 
 /// What the gateway computes. A stream is a topic that is stored before it is acknowledged; a
-/// view is a table that each closed minute adds to; a sink publishes what its query finds.
+/// view is a table that each closed minute adds to; a sink publishes what its query finds, here
+/// readings above the limit of their room.
 const SQL: &str = "
 CREATE STREAM IF NOT EXISTS readings (
   room VARCHAR,                                  -- a named level of the topic
@@ -42,8 +43,15 @@ FROM TUMBLE(readings, DESCRIPTOR(ts), INTERVAL '1 minute')
 GROUP BY window_start, window_end, room;
 
 CREATE SINK IF NOT EXISTS alarms WITH (topic = 'alarm/{room}', format = 'json') AS
-SELECT room, ts, co2_ppm FROM readings WHERE co2_ppm > 1000;
+SELECT r.room, r.ts, r.co2_ppm, coalesce(l.value, 1000) AS limit_ppm
+FROM readings r LEFT JOIN limits l ON r.room = l._key
+WHERE r.co2_ppm > coalesce(l.value, 1000);
 ";
+
+/// Limits of CO2 in ppm, until somebody writes others into the table: a reading meets the one that
+/// is there when it comes. Rooms that are not in it have 1000.
+const LIMITS: [(&str, f64); 4] =
+    [("east", 1000.0), ("north", 1000.0), ("south", 900.0), ("west", 1200.0)];
 
 /// How long each part may take to drain at the end.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -73,7 +81,8 @@ async fn run() -> Result<ExitCode, AnyError> {
         if !folder.exists() {
             return Err(format!("nothing is stored in {}", options.data.display()).into());
         }
-        let engine = Engine::builder().db(&Db::open(folder)?).start().await?;
+        let db = Db::open(folder)?;
+        let engine = Engine::builder().db(&db).table(&limits(&db)?).start().await?;
         report::print_table(&engine.sql(query).await?)?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -95,7 +104,8 @@ struct Gateway {
 impl Gateway {
     async fn start(options: &Options, db: Db) -> Result<Gateway, AnyError> {
         let broker = Broker::builder().db(&db).start().await?;
-        let engine = Engine::builder().db(&db).broker(&broker).start().await?;
+        let engine = Engine::builder().db(&db).broker(&broker).table(&limits(&db)?);
+        let engine = engine.start().await?;
         engine.execute(SQL).await?;
         // Only now may devices come: PUBACK for the stream's topic leaves after the commit.
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, options.port));
@@ -162,6 +172,19 @@ impl Gateway {
         self.db.shutdown(DRAIN)?;
         Ok(report)
     }
+}
+
+/// The limit of each room. Those that are there stay as they are.
+fn limits(db: &Db) -> Result<Table<String, f64>, AnyError> {
+    let limits = db.table::<String, f64>("limits")?;
+    let mut batch = db.batch();
+    for (room, ppm) in LIMITS {
+        if limits.get(&room.to_owned())?.is_none() {
+            batch.insert(&limits, &room.to_owned(), &ppm)?;
+        }
+    }
+    batch.commit()?;
+    Ok(limits)
 }
 
 /// Ends when the devices have replayed everything; never without devices.

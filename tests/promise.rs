@@ -6,7 +6,9 @@
 //! acknowledgement, with others under way, the process is killed; ten times, and started again. A
 //! reading without an acknowledgement is never sent again, so it may be there once or not at all.
 //! Then the gateway drains in peace, and what is in the Log, in the view and in the Parquet files
-//! is compared, reading by reading.
+//! is compared, reading by reading. A seventh client, whose session the broker keeps while it cannot
+//! connect, gets the alarms: one at least for each reading above its room's limit, with that limit,
+//! which a job looks up in a table.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #[path = "support/gateway.rs"]
@@ -15,12 +17,12 @@ mod gateway;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arrow::array::AsArray;
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
-use edge_db::{Db, Seq};
+use edge_db::{Db, Seq, Table};
 use edge_stream::Engine;
 use edge_sync::Zone;
 use futures::future::join_all;
@@ -41,8 +43,14 @@ const MINUTE: i64 = 60_000_000;
 /// 2020-01-01, in microseconds.
 const EPOCH: i64 = 1_577_836_800_000_000;
 
+/// Limits of rooms in the table; the others have the example's own.
+const LIMITS: [(u64, f64); 2] = [(4, 1100.0), (5, 2000.0)];
+const OTHER_LIMIT: f64 = 1000.0;
+
 /// How often each reading is there.
 type Counts = BTreeMap<u64, u64>;
+/// The limit in the alarm of each reading.
+type Alarms = BTreeMap<u64, f64>;
 
 /// Acknowledged readings of one life of the gateway, and when it ends.
 struct Life {
@@ -109,7 +117,79 @@ fn payload(reading: u64) -> String {
     let time = EPOCH + i64::try_from(reading / ROOMS).unwrap() * MINUTE;
     let time = chrono::DateTime::from_timestamp_micros(time).unwrap();
     let time = time.format("%Y-%m-%dT%H:%M:%S");
-    format!(r#"{{"ts":"{time}","temperature_c":20.5,"co2_ppm":1200,"reading":{reading}}}"#)
+    let co2 = co2_of(reading);
+    format!(r#"{{"ts":"{time}","temperature_c":20.5,"co2_ppm":{co2},"reading":{reading}}}"#)
+}
+
+/// Few are above any limit: each alarm is a commit of its own, as the session that wants it is stored.
+fn co2_of(reading: u64) -> f64 {
+    match reading / ROOMS % 32 {
+        0 => 1200.0,
+        16 => 1050.0,
+        _ => 800.0,
+    }
+}
+
+/// Whoever looks at alarms: as long as the gateway lives, or until it has subscribed and all of these
+/// have come.
+async fn watch(port: u16, alarms: Arc<Mutex<Alarms>>, until: Option<Vec<u64>>) {
+    let mut options = MqttOptions::new("watcher", "127.0.0.1", port);
+    options.set_clean_session(false);
+    let (client, mut events) = AsyncClient::new(options, 16);
+    client.subscribe("alarm/#", QoS::AtLeastOnce).await.unwrap();
+    let is_done = || {
+        let alarms = alarms.lock().unwrap();
+        until.as_ref().is_some_and(|until| until.iter().all(|one| alarms.contains_key(one)))
+    };
+    let mut is_subscribed = false;
+    while !is_subscribed || !is_done() {
+        match events.poll().await {
+            Ok(Event::Incoming(Packet::SubAck(_))) => is_subscribed = true,
+            Ok(Event::Incoming(Packet::Publish(alarm))) => {
+                let (reading, limit) = alarm_in(&alarm.topic, &alarm.payload);
+                alarms.lock().unwrap().insert(reading, limit);
+            }
+            Ok(_) => {}
+            Err(error) => {
+                assert!(until.is_none(), "seed {SEED}: {error}");
+                return;
+            }
+        }
+    }
+}
+
+/// The reading that an alarm is about, and the limit in it.
+fn alarm_in(topic: &str, payload: &[u8]) -> (u64, f64) {
+    let text = std::str::from_utf8(payload).unwrap();
+    let field = |name: &str| {
+        let (_, rest) = text.split_once(&format!("\"{name}\":")).unwrap();
+        rest.split([',', '}']).next().unwrap().trim_matches('"')
+    };
+    let room: u64 = topic.strip_prefix("alarm/room-").unwrap().parse().unwrap();
+    let time = chrono::NaiveDateTime::parse_from_str(field("ts"), "%Y-%m-%dT%H:%M:%S").unwrap();
+    let minute = (time.and_utc().timestamp_micros() - EPOCH) / MINUTE;
+    (u64::try_from(minute).unwrap() * ROOMS + room, field("limit_ppm").parse().unwrap())
+}
+
+/// The alarms that belong to these readings.
+fn alarms_of(readings: impl Iterator<Item = u64>) -> Alarms {
+    let limit_of = |reading: u64| {
+        let own = LIMITS.iter().find(|(room, _)| *room == reading % ROOMS);
+        own.map_or(OTHER_LIMIT, |(_, limit)| *limit)
+    };
+    let limits = readings.map(|reading| (reading, limit_of(reading)));
+    limits.filter(|(reading, limit)| co2_of(*reading) > *limit).collect()
+}
+
+/// The example's table, with limits of this test.
+fn limits(db: &Db) -> Table<String, f64> {
+    let limits = db.table("limits").unwrap();
+    let mut batch = db.batch();
+    for (room, limit) in LIMITS {
+        batch.insert(&limits, &format!("room-{room}"), &limit).unwrap();
+    }
+    batch.commit().unwrap();
+    limits
 }
 
 fn number_in(payload: &[u8]) -> u64 {
@@ -150,14 +230,24 @@ async fn acknowledged_readings_are_stored_counted_and_landed_once_through_kill_9
     let mut random = Random(SEED);
     let mut minute = 0;
     let mut acknowledged = Vec::new();
+    let alarms = Arc::<Mutex<Alarms>>::default();
+    let db = Db::open(dir.path().join("db")).unwrap();
+    limits(&db);
+    db.shutdown(Duration::from_secs(60)).unwrap();
+    drop(db);
+    let gateway = Gateway::start(dir.path());
+    watch(gateway.port, Arc::clone(&alarms), Some(Vec::new())).await;
+    gateway.stop();
     for _ in 0..KILLS {
         let gateway = Gateway::start(dir.path());
         let port = gateway.port;
+        let watcher = tokio::spawn(watch(port, Arc::clone(&alarms), None));
         let after = usize::try_from(100 + random.below(1500)).unwrap();
         let life = Life { acknowledged: Vec::new(), killed_after: Some((after, gateway)) };
         let life = live(port, &mut minute, u64::MAX, life).await;
         assert!(life.killed_after.is_none(), "seed {SEED}: the gateway ended by itself");
         acknowledged.extend(life.acknowledged);
+        watcher.await.unwrap();
     }
     let gateway = Gateway::start(dir.path());
     let life = || Life { acknowledged: Vec::new(), killed_after: None };
@@ -165,6 +255,12 @@ async fn acknowledged_readings_are_stored_counted_and_landed_once_through_kill_9
     // Readings far ahead close all windows but their own.
     minute += 100;
     let last = live(gateway.port, &mut minute, 1, life()).await.acknowledged;
+    gateway.stop();
+    let gateway = Gateway::start(dir.path());
+    let all = alarms_of(acknowledged.iter().chain(&last).copied()).into_keys().collect();
+    let watching = watch(gateway.port, Arc::clone(&alarms), Some(all));
+    let watched = tokio::time::timeout(Duration::from_secs(60), watching).await;
+    watched.unwrap_or_else(|_| panic!("seed {SEED}: alarms of acknowledged readings are lost"));
     gateway.stop();
 
     let stored = stored(&dir.path().join("db"));
@@ -178,8 +274,18 @@ async fn acknowledged_readings_are_stored_counted_and_landed_once_through_kill_9
         counts.into_iter().filter(|(reading, _)| !last.contains(reading)).collect()
     };
     assert_eq!(closed(stored), closed(counted), "seed {SEED}: the view differs from the Log");
+    let alarms = alarms.lock().unwrap();
+    assert_eq!(
+        *alarms,
+        alarms_of(landed.keys().copied()),
+        "seed {SEED}: alarms differ from the Log"
+    );
     let in_all = acknowledged.len();
-    println!("{in_all} acknowledged, {} stored, {KILLS} kills", landed.len());
+    println!(
+        "{in_all} acknowledged, {} stored, {} alarms, {KILLS} kills",
+        landed.len(),
+        alarms.len()
+    );
 }
 
 /// Every acknowledged reading once, every other one at most once.
@@ -212,7 +318,7 @@ fn stored(db: &Path) -> Counts {
 /// What the view says of each reading's minute and room.
 async fn counted(db: &Path) -> Counts {
     let db = Db::open(db).unwrap();
-    let engine = Engine::builder().db(&db).start().await.unwrap();
+    let engine = Engine::builder().db(&db).table(&limits(&db)).start().await.unwrap();
     let query = "SELECT window_start, CAST(substr(room, 6) AS BIGINT), readings FROM climate";
     let mut counts = Counts::new();
     for batch in &engine.sql(query).await.unwrap() {
