@@ -19,6 +19,7 @@ mod sink;
 mod standing;
 mod subscribe;
 mod system;
+mod table;
 mod try_out;
 
 use std::collections::BTreeMap;
@@ -297,7 +298,7 @@ impl Engine {
     }
 
     /// Carries out a script of statements, one after the other, and keeps them: `CREATE [OR REPLACE]
-    /// STREAM`, `MATERIALIZED VIEW` and `SINK`, `DROP`, `PAUSE` and `RESUME`. They are in force, over
+    /// STREAM`, `MATERIALIZED VIEW`, `SINK` and `TABLE`, `DROP`, `INSERT`, `PAUSE` and `RESUME`. They are in force, over
     /// restarts, when this returns. `OR REPLACE` of a view or sink takes as long as its query takes
     /// over the Log; other statements wait so long, jobs and queries go on.
     ///

@@ -1,7 +1,7 @@
 //! The SQL front: text into statements, with the place of every mistake.
 //!
 //! What DataFusion knows goes to its own parser unchanged. Ours are the statements around a query
-//! (`statement`, with `stream`, `options`, `names` and `words`), `EMIT` behind it (`emit`), and the windows in
+//! (`statement`, with `stream`, `table`, `options`, `names` and `words`), `EMIT` behind it (`emit`), and the windows in
 //! `FROM` (`window`), which become ordinary projections.
 
 pub(crate) mod asof;
@@ -20,6 +20,8 @@ pub(crate) mod sink;
 pub(crate) mod statement;
 #[cfg(feature = "db")]
 mod stream;
+#[cfg(feature = "db")]
+pub(crate) mod table;
 #[cfg(feature = "db")]
 pub(crate) mod times;
 #[cfg(feature = "db")]

@@ -33,6 +33,7 @@ CREATE STREAM readings (device VARCHAR, ts TIMESTAMP, temp DOUBLE,
 CREATE STREAM doors (device VARCHAR, ts TIMESTAMP, open BOOLEAN,
   WATERMARK FOR ts AS ts - INTERVAL '5 seconds') WITH (log = 'doors_raw', format = 'json');
 CREATE MATERIALIZED VIEW heat AS SELECT device, temp FROM readings WHERE temp > 80;
+CREATE TABLE limits (device VARCHAR, line VARCHAR, high DOUBLE, PRIMARY KEY (device));
 ";
 
 struct Site {
@@ -45,9 +46,7 @@ impl Site {
     async fn start(dir: &Path) -> Site {
         let db = Db::open(dir.join("db")).unwrap();
         let broker = Broker::builder().db(&db).start().await.unwrap();
-        let limits = db.table::<String, recipes::Limit>("limits").unwrap();
-        recipes::put(&db, &limits, "press", &recipes::Limit::new("north", 80.0));
-        let engine = Engine::builder().db(&db).broker(&broker).table(&limits);
+        let engine = Engine::builder().db(&db).broker(&broker);
         let engine = engine.files(dir.join("files")).start().await.unwrap();
         Site { db, broker, engine }
     }

@@ -89,7 +89,7 @@ async fn wrong_statements_and_queries_change_nothing() {
     for (query, expected) in [
         ("CREATE TABLE t (a INT)", "this is no query; use SELECT here, and `execute` for CREATE"),
         ("DROP TABLE heat", "this is no query"),
-        ("INSERT INTO heat SELECT * FROM heat", "line 1, column 1: INSERT INTO is not there"),
+        ("INSERT INTO heat SELECT * FROM heat", "line 1, column 1: INSERT is no question"),
         (
             "SELECT * FROM hat",
             "line 1, column 15: there is no stream, view or log `hat`; did you mean `heat`?",

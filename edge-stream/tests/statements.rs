@@ -402,7 +402,10 @@ async fn columns_and_operators_are_told() {
             "EXPLAIN CREATE STREAM s (a INT) WITH (log = 'l')",
             "line 1, column 9: a stream has no operators",
         ),
-        ("INSERT INTO readings SELECT * FROM readings", "INSERT INTO is not there"),
+        (
+            "INSERT INTO readings SELECT * FROM readings",
+            "INSERT is no question; give it to `execute`",
+        ),
     ];
     for (question, expected) in wrong {
         let error = engine.sql(question).await.unwrap_err().to_string();
@@ -410,7 +413,7 @@ async fn columns_and_operators_are_told() {
     }
     for statement in ["INSERT INTO readings VALUES (1)", "CREATE TABLE t (a INT)", "SHOW JOBS"] {
         let error = engine.execute(statement).await.unwrap_err().to_string();
-        let expected = ["append to the Log of the stream", "`Engine::register`", "go to `sql`"];
+        let expected = ["append to its Log", "needs a PRIMARY KEY", "go to `sql`"];
         assert!(expected.iter().any(|help| error.contains(help)), "{statement}: {error}");
     }
     end(&db, &engine).await;

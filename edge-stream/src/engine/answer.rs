@@ -32,15 +32,15 @@ impl Engine {
     pub(super) async fn explain_job(&self, name: &str) -> Result<Vec<RecordBatch>, SqlError> {
         let query = {
             let objects = self.inner.objects.lock();
-            objects.by_name.get(name).map(|object| object.what.query().cloned())
+            objects.by_name.get(name).map(|object| (object.kind, object.what.query().cloned()))
         };
         match query {
-            Some(Some(query)) => self.explain(query).await,
-            Some(None) => Err(SqlError::statement(
-                None,
-                format!("`{name}` is a stream, and has no operators"),
-            )
-            .or("name a view or sink")),
+            Some((_, Some(query))) => self.explain(query).await,
+            Some((kind, None)) => {
+                let kind = if kind == Kind::Table { "table" } else { "stream" };
+                let reason = format!("`{name}` is a {kind}, and has no operators");
+                Err(SqlError::statement(None, reason).or("name a view or sink"))
+            }
             None => Err(self.no_such(None, name, None, "EXPLAIN")),
         }
     }

@@ -64,6 +64,7 @@ impl Engine {
             Definition::Sink(sink, query) => {
                 self.prepare_query(name, slot, what, *query, Some(*sink)).await
             }
+            Definition::Table(table) => self.prepare_table(name, what, table).await,
         }
     }
 
@@ -209,7 +210,8 @@ impl Engine {
         spec.ok_or_else(|| SqlError::statement(None, format!("there is no stream `{stream}`")))
     }
 
-    async fn view(
+    /// The rows of a view or table, and how queries and jobs see them.
+    pub(super) async fn view(
         &self,
         (name, slot): (&str, u8),
         schema: &SchemaRef,
@@ -274,8 +276,10 @@ impl Engine {
                 }
                 _ => Ok(()),
             },
-            Definition::View(_) if log.is_some() => refuse(format!("`{name}` is a log")),
-            Definition::View(_) => Ok(()),
+            Definition::View(_) | Definition::Table(_) => match log {
+                Some(_) => refuse(format!("`{name}` is a log")),
+                None => Ok(()),
+            },
             Definition::Sink(sink, _) => self.check_sink(name, sink),
         }
     }
@@ -305,7 +309,8 @@ impl Engine {
             self.inner.tables.insert(&name, table);
         }
         let catalog = self.inner.catalog.clone();
-        let job = Some(Running::start(catalog, spec.clone(), kind, planner, created.paused));
+        let start = || Running::start(catalog, spec.clone(), kind, planner, created.paused);
+        let job = (kind != Kind::Table).then(start);
         let alive = watch::Sender::new(());
         let object =
             Object { kind, reads, created, what, schema, spec, job, topic, delivering, alive };

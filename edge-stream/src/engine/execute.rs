@@ -46,6 +46,10 @@ impl Engine {
                 None if if_exists => Ok(()),
                 found => Err(self.no_such(Some(kind), &name, found, "DROP").at(position)),
             },
+            Action::Insert(insert) => {
+                let done = self.insert(*insert).await;
+                done.map_err(|error| error.at(position))
+            }
             Action::Pause { name, kind } => self.pause(&name, kind, true, position).await,
             Action::Resume { name, kind } => self.pause(&name, kind, false, position).await,
         };
@@ -76,6 +80,11 @@ impl Engine {
             (Some(_), IfThere::Keep) | (Some((_, true)), IfThere::Replace) => Ok(None),
             (Some((kind, false)), IfThere::Replace) => {
                 self.check_broker(&name, &what)?;
+                if kind == Kind::Table {
+                    let reason = format!("table `{name}` has other columns");
+                    return Err(SqlError::statement(None, reason)
+                        .or("DROP TABLE takes it away with its rows, or use another name"));
+                }
                 if kind == Kind::Stream {
                     self.check_name(&name, &what)?;
                     return self.replace_stream(&name, sql, what).await.map(|()| None);

@@ -81,9 +81,17 @@ impl Engine {
     /// The query ends when the future is dropped: it reads two or three batches further at most, and
     /// leaves nothing behind.
     pub async fn sql(&self, query: &str) -> Result<Vec<RecordBatch>, SqlError> {
-        // A function of the application may panic, and that is this query's matter alone.
-        let answer = AssertUnwindSafe(self.answer(query)).catch_unwind();
-        match self.in_time(answer).await? {
+        // Apart, so that who holds this future need not have room for all that it is made of.
+        self.guarded(Box::pin(self.answer(query))).await
+    }
+
+    /// Waits for an answer as long as a query may take. A function of the application may panic, and
+    /// that is this query's matter alone.
+    pub(super) async fn guarded<T>(
+        &self,
+        answer: impl Future<Output = Result<T, SqlError>>,
+    ) -> Result<T, SqlError> {
+        match self.in_time(AssertUnwindSafe(answer).catch_unwind()).await? {
             Ok(answer) => answer,
             Err(panic) => Err(SqlError::query(DataFusionError::Execution(panicked(&*panic)))),
         }
@@ -120,6 +128,11 @@ impl Engine {
                 Statement::Query(Box::new(crate::sql::parse_query(&select)?.query))
             }
         };
+        self.rows(question).await
+    }
+
+    /// The rows of a question that DataFusion answers, over one moment.
+    pub(super) async fn rows(&self, question: Statement) -> Result<Vec<RecordBatch>, SqlError> {
         let (state, plan) = self.planned(question).await?;
         let plan = gaps::resolve(plan)?;
         sessions::check(&plan)?;

@@ -55,7 +55,7 @@ impl System {
         let mut columns =
             vec![("name", text(objects.iter().map(|(name, _)| Some(name)))), ("state", state)];
         match kind {
-            Kind::Stream => {}
+            Kind::Stream | Kind::Table => {}
             Kind::View | Kind::Sink => {
                 columns.push(("reads", of(&|object| Some(object.reads.join(", ")))))
             }

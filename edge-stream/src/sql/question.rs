@@ -68,7 +68,8 @@ impl Script<'_> {
             return Ok(Question::Show(listing));
         }
         if self.is_next("INSERT", 0) {
-            return Err(self.no_insert());
+            let next = self.parser.peek_token_ref();
+            return Err(self.at(next, "INSERT is no question").or("give it to `execute`"));
         }
         let is_explained = self.is_next("EXPLAIN", 0);
         if is_explained && (self.is_next("STREAMING", 1) || self.is_next("CREATE", 1)) {
@@ -129,6 +130,9 @@ impl Script<'_> {
             Action::Create {
                 what: Definition::View(query) | Definition::Sink(_, query), ..
             } => Ok(Question::Explain(query)),
+            Action::Create { what: Definition::Table(_), .. } => {
+                Err(self.at(&at, "a table has no operators").or("EXPLAIN what looks rows up in it"))
+            }
             _ => Err(self
                 .at(&at, "a stream has no operators")
                 .or("EXPLAIN CREATE MATERIALIZED VIEW, CREATE SINK or STREAMING SELECT")),

@@ -7,13 +7,15 @@ use datafusion::sql::sqlparser::tokenizer::Token;
 use super::Script;
 use super::emit::JobQuery;
 use super::sink::SinkDefinition;
+use super::table::{Insert, TableDefinition};
 use super::times::Times;
 use crate::decode::format::Format;
 use crate::error::{Position, SqlError};
 use crate::topic::TopicPattern;
 
-const STATEMENTS: &str = "a script has CREATE STREAM, CREATE MATERIALIZED VIEW, CREATE SINK, DROP, \
-                          PAUSE and RESUME; SELECT, SHOW, DESCRIBE and EXPLAIN go to `sql`";
+const STATEMENTS: &str = "a script has CREATE STREAM, CREATE MATERIALIZED VIEW, CREATE SINK, CREATE \
+                          TABLE, DROP, INSERT, PAUSE and RESUME; SELECT, SHOW, DESCRIBE and EXPLAIN \
+                          go to `sql`";
 
 /// One statement of a script, and its text.
 #[derive(Debug, Clone)]
@@ -35,6 +37,7 @@ pub(crate) enum Action {
         if_exists: bool,
         kind: Kind,
     },
+    Insert(Box<Insert>),
     /// `kind` is `None` where the statement says JOB.
     Pause {
         name: String,
@@ -62,6 +65,7 @@ pub(crate) enum Definition {
     Stream(Box<StreamDefinition>),
     View(Box<JobQuery>),
     Sink(Box<SinkDefinition>, Box<JobQuery>),
+    Table(TableDefinition),
 }
 
 /// What a name stands for, and what its job does.
@@ -74,6 +78,8 @@ pub enum Kind {
     View,
     /// Publishes the answer of a query.
     Sink,
+    /// Rows that statements bring; it has no job.
+    Table,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -109,7 +115,7 @@ impl Definition {
     pub(crate) fn has_topic(&self) -> bool {
         match self {
             Definition::Stream(stream) => matches!(stream.source, Source::Topic(_)),
-            Definition::View(_) => false,
+            Definition::View(_) | Definition::Table(_) => false,
             Definition::Sink(sink, _) => sink.to.topic().is_some(),
         }
     }
@@ -117,7 +123,7 @@ impl Definition {
     /// The query of a view or sink.
     pub(crate) fn query(&self) -> Option<&JobQuery> {
         match self {
-            Definition::Stream(_) => None,
+            Definition::Stream(_) | Definition::Table(_) => None,
             Definition::View(query) | Definition::Sink(_, query) => Some(query),
         }
     }
@@ -127,6 +133,7 @@ impl Definition {
             Definition::Stream(_) => Kind::Stream,
             Definition::View(_) => Kind::View,
             Definition::Sink(..) => Kind::Sink,
+            Definition::Table(_) => Kind::Table,
         }
     }
 }
@@ -137,6 +144,7 @@ impl Kind {
             Kind::Stream => "STREAM",
             Kind::View => "MATERIALIZED VIEW",
             Kind::Sink => "SINK",
+            Kind::Table => "TABLE",
         }
     }
 }
@@ -166,7 +174,7 @@ impl Script<'_> {
             let kind = self.job_kind("RESUME")?;
             Action::Resume { name: self.name()?, kind }
         } else if self.is_next("INSERT", 0) {
-            return Err(self.no_insert());
+            Action::Insert(Box::new(self.insert()?))
         } else {
             let found = self.parser.peek_token_ref().token.to_string();
             return Err(SqlError::statement(position, format!("`{found}` begins no statement"))
@@ -209,6 +217,7 @@ impl Script<'_> {
                 self.expect_word("AS")?;
                 Definition::Sink(sink, Box::new(self.query()?))
             }
+            Kind::Table => Definition::Table(self.table_definition()?),
         };
         Ok(Action::Create { name, if_there, what })
     }
@@ -219,22 +228,17 @@ impl Script<'_> {
         Ok(Action::Drop { name: self.name()?, if_exists, kind })
     }
 
-    pub(super) fn no_insert(&self) -> SqlError {
-        let next = self.parser.peek_token_ref();
-        self.at(next, "INSERT INTO is not there")
-            .or("append to the Log of the stream, publish to its topic, or create a view or sink")
-    }
-
     fn job_kind(&mut self, verb: &str) -> Result<Option<Kind>, SqlError> {
         if self.word("JOB") {
             return Ok(None);
         }
-        let kind = self.kind(verb).map_err(|error| {
-            error.or(format!(
-                "{verb} JOB name, or the kind of it: STREAM, MATERIALIZED VIEW or SINK"
-            ))
-        });
-        kind.map(Some)
+        let at = self.parser.peek_token_ref().clone();
+        let help = format!("{verb} JOB name, or the kind of it: STREAM, MATERIALIZED VIEW or SINK");
+        match self.kind(verb) {
+            Ok(Kind::Table) => Err(self.at(&at, "a table has no job").or(help)),
+            Ok(kind) => Ok(Some(kind)),
+            Err(error) => Err(error.or(help)),
+        }
     }
 
     fn kind(&mut self, verb: &str) -> Result<Kind, SqlError> {
@@ -244,20 +248,18 @@ impl Script<'_> {
         if self.word("SINK") {
             return Ok(Kind::Sink);
         }
+        if self.word("TABLE") {
+            return Ok(Kind::Table);
+        }
         if self.word("MATERIALIZED") {
             self.expect_word("VIEW")?;
             return Ok(Kind::View);
         }
         let next = self.parser.peek_token_ref().clone();
-        if verb == "CREATE" && self.is_next("TABLE", 0) {
-            return Err(self.at(&next, "CREATE TABLE is not there").or(
-                "make a Table in edge-db and name it to `Engine::register`, or CREATE STREAM",
-            ));
-        }
         let reason = match &next.token {
             Token::EOF => format!("{verb} what?"),
             found => format!("{verb} `{found}` is no statement"),
         };
-        Err(self.at(&next, reason).or(format!("{verb} STREAM, MATERIALIZED VIEW or SINK")))
+        Err(self.at(&next, reason).or(format!("{verb} STREAM, MATERIALIZED VIEW, SINK or TABLE")))
     }
 }

@@ -137,7 +137,7 @@ impl Script<'_> {
         Ok(names)
     }
 
-    fn column(&mut self, before: &[Field]) -> Result<Field, SqlError> {
+    pub(super) fn column(&mut self, before: &[Field]) -> Result<Field, SqlError> {
         let at = self.parser.peek_token_ref().clone();
         let name = self.column_name()?;
         if ["window_start", "window_end"].contains(&name.as_str()) {

@@ -185,10 +185,6 @@ fn spellings_of_a_window_mean_the_same() {
 fn wrong_statements_name_line_and_column_and_what_would_work() {
     let table = [
         ("SELECT 1", "line 1, column 1: `SELECT` begins no statement; a script has CREATE STREAM"),
-        (
-            "CREATE TABLE t (a INT)",
-            "line 1, column 8: CREATE TABLE is not there; make a Table in edge-db and name it",
-        ),
         ("CREATE STREAM s", "line 1, column 16: a stream needs columns; write CREATE STREAM"),
         ("CREATE STREAM s (a FOO) WITH (topic = 'a')", "line 1, column 20: type FOO is not there"),
         (
@@ -291,7 +287,7 @@ fn wrong_statements_name_line_and_column_and_what_would_work() {
         ),
         ("CREATE MATERIALIZED VIEW v SELECT 1", "line 1, column 28: expected AS, found SELECT"),
         ("CREATE MATERIALIZED VIEW v AS SELECT FROM", "line 1, column 42: "),
-        ("DROP TABLE s", "line 1, column 6: DROP `TABLE` is no statement; DROP STREAM,"),
+        ("DROP INDEX s", "line 1, column 6: DROP `INDEX` is no statement; DROP STREAM,"),
     ];
     for (sql, expected) in table {
         let error = super::statement::parse_script(sql).unwrap_err().to_string();

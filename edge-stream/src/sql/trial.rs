@@ -72,6 +72,13 @@ impl Script<'_> {
             }
             Definition::View(query) => (*query, AskedBy::View),
             Definition::Sink(sink, query) => (*query, AskedBy::Sink(sink)),
+            Definition::Table(_) => {
+                return Err(SqlError::statement(
+                    Some(statement.position),
+                    "a table gives nothing out",
+                )
+                .or("create it, and try out what looks rows up in it"));
+            }
         };
         let Statement { text, position, .. } = statement;
         Ok(Some(Asked { text, position, query, of }))

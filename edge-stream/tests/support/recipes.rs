@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use edge_db::{Db, Table};
+use edge_db::Db;
 use edge_mq::{Broker, LocalSubscription, Message, QoS};
 use edge_stream::{Begin, Engine, Subscription, Update};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 const README: &str = include_str!("../../README.md");
@@ -18,9 +17,6 @@ const LONG: Duration = Duration::from_secs(60);
 
 /// The day of all times.
 const DAY: &str = "2026-01-01T";
-
-/// The table that the application gives.
-const LIMITS: &str = "limits";
 
 /// What a recipe has under its heading.
 #[derive(Debug, Clone)]
@@ -42,19 +38,6 @@ pub(crate) struct Block {
 }
 
 pub(crate) type Row = Vec<String>;
-
-/// What the application knows of a device.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Limit {
-    line: String,
-    high: f64,
-}
-
-impl Limit {
-    pub(crate) fn new(line: &str, high: f64) -> Limit {
-        Limit { line: line.to_owned(), high }
-    }
-}
 
 /// All recipes, in their order.
 pub(crate) fn all() -> Vec<Recipe> {
@@ -102,16 +85,11 @@ impl Recipe {
         self.sql.starts_with("SELECT")
     }
 
-    /// The topic of a stream, with its levels.
-    fn topic(&self, stream: &str) -> &str {
+    /// The topic of a stream, with its levels; `None` for a table.
+    fn topic(&self, stream: &str) -> Option<&str> {
         let created = format!("CREATE STREAM {stream} ");
         let text = self.sql.split_once(&created).or_else(|| self.stream.split_once(&created));
-        let (_, text) = text
-            .unwrap_or_else(|| panic!("{}: no stream {stream}", self.title))
-            .1
-            .split_once("topic = '")
-            .unwrap();
-        text.split('\'').next().unwrap()
+        text?.1.split_once("topic = '")?.1.split('\'').next()
     }
 
     /// What comes out at each block that says what does. `in_one` has all rows of a block come at
@@ -120,22 +98,18 @@ impl Recipe {
         let dir = tempfile::tempdir().unwrap();
         let db = Db::open(dir.path()).unwrap();
         let broker = Broker::builder().db(&db).start().await.unwrap();
-        let limits = db.table::<String, Limit>(LIMITS).unwrap();
-        let engine = Engine::builder().db(&db).broker(&broker).table(&limits).start();
-        let engine = engine.await.unwrap();
-        let mut running = Running { recipe: self, db, limits, broker, engine, live: None };
+        let engine = Engine::builder().db(&db).broker(&broker).start().await.unwrap();
+        let mut running = Running { recipe: self, broker, engine, live: None };
         let answers = running.run(in_one).await;
         running.engine.shutdown(LONG).await.unwrap();
         running.broker.shutdown(LONG).await.unwrap();
-        running.db.shutdown(LONG).unwrap();
+        db.shutdown(LONG).unwrap();
         answers
     }
 }
 
 struct Running<'a> {
     recipe: &'a Recipe,
-    db: Db,
-    limits: Table<String, Limit>,
     broker: Broker,
     engine: Engine,
     live: Option<Subscription>,
@@ -150,17 +124,12 @@ impl Running<'_> {
             messages.insert(block.name.clone(), subscription);
         }
         self.engine.execute(&recipe.stream).await.unwrap();
-        // A Table has columns once it has a row.
-        let is_table = |block: &&Block| block.name == LIMITS;
-        for block in recipe.blocks.iter().take_while(is_table) {
-            self.feed(block, in_one).await;
-        }
         if !recipe.is_question() {
             let created = self.engine.execute(&recipe.sql).await;
             created.unwrap_or_else(|error| panic!("{}: {error}", recipe.title));
         }
         let mut answers = Vec::new();
-        for block in recipe.blocks.iter().skip_while(is_table) {
+        for block in &recipe.blocks {
             if block.is_in {
                 self.feed(block, in_one).await;
             } else if let Some(messages) = messages.get_mut(&block.name) {
@@ -175,13 +144,11 @@ impl Running<'_> {
     async fn feed(&self, block: &Block, in_one: bool) {
         for row in &block.rows {
             let cells = block.columns.iter().map(String::as_str).zip(row);
-            if block.name == LIMITS {
-                let [key, line, high] = &row[..] else { panic!("{row:?}") };
-                let limit = Limit::new(line, high.parse().unwrap());
-                put(&self.db, &self.limits, key, &limit);
+            let Some(topic) = self.recipe.topic(&block.name) else {
+                self.insert(block, row).await;
                 continue;
-            }
-            let mut topic = self.recipe.topic(&block.name).to_owned();
+            };
+            let mut topic = topic.to_owned();
             let mut payload = serde_json::Map::new();
             for (column, cell) in cells {
                 let level = format!("{{{column}}}");
@@ -198,6 +165,17 @@ impl Running<'_> {
             }
         }
         self.engine.caught_up(LONG).await.unwrap();
+    }
+
+    async fn insert(&self, block: &Block, row: &Row) {
+        let value = |cell: &String| match json(cell) {
+            Value::String(text) => format!("'{text}'"),
+            other => other.to_string(),
+        };
+        let (columns, values) = (block.columns.join(", "), row.iter().map(value));
+        let values = values.collect::<Vec<_>>().join(", ");
+        let insert = format!("INSERT INTO {} ({columns}) VALUES ({values})", block.name);
+        self.engine.execute(&insert).await.unwrap();
     }
 
     async fn publish(&self, topic: &str, payload: String) {
@@ -257,12 +235,6 @@ impl Running<'_> {
         rows.sort();
         rows
     }
-}
-
-pub(crate) fn put(db: &Db, limits: &Table<String, Limit>, key: &str, limit: &Limit) {
-    let mut batch = db.batch();
-    batch.insert(limits, &key.to_owned(), limit).unwrap();
-    batch.commit().unwrap();
 }
 
 /// A cell of the README, as devices write it.
