@@ -517,17 +517,3 @@ fn what_looks_ahead_or_keeps_everything_is_refused_with_what_would_work() {
         assert!(error.contains(expected), "{function}\n  says: {error}\n  not:  {expected}");
     }
 }
-
-#[test]
-fn recipes_of_the_front_page_run() {
-    let page = include_str!("../README.md");
-    let begin = page.find("-- report by exception").unwrap();
-    let (recipes, _) = page[begin..].split_once("```").unwrap();
-    let recipes: Vec<_> = recipes.split_terminator(";\n").collect();
-    assert_eq!(recipes.len(), 4);
-    let rows = batch(&[], 0);
-    for recipe in recipes {
-        let builder = Pipeline::builder("readings", rows.schema()).watermark("ts", DELAY);
-        assert!(!block_on(builder.query(recipe)).unwrap().schema().fields().is_empty());
-    }
-}

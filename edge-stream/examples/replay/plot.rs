@@ -8,7 +8,9 @@ const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 320.0;
 /// Room for the numbers at the axes.
 const MARGIN: f64 = 60.0;
-const LINES: [(&str, &str, fn(&Sample) -> u64); 4] = [
+/// Its name, its colour, and its value.
+type Line = (&'static str, &'static str, fn(&Sample) -> u64);
+const LINES: [Line; 4] = [
     ("resident memory", "#1f4e79", |sample| sample.resident_bytes),
     ("state of the windows", "#c05a00", |sample| sample.state_bytes[1]),
     ("state of the sessions", "#2e7d32", |sample| sample.state_bytes[2]),

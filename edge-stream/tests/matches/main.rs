@@ -345,39 +345,6 @@ fn matches_are_counted_in_windows_by_the_time_of_a_row_that_each_has() {
     });
 }
 
-/// The query of the front page.
-#[test]
-fn a_valve_whose_pressure_fell_until_it_closed_is_found() {
-    const README: &str = include_str!("../../README.md");
-    let from = README.find("SELECT valve, since").unwrap();
-    let query = README[from..].split(';').next().unwrap();
-    let row = |second: i64, state: &str, bar: i64| -> RecordBatch {
-        let columns: [(&str, ArrayRef); 4] = [
-            ("ts", Arc::new(TimestampMicrosecondArray::from(vec![second * SECOND]))),
-            ("valve", Arc::new(StringArray::from(vec!["north"]))),
-            ("state", Arc::new(StringArray::from(vec![state]))),
-            ("bar", Arc::new(Int64Array::from(vec![bar]))),
-        ];
-        RecordBatch::try_from_iter(columns).unwrap()
-    };
-    block_on(async {
-        let builder = Pipeline::builder("readings", row(0, "", 0).schema());
-        let mut found = builder.watermark("ts", DELAY).query(query).await.unwrap();
-        let mut answers = Vec::new();
-        for (second, state, bar) in [
-            (0, "open", 90),
-            (60, "open", 80),
-            (120, "open", 70),
-            (180, "", 60),
-            (240, "closed", 60),
-        ] {
-            answers.extend(found.push(&row(second, state, bar)).unwrap());
-        }
-        answers.extend(found.advance(EventTime::from_micros(i64::MAX)).unwrap());
-        assert_eq!(lines(&answers), ["|north|1970-01-01T00:00:00|60|3|"]);
-    });
-}
-
 #[test]
 fn state_and_partial_matches_have_a_limit() {
     block_on(async {

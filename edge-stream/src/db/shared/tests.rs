@@ -105,7 +105,7 @@ fn what_is_kept_for_a_job_that_lags_behind_has_a_limit() {
         position = part.next;
         piece_bytes = piece_bytes.max(part.bytes());
         // Numbers alone are far less than the records that they came from.
-        assert!(part.bytes() > part.records().len() * size_of::<Record>());
+        assert!(part.bytes() > size_of_val(part.records()));
     }
     let state = shared.state.lock();
     let pieces = state.pieces.values().filter_map(|slot| slot.lock().clone());
