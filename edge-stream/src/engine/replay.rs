@@ -1,6 +1,8 @@
 //! Files into a stream, as if their lines came from devices.
 
 mod lines;
+#[cfg(feature = "parquet")]
+mod rows;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,7 +34,9 @@ impl Engine {
     /// Appends the lines of a file to the Log of a stream, one record each, and says how many. The
     /// end of the name says what the file is: `.ndjson`, `.jsonl` and `.json` hold an object in
     /// each line, for streams of format `json`; `.csv` is for streams of format `csv`, and for
-    /// those of `json` if its first line names the columns.
+    /// those of `json` if its first line names the columns; `.parquet` (with the feature `parquet`,
+    /// compressed by Snappy or zstd if at all) holds rows, which become payloads in the format of the
+    /// stream, whatever that is, in `arrow_ipc` some thousand of them each.
     ///
     /// Records are stored at the time of the replay; the event time is what they say. Lines are
     /// stored as they are: those that are no rows go to the stream's Log of errors.

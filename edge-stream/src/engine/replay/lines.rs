@@ -22,6 +22,9 @@ pub(super) enum Lines {
     Csv { lines: Box<csv::Reader<File>>, header: Option<StringRecord>, delimiter: u8 },
     /// Lines of fields for a stream of objects.
     Named { lines: Box<csv::Reader<File>>, names: StringRecord },
+    /// Rows, written as payloads here.
+    #[cfg(feature = "parquet")]
+    Rows(Box<super::rows::Rows>),
 }
 
 impl Lines {
@@ -56,7 +59,14 @@ impl Lines {
                 "a .{ending} file cannot be replayed into a stream of format '{}'",
                 kind.word()
             )),
-            _ => Err("it ends in none of .ndjson, .jsonl, .json and .csv".to_owned()),
+            #[cfg(feature = "parquet")]
+            ("parquet", _) => {
+                let rows = super::rows::Rows::open(open()?, decoder.format())?;
+                Ok(Lines::Rows(Box::new(rows)))
+            }
+            #[cfg(not(feature = "parquet"))]
+            ("parquet", _) => Err("the program was built without the feature `parquet`".to_owned()),
+            _ => Err("it ends in none of .ndjson, .jsonl, .json, .csv and .parquet".to_owned()),
         }
     }
 
@@ -96,6 +106,8 @@ impl Lines {
                     cells.map(|(name, cell)| (name.to_owned(), Value::from(cell))).collect();
                 Ok(Some(Value::Object(object).to_string().into_bytes()))
             }
+            #[cfg(feature = "parquet")]
+            Lines::Rows(rows) => rows.next_payload(),
         }
     }
 }
