@@ -65,7 +65,7 @@ pub(crate) struct Part {
     pub(crate) next: Seq,
     /// Records that the Log had dropped before.
     pub(crate) missed: u64,
-    all: Arc<[Record]>,
+    all: Arc<Vec<Record>>,
     /// Those of all records that this is about.
     range: Range<usize>,
     pub(crate) rows: RecordBatch,
@@ -157,7 +157,7 @@ impl Part {
         records.truncate(records.partition_point(|record| record.seq() < until));
         let Decoded { rows, rejected } = decoder.decode(&records, memory)?;
         let range = 0..records.len();
-        Ok(Some(Part { next, missed, all: records.into(), range, rows, rejected }))
+        Ok(Some(Part { next, missed, all: Arc::new(records), range, rows, rejected }))
     }
 
     /// What it takes in memory, about.

@@ -39,6 +39,8 @@ pub(crate) fn read(
     if most == 0 {
         return Ok(body.len());
     }
+    // A record has a byte at least, whatever a damaged front says.
+    out.reserve(most.min(front.count as usize).min(body.len()));
     let end = out.len().saturating_add(most);
     walk(&body, &front, last, from, |record| {
         out.push(Record {
