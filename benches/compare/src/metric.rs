@@ -32,6 +32,10 @@ pub(crate) enum Metric {
     ProgramMb,
     /// The memory of a process that has nothing to do.
     ResidentMb,
+    /// What a group takes for each aggregate, beside its values.
+    BytesPerGroup,
+    /// How much of a core was taken.
+    Cores,
     /// Times that memory tables were settled.
     Settlings,
     /// Puts that waited for settling although a memory table had room.
@@ -58,6 +62,8 @@ impl Metric {
             Metric::PeakMb => "peak_mb",
             Metric::ProgramMb => "program_mb",
             Metric::ResidentMb => "resident_mb",
+            Metric::BytesPerGroup => "bytes_per_group",
+            Metric::Cores => "cores",
             Metric::Settlings => "settlings",
             Metric::SettlingWaits => "settling_waits",
         }
@@ -82,6 +88,8 @@ impl Metric {
             Metric::PeakMb => "peak memory",
             Metric::ProgramMb => "before opening",
             Metric::ResidentMb => "resident",
+            Metric::BytesPerGroup => "bytes per group",
+            Metric::Cores => "cores",
             Metric::Settlings => "settlings",
             Metric::SettlingWaits => "puts that waited for settling",
         }
@@ -96,8 +104,8 @@ impl Metric {
             Metric::OpenMs => format!("{} ms", number(1)),
             Metric::P50Us | Metric::P99Us | Metric::LateP99Us => format!("{} µs", number(0)),
             Metric::CpuUs => format!("{} µs", number(2)),
-            Metric::GeneratorCores => format!("{} cores", number(2)),
-            Metric::DeviceBytesPerPut => format!("{} B", number(0)),
+            Metric::GeneratorCores | Metric::Cores => format!("{} cores", number(2)),
+            Metric::DeviceBytesPerPut | Metric::BytesPerGroup => format!("{} B", number(0)),
             Metric::DeviceBytesPerByte => format!("{} B/B", number(2)),
             Metric::FileMb | Metric::PeakMb | Metric::ProgramMb | Metric::ResidentMb => {
                 format!("{} MB", number(1))

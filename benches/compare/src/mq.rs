@@ -6,7 +6,7 @@ mod floors;
 /// The one that users have, too.
 #[allow(dead_code, unused_imports, reason = "the example uses the rest")]
 #[path = "../../../edge-mq/examples/bench/generator/generator.rs"]
-mod generator;
+pub(crate) mod generator;
 mod load;
 mod matching;
 mod measure;
@@ -19,7 +19,11 @@ mod work;
 
 use std::process::ExitCode;
 
+pub(crate) use load::{Sample, run as run_load};
+pub(crate) use measure::{LATE, micros};
+pub(crate) use process::Broker;
 pub(crate) use serve::{SERVE, serve};
+pub(crate) use traffic::durable_fan_in;
 
 use self::floors::floors;
 use self::measure::RUNS;

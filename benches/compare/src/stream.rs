@@ -7,6 +7,7 @@ mod child;
 mod clock;
 mod data;
 mod floors;
+mod gateway;
 mod measure;
 #[cfg(feature = "stream")]
 mod own;
@@ -85,11 +86,18 @@ fn task(parser: &mut lexopt::Parser) -> Result<()> {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(cores).enable_all().build()?;
     runtime.block_on(async {
-        match task.strip_suffix("-durable") {
+        match (task.strip_suffix("-durable"), task.as_str()) {
             _ if id == Peer::DataFusion.id() => batch::run(&lines, &answer, cores).await,
             _ if id != Peer::EdgeStream.id() => Err(format!("no engine `{id}`").into()),
-            Some(task) => own::engine(task, &lines, &answer).await,
-            None => own::pipeline(&task, &lines, &answer).await,
+            (Some(task), _) => own::engine(task, &lines, &answer).await,
+            (None, "jobs-100") => own::jobs(&lines, &answer).await,
+            (None, "groups-1m") => own::groups().await,
+            (None, "restart-1m") => own::restart(&answer).await,
+            // The address stands in the place of the lines, a folder in that of the answer.
+            (None, task) if task.starts_with("mqtt-") => {
+                own::serve(task, lines.to_str().unwrap_or_default().parse()?, &answer).await
+            }
+            (None, task) => own::pipeline(task, &lines, &answer).await,
         }
     })
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use lexopt::{Arg, Parser, ValueExt};
 
 use super::generator::packet::{NUMBERS_BYTES, Version};
-use super::generator::{Result, Timing, Traffic};
+use super::generator::{Result, SENT_BELOW, Timing, Traffic};
 
 pub(crate) const USAGE: &str = "\
 usage: bench [OPTION]...     loads an MQTT broker, and looks for what is lost, doubled or out of order
@@ -62,6 +62,7 @@ impl Arguments {
             topics: 1,
             qos: 0,
             window: 0,
+            heard_below: SENT_BELOW,
             is_kept: false,
             version: Version::V311,
             payload_bytes: 64,

@@ -11,24 +11,24 @@ const WARM_UP: Duration = Duration::from_millis(500);
 
 /// What one run measured.
 #[derive(Debug, Default)]
-pub(super) struct Sample {
-    pub(super) per_second: f64,
+pub(crate) struct Sample {
+    pub(crate) per_second: f64,
     /// CPU time of the broker for each message that was delivered.
-    pub(super) cpu_micros: f64,
+    pub(crate) cpu_micros: f64,
     /// How much of a core the generator took.
     pub(super) generator_cores: f64,
     /// Nothing unless they were asked for.
-    pub(super) latencies: Histogram,
+    pub(crate) latencies: Histogram,
     /// How late the generator itself was on a schedule.
-    pub(super) lateness: Histogram,
+    pub(crate) lateness: Histogram,
     /// By publisher.
-    pub(super) acknowledged: Vec<u64>,
+    pub(crate) acknowledged: Vec<u64>,
     pub(super) faults: Vec<String>,
 }
 
 impl Sample {
     /// What was wrong with what the broker did.
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         match self.faults.as_slice() {
             [] => Ok(()),
             faults => Err(faults.join(", ").into()),
@@ -37,7 +37,7 @@ impl Sample {
 }
 
 /// Runs the load for this time, then waits until all that was sent has arrived.
-pub(super) fn run(
+pub(crate) fn run(
     traffic: Traffic,
     timing: Timing,
     broker: &mut Broker,

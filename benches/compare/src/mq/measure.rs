@@ -11,7 +11,7 @@ use super::load::{Sample, run};
 use super::matching::{CURVE, cost};
 use super::peer::{Peer, Setup, Store};
 use super::process::Broker;
-use super::traffic::{fan_in, fan_out, pairs, unheard};
+use super::traffic::{durable_fan_in, fan_in, fan_out, pairs, unheard};
 use super::work::Work;
 use crate::figures::Case;
 use crate::metric::Metric;
@@ -28,9 +28,7 @@ const BROKERS: &[Peer] = &[Peer::EdgeMq, Peer::Rumqttd, Peer::Mosquitto];
 const PACE: u32 = 20_000;
 /// A generator that is later than this for one message in a hundred measures itself: brokers take
 /// about as long.
-const LATE: Duration = Duration::from_millis(1);
-/// Messages that a client of a durable broker has in flight, as mosquitto's and Paho's by default.
-const CLIENT_WINDOW: u64 = 20;
+pub(crate) const LATE: Duration = Duration::from_millis(1);
 /// Connections that do nothing.
 const IDLE: usize = 10_000;
 /// How long they do nothing until the memory that they take is looked at.
@@ -129,13 +127,12 @@ fn paced(options: &Options, sheet: &mut Sheet) -> Result<()> {
 
 /// mosquitto keeps in memory what edge-mq has on disk.
 fn durable_50(options: &Options, sheet: &mut Sheet) -> Result<()> {
-    let traffic = Traffic { window: CLIENT_WINDOW, ..fan_in(1) };
-    durable(options, sheet, Work::Durable50, traffic, Store::Journal)
+    durable(options, sheet, Work::Durable50, durable_fan_in(), Store::Journal)
 }
 
 /// The same with the queue of a subscriber whose session outlives its connection.
 fn session_50(options: &Options, sheet: &mut Sheet) -> Result<()> {
-    let traffic = Traffic { window: CLIENT_WINDOW, is_kept: true, ..fan_in(1) };
+    let traffic = Traffic { is_kept: true, ..durable_fan_in() };
     durable(options, sheet, Work::Session50, traffic, Store::Sessions)
 }
 
@@ -224,7 +221,7 @@ fn record_times(sheet: &mut Sheet, work: Work, times: &Histogram) {
     sheet.record(work, Metric::P99Us, micros(times, 0.99));
 }
 
-fn micros(times: &Histogram, share: f64) -> f64 {
+pub(crate) fn micros(times: &Histogram, share: f64) -> f64 {
     times.percentile(share).as_secs_f64() * 1e6
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// A running broker; killed when dropped, as rumqttd has no other end.
 #[derive(Debug)]
-pub(super) struct Broker {
+pub(crate) struct Broker {
     child: Child,
     address: SocketAddr,
     dir: TempDir,
@@ -28,10 +28,18 @@ pub(super) struct Broker {
 impl Broker {
     /// Starts it on a free port; it listens when this returns.
     pub(super) fn start(peer: Peer, setup: Setup, dir: &Path) -> Result<Broker> {
+        Broker::start_as(dir, |address, dir| peer.command(address, dir, setup))
+    }
+
+    /// The same for a process that serves at this address, and keeps its files in this folder.
+    pub(crate) fn start_as(
+        dir: &Path,
+        command: impl FnOnce(SocketAddr, &Path) -> Result<Command>,
+    ) -> Result<Broker> {
         let dir = tempfile::tempdir_in(dir)?;
         // Free now; somebody else could take it in between, then the start fails and is shown.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let mut command = peer.command(address, dir.path(), setup)?;
+        let mut command = command(address, dir.path())?;
         // The pipe stays open as long as the `Child` lives.
         let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
         let mut broker = Broker { child, address, dir };
@@ -51,7 +59,7 @@ impl Broker {
     }
 
     /// Where it keeps its files.
-    pub(super) fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
@@ -81,6 +89,15 @@ impl Broker {
     /// The memory that it holds now.
     pub(super) fn resident_mb(&self) -> Result<f64> {
         self.status_mb("VmRSS:")
+    }
+
+    /// Lets it do what is left to do, and end.
+    pub(crate) fn finish(&mut self) -> Result<()> {
+        drop(self.child.stdin.take());
+        match self.child.wait()? {
+            status if status.success() => Ok(()),
+            status => Err(format!("it ended with {status}").into()),
+        }
     }
 
     /// Kills it with SIGKILL, which it cannot prepare for.

@@ -39,9 +39,18 @@ fn cpu_seconds() -> Result<f64> {
 }
 
 /// The most memory that it held at once.
-fn peak_kib() -> Result<u64> {
+fn peak_kib() -> Result<u32> {
+    status_kib("VmHWM:")
+}
+
+/// The memory that it holds now.
+pub(super) fn resident_bytes() -> Result<f64> {
+    Ok(f64::from(status_kib("VmRSS:")?) * 1024.0)
+}
+
+fn status_kib(field: &str) -> Result<u32> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
     let kib = line.and_then(|line| line.split_whitespace().next());
-    Ok(kib.ok_or("no VmHWM in the status of this process")?.parse()?)
+    Ok(kib.ok_or_else(|| format!("no {field} in the status of this process"))?.parse()?)
 }

@@ -3,7 +3,7 @@
 use super::peer::Peer::{self, Bytewax, DataFusion, DuckDb, EdgeStream};
 use super::work::Work;
 use super::{Bound, Figure, Floor};
-use crate::metric::Metric::{self, PerSecond};
+use crate::metric::Metric::{self, BytesPerGroup, Cores, OpenMs, P50Us, P99Us, PeakMb, PerSecond};
 
 /// All of them.
 pub(super) fn floors() -> Vec<Floor> {
@@ -26,6 +26,18 @@ pub(super) fn floors() -> Vec<Floor> {
         ),
         floor("60 s each second, 1,000 devices", Work::Hop, PerSecond, Bound::Least(1.5e6)),
         floor("sessions, 10,000 devices", Work::Session, PerSecond, Bound::Least(1e6)),
+        floor("100 jobs over 100k rows/s", Work::Jobs, Cores, Bound::Most(1.0)),
+        floor("MQTT, filter, MQTT, 10k/s", Work::MqttToMqtt, P50Us, Bound::Most(1_000.0)),
+        floor("MQTT, filter, MQTT, 10k/s", Work::MqttToMqtt, P99Us, Bound::Most(5_000.0)),
+        rate(
+            "MQTT, journal, window, view",
+            Work::MqttToView,
+            0.5,
+            of(EdgeStream, Work::MqttJournal, PerSecond),
+        ),
+        floor("memory, 10 s windows", Work::Tumble, PeakMb, Bound::Most(60.0)),
+        floor("a group's aggregate beside values", Work::Groups, BytesPerGroup, Bound::Most(40.0)),
+        floor("restart with 1M groups", Work::Restart, OpenMs, Bound::Most(1_000.0)),
     ]
 }
 

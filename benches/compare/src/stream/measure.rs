@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::Sheet;
-use super::child::{Cores, run};
+use super::child::{Cores, Said, run};
 use super::data::{Answer, Data, Habit, compare, read, sessions, windows};
+use super::gateway;
 use super::peer::Peer;
 use super::work::Work;
 use crate::Result;
@@ -25,6 +26,7 @@ pub(super) struct Bench {
     tumbling: Answer,
     hopping: Answer,
     sessions: Answer,
+    options: Options,
 }
 
 /// Rows as a file of JSON lines.
@@ -54,7 +56,8 @@ impl Bench {
             false => Answer::new(),
         };
         let sessions = sessions(bursts.data.readings(), 5_000);
-        Ok(Bench { dir, steady, bursts, tumbling, hopping, sessions })
+        let options = options.clone();
+        Ok(Bench { dir, steady, bursts, tumbling, hopping, sessions, options })
     }
 }
 
@@ -67,13 +70,13 @@ const fn each_round(
 }
 
 /// In the order of a round: what is compared with each other lies close together.
-pub(super) const RUNS: [Run; 6] = [
+pub(super) const RUNS: [Run; 12] = [
     each_round(
         &[Work::Tumble],
         &[Peer::EdgeStream, Peer::DataFusion, Peer::DuckDb],
         |bench, sheet| {
             let task = Task { work: Work::Tumble, name: "tumble", cores: Cores::One };
-            task.run(bench, sheet, &bench.steady, &bench.tumbling)
+            task.run(bench, sheet, &bench.steady, &bench.tumbling).map(drop)
         },
     ),
     // It takes a minute.
@@ -83,24 +86,52 @@ pub(super) const RUNS: [Run; 6] = [
         often: Often::OnceUnlessQuick,
         measure: |bench, sheet| {
             let task = Task { work: Work::Tumble, name: "tumble", cores: Cores::One };
-            task.run(bench, sheet, &bench.steady, &bench.tumbling)
+            task.run(bench, sheet, &bench.steady, &bench.tumbling).map(drop)
         },
     },
     each_round(&[Work::TumbleDurable], &[Peer::EdgeStream], |bench, sheet| {
         let task = Task { work: Work::TumbleDurable, name: "tumble-durable", cores: Cores::One };
-        task.run(bench, sheet, &bench.steady, &bench.tumbling)
+        task.run(bench, sheet, &bench.steady, &bench.tumbling).map(drop)
     }),
     each_round(&[Work::TumbleTwoCores], &[Peer::EdgeStream], |bench, sheet| {
         let task = Task { work: Work::TumbleTwoCores, name: "tumble-durable", cores: Cores::Two };
-        task.run(bench, sheet, &bench.steady, &bench.tumbling)
+        task.run(bench, sheet, &bench.steady, &bench.tumbling).map(drop)
     }),
     each_round(&[Work::Hop], &[Peer::EdgeStream], |bench, sheet| {
         let task = Task { work: Work::Hop, name: "hop", cores: Cores::One };
-        task.run(bench, sheet, &bench.steady, &bench.hopping)
+        task.run(bench, sheet, &bench.steady, &bench.hopping).map(drop)
     }),
     each_round(&[Work::Session], &[Peer::EdgeStream], |bench, sheet| {
         let task = Task { work: Work::Session, name: "session", cores: Cores::One };
-        task.run(bench, sheet, &bench.bursts, &bench.sessions)
+        task.run(bench, sheet, &bench.bursts, &bench.sessions).map(drop)
+    }),
+    each_round(&[Work::Jobs], &[Peer::EdgeStream], |bench, sheet| {
+        let task = Task { work: Work::Jobs, name: "jobs-100", cores: Cores::Two };
+        let said = task.run(bench, sheet, &bench.steady, &bench.tumbling)?;
+        let cores = said.number("cpu")? / said.number("seconds")?;
+        sheet.record(Work::Jobs, Metric::Cores, cores);
+        Ok(())
+    }),
+    each_round(&[Work::Groups], &[Peer::EdgeStream], |bench, sheet| {
+        let said = run(sheet.engine, "groups-1m", Cores::One, bench.dir.path(), bench.dir.path())?;
+        sheet.record(Work::Groups, Metric::BytesPerGroup, said.number("bytes")?);
+        Ok(())
+    }),
+    each_round(&[Work::Restart], &[Peer::EdgeStream], |bench, sheet| {
+        let dir = tempfile::tempdir_in(bench.dir.path())?;
+        let answer = dir.path().join("answer");
+        let said = run(sheet.engine, "restart-1m", Cores::Two, bench.dir.path(), &answer)?;
+        sheet.record(Work::Restart, Metric::OpenMs, said.number("open_ms")?);
+        Ok(())
+    }),
+    each_round(&[Work::MqttToMqtt], &[Peer::EdgeStream], |bench, sheet| {
+        gateway::relay(&bench.options, sheet)
+    }),
+    each_round(&[Work::MqttJournal], &[Peer::EdgeStream], |bench, sheet| {
+        gateway::count(&bench.options, sheet, Work::MqttJournal)
+    }),
+    each_round(&[Work::MqttToView], &[Peer::EdgeStream], |bench, sheet| {
+        gateway::count(&bench.options, sheet, Work::MqttToView)
     }),
 ];
 
@@ -119,7 +150,7 @@ impl Task {
         sheet: &mut Sheet,
         lines: &Lines,
         expected: &Answer,
-    ) -> Result<()> {
+    ) -> Result<Said> {
         let dir = tempfile::tempdir_in(bench.dir.path())?;
         let answer = dir.path().join("answer");
         let said = run(sheet.engine, self.name, self.cores, &lines.path, &answer)?;
@@ -130,6 +161,7 @@ impl Task {
         if sheet.engine == Peer::EdgeStream && said.number("late")? != 0.0 {
             return Err("rows were late".into());
         }
-        compare(&read(&answer)?, expected)
+        compare(&read(&answer)?, expected)?;
+        Ok(said)
     }
 }

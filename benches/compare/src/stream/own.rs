@@ -1,5 +1,9 @@
 //! This program as edge-stream, at one of the tasks.
 
+mod gateway;
+mod jobs;
+mod state;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::Path;
@@ -11,6 +15,10 @@ use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Float64Type, Int64Type, Schema, TimeUnit};
 use edge_db::{Db, Entry, LogOptions};
 use edge_stream::{Engine, EventTime, JsonRows, Pipeline};
+
+pub(super) use gateway::serve;
+pub(super) use jobs::jobs;
+pub(super) use state::{groups, restart};
 
 use super::clock::Clock;
 use super::data::DELAY_SECONDS;
@@ -24,6 +32,8 @@ const BLOCK_BYTES: usize = 1024 * 1024;
 const COMMIT: usize = 1_000;
 /// More than any run needs: a full Log would drop records.
 const LOG_BYTES: u64 = 8 << 30;
+/// Too cold to be in an answer: it closes the last windows of a job, as nothing else comes.
+const END: &str = r#"{"device":"end","ts":1767229200000,"temp":0,"hum":0}"#;
 /// How long a job may take.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -80,25 +90,33 @@ pub(super) async fn engine(task: &str, lines: &Path, answer: &Path) -> Result<()
     fill(&dir, lines)?;
     let db = Db::open(&dir)?;
     let engine = Engine::builder().db(&db).start().await?;
-    let stream = format!(
-        "CREATE STREAM readings (device VARCHAR, ts TIMESTAMP, temp DOUBLE, hum DOUBLE, \
-         WATERMARK FOR ts AS ts - INTERVAL '{DELAY_SECONDS} seconds') \
-         WITH (log = 'raw', format = 'json')"
-    );
-    engine.execute(&stream).await?;
+    engine.execute(&create_stream()).await?;
     engine.caught_up(PATIENCE).await?;
     let view = format!("CREATE MATERIALIZED VIEW answer AS {}", query(task)?);
     let clock = Clock::start()?;
     engine.execute(&view).await?;
     engine.caught_up(PATIENCE).await?;
     clock.say()?;
-    let late = engine.sql("SELECT sum(late) FROM system.jobs").await?;
-    let late = cast(late[0].column(0), &DataType::Int64)?;
-    println!("late {}", late.as_primitive::<Int64Type>().value(0));
+    println!("late {}", late(&engine).await?);
     let rows = engine.sql("SELECT window_start, device, a, b, c, n FROM answer").await?;
     write(&rows, answer)?;
     engine.shutdown(PATIENCE).await?;
     Ok(())
+}
+
+fn create_stream() -> String {
+    format!(
+        "CREATE STREAM readings (device VARCHAR, ts TIMESTAMP, temp DOUBLE, hum DOUBLE, \
+         WATERMARK FOR ts AS ts - INTERVAL '{DELAY_SECONDS} seconds') \
+         WITH (log = 'raw', format = 'json')"
+    )
+}
+
+/// Rows that came late, of all jobs.
+async fn late(engine: &Engine) -> Result<i64> {
+    let late = engine.sql("SELECT sum(late) FROM system.jobs").await?;
+    let late = cast(late[0].column(0), &DataType::Int64)?;
+    Ok(late.as_primitive::<Int64Type>().value(0))
 }
 
 fn lines_of(text: &[u8]) -> Vec<&[u8]> {
@@ -126,6 +144,7 @@ fn fill_log(db: &Db, lines: &Path) -> Result<()> {
         lines.iter().for_each(|line| batch.append(&log, Entry::new(line.to_vec())));
         batch.commit()?;
     }
+    log.append(Entry::new(END))?;
     Ok(())
 }
 

@@ -10,12 +10,29 @@ pub(super) enum Work {
     TumbleTwoCores,
     Hop,
     Session,
+    Jobs,
+    Groups,
+    Restart,
+    MqttToMqtt,
+    MqttJournal,
+    MqttToView,
 }
 
 impl Work {
     /// All of it, in the order of the table.
-    pub(super) const ALL: [Work; 5] =
-        [Work::Tumble, Work::TumbleDurable, Work::TumbleTwoCores, Work::Hop, Work::Session];
+    pub(super) const ALL: [Work; 11] = [
+        Work::Tumble,
+        Work::TumbleDurable,
+        Work::TumbleTwoCores,
+        Work::Hop,
+        Work::Session,
+        Work::Jobs,
+        Work::Groups,
+        Work::Restart,
+        Work::MqttToMqtt,
+        Work::MqttJournal,
+        Work::MqttToView,
+    ];
 }
 
 impl Case for Work {
@@ -26,6 +43,12 @@ impl Case for Work {
             Work::TumbleTwoCores => "tumble-2-cores",
             Work::Hop => "hop",
             Work::Session => "session",
+            Work::Jobs => "jobs-100",
+            Work::Groups => "groups-1m",
+            Work::Restart => "restart-1m",
+            Work::MqttToMqtt => "mqtt-to-mqtt",
+            Work::MqttJournal => "mqtt-journal",
+            Work::MqttToView => "mqtt-to-view",
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) use client::Broker;
 pub(crate) use histogram::Histogram;
 pub(crate) use load::{Load, Outcome};
 pub(crate) use times::Timing;
-pub(crate) use traffic::Traffic;
+pub(crate) use traffic::{SENT_BELOW, Traffic};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 

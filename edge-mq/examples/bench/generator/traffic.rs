@@ -2,6 +2,9 @@
 
 use super::packet::Version;
 
+/// The first level of all topics that are published to.
+pub(crate) const SENT_BELOW: &str = "load";
+
 /// One kind of traffic. There are as many groups as there are topics, or subscribers if these are
 /// fewer: publishers take turns in the topics, topics and subscribers in the groups, and whoever
 /// subscribes gets all topics of its group.
@@ -15,6 +18,9 @@ pub(crate) struct Traffic {
     /// Messages of one publisher that its receivers (and, with QoS 1 and 2, itself by
     /// acknowledgements) have not got; below 65,535, as packet identifiers are not used twice.
     pub(crate) window: u64,
+    /// The first level of the topics that subscribers ask for: another one than publishers use where
+    /// somebody in between sends each message on.
+    pub(crate) heard_below: &'static str,
     /// Whether the sessions of subscribers outlive their connections.
     pub(crate) is_kept: bool,
     pub(crate) version: Version,
@@ -29,17 +35,17 @@ impl Traffic {
 
     /// Where this publisher sends to.
     pub(crate) fn topic(&self, publisher: usize) -> String {
-        format!("load/{}", publisher % self.topics)
+        format!("{SENT_BELOW}/{}", publisher % self.topics)
     }
 
     /// What this subscriber asks for.
     pub(crate) fn filters(&self, subscriber: usize) -> Vec<String> {
         let groups = self.groups();
         if groups == 1 && self.topics > 1 {
-            return vec!["load/+".to_owned()];
+            return vec![format!("{}/+", self.heard_below)];
         }
         let own = (0..self.topics).filter(|topic| topic % groups == subscriber % groups);
-        own.map(|topic| format!("load/{topic}")).collect()
+        own.map(|topic| format!("{}/{topic}", self.heard_below)).collect()
     }
 
     /// The subscribers that get what this publisher sends.
@@ -68,6 +74,7 @@ mod tests {
             topics,
             qos: 0,
             window: 1,
+            heard_below: SENT_BELOW,
             is_kept: false,
             version,
             payload_bytes: 64,

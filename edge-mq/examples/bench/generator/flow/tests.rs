@@ -1,6 +1,7 @@
 //! What the generator notices of a broker that does something wrong, by streams that are wrong.
 
 use super::super::packet::Version;
+use super::super::traffic::SENT_BELOW;
 use super::*;
 
 /// Each publisher with a topic of its own.
@@ -12,6 +13,7 @@ const fn traffic(publishers: usize, subscribers: usize, qos: u8) -> Traffic {
         topics: publishers,
         qos,
         window: 200,
+        heard_below: SENT_BELOW,
         is_kept: false,
         version,
         payload_bytes: 64,
