@@ -106,9 +106,12 @@ fn an_engine_that_is_not_built_in_is_not_judged_and_others_are() {
 pub(crate) fn check_each_can_fail<W: Case, E: Contender>(works: &[W], floors: &[Floor<W, E>]) {
     let empty = || crate::figures::Figures::of(works.iter().copied());
     let (mut best, mut worst) = (empty(), empty());
+    let mut most = 1e12;
     for floor in floors {
         let more = matches!(floor.bound, super::Bound::Least(_) | super::Bound::LeastTimes(..));
-        let (good, bad) = if more { (1e12, 1e-12) } else { (0.0, 1e12) };
+        let (good, bad) = if more { (most, 1e-12) } else { (0.0, 1e12) };
+        // Far above those in front, which it may be held against.
+        most *= 10.0;
         best.record(1, floor.ours, good);
         worst.record(1, floor.ours, bad);
     }
