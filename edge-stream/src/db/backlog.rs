@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 
+use arrow::array::RecordBatch;
 use bytes::Bytes;
 use edge_db::{Batch, Keyspace};
 
@@ -19,8 +20,10 @@ use crate::operator::{from_bytes, to_bytes};
 /// In front of the keys of rows that are stored here.
 pub(crate) const BACKLOG_KEY: u8 = 0xFC;
 
-/// Rows that are stored together.
+/// Rows that are stored together, and what they may take: one of these is what a commit may go beyond
+/// its limit by.
 const CHUNK_ROWS: usize = 4096;
+const CHUNK_BYTES: usize = 2 * 1024 * 1024;
 
 /// What rows may take in one commit, and what they may fill it up to where state is in it.
 const ROWS_BYTES: usize = 24 * 1024 * 1024;
@@ -28,7 +31,7 @@ const COMMIT_BYTES: usize = 52 * 1024 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Backlog {
-    /// No more than [`CHUNK_ROWS`] in each.
+    /// No more than [`chunk_rows`] in each.
     waiting: VecDeque<Delta>,
     /// So many of those in front are stored, under numbers from `first` on.
     stored: u32,
@@ -45,9 +48,9 @@ impl Default for Backlog {
 impl Backlog {
     pub(crate) fn extend(&mut self, deltas: impl IntoIterator<Item = Delta>) {
         for delta in deltas {
-            let rows = delta.rows().num_rows();
-            let parts = (0..rows).step_by(CHUNK_ROWS);
-            let parts = parts.map(|at| delta.slice(at, CHUNK_ROWS.min(rows - at)));
+            let (rows, most) = (delta.rows().num_rows(), chunk_rows(delta.rows()));
+            let parts = (0..rows).step_by(most);
+            let parts = parts.map(|at| delta.slice(at, most.min(rows - at)));
             self.waiting.extend(parts);
         }
     }
@@ -128,6 +131,12 @@ impl Backlog {
         }
         Ok(())
     }
+}
+
+/// How many of these rows are a piece. Of rows that share their columns with others, it is fewer.
+fn chunk_rows(rows: &RecordBatch) -> usize {
+    let row_bytes = rows.get_array_memory_size() / rows.num_rows().max(1);
+    (CHUNK_BYTES / row_bytes.max(1)).clamp(1, CHUNK_ROWS)
 }
 
 fn stored_key(number: u32) -> Vec<u8> {
