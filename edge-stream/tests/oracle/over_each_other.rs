@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, RecordBatch, TimestampMicrosecondArray, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{Field, Schema, TimestampMicrosecondType};
+use edge_stream::{EventTime, Stored};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -156,4 +157,30 @@ fn late_row_where_none_was_counts_in_the_windows_that_are_open() {
     let row = |seconds| Row { seconds, device: None, temp: None, n: 1, flag: None };
     let rows: Vec<_> = seconds.into_iter().map(row).collect();
     check_late(&hop(7, 17, 0), &rows, &[(1, false)]);
+}
+
+/// A pane that is closed for good is stored whole: what came to it since the last checkpoint is in
+/// no part, and is not lost when a later row opens it again.
+#[test]
+fn rows_that_came_before_and_behind_the_end_of_a_pane_are_both_stored() {
+    let row = |seconds, n| Row { seconds, device: None, temp: None, n, flag: None };
+    let many: Vec<_> = (0..200).map(|n| row(1, n)).collect();
+    let query = "SELECT W, n, count(*) AS c FROM T GROUP BY W, n";
+    let windows = hop(10, 40, 0).call;
+    let counts = block_on(async {
+        let (mut first, mut stored) = (pipeline_over(&windows, query).await, Stored::new());
+        first.push(&batch(&many)).unwrap();
+        store(&mut first, &mut stored);
+        // The watermark passes the end of the pane, and of one of its windows.
+        first.push(&batch(&[row(2, 0), row(45, 300)])).unwrap();
+        first.push(&batch(&[row(3, 0)])).unwrap();
+        store(&mut first, &mut stored);
+        let mut again = pipeline_over(&windows, query).await;
+        again.restore(&stored).unwrap();
+        [first, again].map(|mut query| {
+            let rest = query.advance(EventTime::from_micros(i64::MAX)).unwrap();
+            lines(&rest).iter().filter(|line| line.contains("|0|3|")).count()
+        })
+    });
+    assert_eq!(counts, [3, 3], "windows in which the row is there three times");
 }
