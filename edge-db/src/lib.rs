@@ -58,8 +58,8 @@ pub use index::{Index, IndexRows};
 pub use key::Key;
 pub use keyspace::{Entries, Keyspace};
 pub use log::{
-    Compression, Entry, Gap, GapReason, Headers, Log, LogOptions, LogState, Record, Records, Tail,
-    WhenFull,
+    Compression, Entry, Gap, GapReason, Headers, IntoRecords, Log, LogOptions, LogState, Record,
+    RecordRef, RecordRefs, Records, Tail, WhenFull,
 };
 pub use names::{NameKind, RawRow, RawRows};
 pub use queue::Commit;

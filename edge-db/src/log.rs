@@ -8,7 +8,7 @@ pub(crate) mod oldest;
 mod options;
 mod reading;
 mod record;
-mod records;
+pub(crate) mod records;
 mod tail;
 #[cfg(feature = "arrow")]
 mod visiting;
@@ -21,8 +21,8 @@ use bytes::Bytes;
 pub use compression::Compression;
 pub use gap::{Gap, GapReason};
 pub use options::{LogOptions, LogState, WhenFull};
-pub use record::{Entry, Headers, Record};
-pub use records::Records;
+pub use record::{Entry, Headers, Record, RecordRef};
+pub use records::{IntoRecords, RecordRefs, Records};
 pub use tail::Tail;
 
 use crate::codec;

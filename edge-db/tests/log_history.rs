@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use edge_db::{
-    Compression, Db, Entry, Gap, GapReason, Log, LogOptions, Record, Records, Seq, Snapshot, Time,
+    Compression, Db, Entry, Gap, GapReason, Log, LogOptions, Records, Seq, Snapshot, Time,
     WhenFull, WriteError,
 };
 use proptest::collection::vec;
@@ -146,9 +146,7 @@ fn seq(position: usize) -> Seq {
 fn check_records(records: &Records, model: &Model, positions: impl Iterator<Item = usize>) {
     let found: Vec<_> = records
         .iter()
-        .map(|record: &Record| {
-            (position(record.seq()), record.time().micros(), record.value().to_vec())
-        })
+        .map(|record| (position(record.seq()), record.time().micros(), record.value().to_vec()))
         .collect();
     let expected: Vec<_> =
         positions.map(|at| (at, model.rows[at].time, model.rows[at].value.clone())).collect();

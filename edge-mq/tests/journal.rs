@@ -23,7 +23,7 @@ async fn connect(broker: &Broker, version: Version, name: &str) -> Device {
 }
 
 fn records(log: &Log) -> Vec<Record> {
-    log.read(Seq::new(0), usize::MAX).unwrap().iter().cloned().collect()
+    log.read(Seq::new(0), usize::MAX).unwrap().into_iter().collect()
 }
 
 fn payloads(log: &Log) -> Vec<String> {

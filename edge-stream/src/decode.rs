@@ -24,7 +24,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_
 use arrow::compute::{concat_batches, max, take};
 use arrow::datatypes::{FieldRef, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
-use edge_db::{Record, Time};
+use edge_db::{RecordRef, Time};
 
 use crate::sql::times::Span;
 use crate::topic::TopicPattern;
@@ -196,7 +196,7 @@ impl Decoder {
     /// Never for what a record holds, that is in [`Decoded::rejected`].
     pub(crate) fn decode(
         &self,
-        records: &[Record],
+        records: &[RecordRef<'_>],
         memory: &mut Memory,
     ) -> Result<Decoded, ArrowError> {
         if let Payload::Sparkplug(fields) = &self.payload {
@@ -213,7 +213,7 @@ impl Decoder {
     /// Something in there is no row: halves it until that is alone.
     fn decode_halves(
         &self,
-        records: &[Record],
+        records: &[RecordRef<'_>],
         first: usize,
         rows: &mut Vec<RecordBatch>,
         rejected: &mut Vec<Rejected>,
@@ -235,12 +235,12 @@ impl Decoder {
     }
 
     /// All records at once, if all of them are rows.
-    fn decode_all(&self, records: &[Record]) -> Option<Decoded> {
-        let payloads: Vec<&[u8]> = records.iter().map(|record| &record.value()[..]).collect();
+    fn decode_all(&self, records: &[RecordRef<'_>]) -> Option<Decoded> {
+        let payloads: Vec<&[u8]> = records.iter().map(RecordRef::value).collect();
         self.rows(self.payload.read(&payloads).ok()?, records).ok()
     }
 
-    fn decode_one(&self, record: &Record) -> Result<Decoded, String> {
+    fn decode_one(&self, record: &RecordRef<'_>) -> Result<Decoded, String> {
         self.rows(self.payload.read_one(record.value())?, std::slice::from_ref(record))
     }
 
@@ -302,7 +302,7 @@ impl Decoder {
     fn decode_metrics(
         &self,
         fields: &[FieldRef],
-        records: &[Record],
+        records: &[RecordRef<'_>],
         memory: &mut Memory,
     ) -> Result<Decoded, ArrowError> {
         let (mut metrics, mut counts, mut rejected) = (Vec::new(), Vec::new(), Vec::new());
@@ -313,7 +313,7 @@ impl Decoder {
                 Ok(rows) => {
                     counts.push(rows.len());
                     metrics.extend(rows);
-                    readable.push(record.clone());
+                    readable.push(*record);
                     places.push(place);
                 }
                 Err(reason) => rejected.push(Rejected::undecodable(place, reason)),
@@ -330,7 +330,7 @@ impl Decoder {
 
     fn metrics(
         &self,
-        record: &Record,
+        record: &RecordRef<'_>,
         memory: &mut Memory,
     ) -> Result<Vec<sparkplug::Metric>, String> {
         if let Some(pattern) = &self.topic {
@@ -340,7 +340,7 @@ impl Decoder {
     }
 
     /// The columns of payloads with those of their topics and records.
-    fn rows(&self, read: Rows, records: &[Record]) -> Result<Decoded, String> {
+    fn rows(&self, read: Rows, records: &[RecordRef<'_>]) -> Result<Decoded, String> {
         let levels = match &self.topic {
             Some(pattern) => levels(pattern, records)?,
             None => Vec::new(),

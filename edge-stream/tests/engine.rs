@@ -120,7 +120,7 @@ async fn what_is_no_row_lies_in_the_log_of_errors_once_and_the_rest_goes_on() {
         assert_eq!((&record.value()[..], &record.key()[..]), (payload.as_bytes(), &b"t"[..]));
         let found = String::from_utf8(record.header("reason").unwrap().to_vec()).unwrap();
         assert!(found.contains(reason), "{payload}: {found}");
-        assert_eq!(record.header("h").unwrap(), "1");
+        assert_eq!(record.header("h").unwrap(), b"1");
     }
     let asked = "SELECT get_field(headers, 'seq'), key FROM readings_errors ORDER BY _seq LIMIT 1";
     assert_eq!(ask(&engine, asked).await, ["1 t"]);

@@ -35,7 +35,7 @@ async fn site(
 fn reasons(db: &Db) -> Vec<String> {
     let log = db.log("s_errors").unwrap();
     let records = log.read(Seq::ZERO, 100).unwrap();
-    let reason = |record: &edge_db::Record| record.header("reason").unwrap().to_vec();
+    let reason = |record: edge_db::RecordRef<'_>| record.header("reason").unwrap().to_vec();
     records.iter().map(|record| String::from_utf8(reason(record)).unwrap()).collect()
 }
 

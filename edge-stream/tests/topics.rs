@@ -128,7 +128,7 @@ async fn a_row_whose_topic_cannot_be_goes_to_the_errors_of_the_sink() {
     let errors = gateway.db.log("odd_errors").unwrap().read(edge_db::Seq::ZERO, 10).unwrap();
     let reasons: Vec<_> = errors.iter().map(|error| error.header("reason").unwrap()).collect();
     assert_eq!(reasons.len(), 4);
-    assert_eq!(reasons[1], "a topic cannot have `a/b` as the level {text}");
+    assert_eq!(reasons[1], b"a topic cannot have `a/b` as the level {text}");
     gateway.end().await;
 }
 

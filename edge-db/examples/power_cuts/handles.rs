@@ -192,7 +192,7 @@ fn number(bytes: &[u8]) -> u64 {
     u64::from_be_bytes(bytes.try_into().expect("8 bytes of ours"))
 }
 
-pub(crate) fn compare_record(record: &edge_db::Record, which: Which, log: &ModelLog) {
+pub(crate) fn compare_record(record: edge_db::RecordRef<'_>, which: Which, log: &ModelLog) {
     let found = Rec {
         micros: record.time().micros(),
         key: record.key().to_vec(),

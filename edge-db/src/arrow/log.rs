@@ -98,7 +98,7 @@ impl Records {
     pub fn to_record_batch(&self) -> RecordBatch {
         let bytes = self.iter().map(|record| record.value().len()).sum();
         let mut columns = RecordColumns::with_capacity(self.len(), bytes);
-        self.iter().for_each(|record| columns.push(&record.raw()));
+        self.iter().for_each(|record| columns.push(record));
         columns.finish()
     }
 }
@@ -132,7 +132,7 @@ impl LogBatches {
         let mut columns = RecordColumns::with_capacity(self.max_rows.min(ROOM_ROWS), self.bytes);
         let mut position = self.position;
         self.log.visit_in(&self.view, self.position, |record| {
-            columns.push(&record);
+            columns.push(record);
             position = record.seq.next();
             let is_full = columns.rows() >= self.max_rows || columns.bytes() >= BATCH_BYTES;
             if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }

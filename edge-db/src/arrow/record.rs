@@ -10,7 +10,8 @@ use arrow_buffer::OffsetBuffer;
 use arrow_schema::{DataType, Field, FieldRef, Fields, Schema, SchemaRef, TimeUnit};
 
 use super::UTC;
-use crate::log::chunk::{RawRecord, take_header};
+use crate::RecordRef;
+use crate::log::chunk::take_header;
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(vec![
@@ -72,7 +73,7 @@ impl RecordColumns {
         }
     }
 
-    pub(super) fn push(&mut self, record: &RawRecord<'_>) {
+    pub(super) fn push(&mut self, record: RecordRef<'_>) {
         self.seqs.append_value(record.seq.get());
         self.times.append_value(record.time.micros());
         self.keys.append_value(record.key);

@@ -8,10 +8,11 @@ use super::findings::Findings;
 use crate::codec::{self, DecodeError};
 use crate::log::chunk::{self, Front};
 use crate::log::gap::{Gap, GapReason};
+use crate::log::records::Found;
 use crate::log::{LogState, chunk_last};
 use crate::space::{Space, without_space};
 use crate::verify::Place;
-use crate::{Record, Seq, Time};
+use crate::{RecordRef, Seq, Time};
 
 /// The way through one log.
 pub(super) struct LogAudit {
@@ -83,7 +84,7 @@ impl LogAudit {
 
     /// One chunk.
     pub(super) fn chunk(&mut self, key: &[u8], value: &[u8], found: &mut Findings) {
-        let mut records = Vec::new();
+        let mut records = Found::default();
         let read = self.read(key, value, &mut records);
         let (positions, front, is_readable) = match read {
             Ok(read) => read,
@@ -125,7 +126,7 @@ impl LogAudit {
         &self,
         key: &[u8],
         value: &[u8],
-        records: &mut Vec<Record>,
+        records: &mut Found,
     ) -> Result<(Range<Seq>, Front, bool), DecodeError> {
         let malformed = || DecodeError::Malformed("the key is none of a chunk".to_owned());
         let last = chunk_last(key).ok_or_else(malformed)?;
@@ -240,7 +241,7 @@ impl LogAudit {
 }
 
 /// What a record counts for in its log.
-fn bytes_of(record: &Record) -> u64 {
+fn bytes_of(record: RecordRef<'_>) -> u64 {
     let headers: usize = record.headers().map(|(name, value)| name.len() + value.len()).sum();
     (record.key().len() + record.value().len() + headers) as u64 + 8
 }

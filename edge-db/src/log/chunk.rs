@@ -36,7 +36,7 @@ use crate::varint::{put_bytes, put_varint};
 use front::{FRONT_BYTES, malformed};
 pub(crate) use front::{Front, Packing, front};
 #[cfg(feature = "arrow")]
-pub(crate) use reading::{RawRecord, visit};
+pub(crate) use reading::visit;
 pub(crate) use reading::{read, take_header};
 
 const PART_BYTES: usize = 4 + 4 + 8;

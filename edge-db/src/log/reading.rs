@@ -4,10 +4,11 @@ use std::ops::{Bound, ControlFlow, Range};
 
 use bytes::Bytes;
 
-use super::{Log, LogState, Records, chunk, chunk_last};
+use super::records::Found;
+use super::{Log, LogState, RecordRef, Records, chunk, chunk_last};
 use crate::error::ReadError;
 use crate::view::View;
-use crate::{Record, Seq, Snapshot, Time};
+use crate::{Seq, Snapshot, Time};
 
 /// One read takes no more than about this much, so that a backlog costs no memory.
 const READ_BYTES: usize = 4 * 1024 * 1024;
@@ -73,14 +74,14 @@ impl Log {
     fn read_in(&self, view: &View, from: Seq, max_records: usize) -> Result<Records, ReadError> {
         let state = self.state_in(view)?;
         let start = from.max(state.first);
-        let mut records = Vec::new();
+        let mut found = Found::default();
         let mut first = start;
         if start < state.next && max_records > 0 {
-            first = self.read_chunks(view, start..state.next, max_records, &mut records)?;
+            first = self.read_chunks(view, start..state.next, max_records, &mut found)?;
         }
-        let next = records.last().map_or(first, |last: &Record| last.seq().next());
+        let next = found.last().map_or(first, Seq::next);
         let missing = (from < first).then_some(from..first);
-        Ok(Records { records, next, missing })
+        Ok(Records { found, next, missing })
     }
 
     /// Where the records begin: behind the front of the range only where a repair had to leave
@@ -90,28 +91,28 @@ impl Log {
         view: &View,
         range: Range<Seq>,
         max_records: usize,
-        records: &mut Vec<Record>,
+        found: &mut Found,
     ) -> Result<Seq, ReadError> {
         let (start, end) = (self.space().chunk_key(range.start), self.space().next().prefix());
         let mut bytes = 0;
         for entry in view.range(Bound::Included(&start), Bound::Excluded(&end))? {
             let (key, stored) = entry?;
-            let before = records.last().map(Record::seq);
-            let count = records.len();
+            let before = found.last();
+            let count = found.len();
             let more = max_records - count;
-            bytes += self.read_chunk(&key, &stored, range.start, more, records)?;
-            let follows = records
+            bytes += self.read_chunk(&key, &stored, range.start, more, found)?;
+            let follows = found
                 .get(count)
                 .is_none_or(|record| before.is_none_or(|before| record.seq() == before.next()));
             if !follows {
-                records.truncate(count);
+                found.truncate(count);
                 break;
             }
-            if records.len() >= max_records || bytes >= READ_BYTES {
+            if found.len() >= max_records || bytes >= READ_BYTES {
                 break;
             }
         }
-        Ok(records.first().map_or(range.end, Record::seq))
+        Ok(found.first().unwrap_or(range.end))
     }
 
     fn read_back_in(
@@ -122,7 +123,7 @@ impl Log {
     ) -> Result<Records, ReadError> {
         let LogState { first, next, .. } = self.state_in(view)?;
         let before = before.min(next);
-        let mut records = Records { records: Vec::new(), next: before, missing: None };
+        let mut records = Records { found: Found::default(), next: before, missing: None };
         if before <= first || max_records == 0 {
             return Ok(records);
         }
@@ -154,11 +155,14 @@ impl Log {
     ) -> Result<usize, ReadError> {
         let wanted = (max_records - out.len()) as u64;
         let from = Seq::new(out.next.get().saturating_sub(wanted)).max(first);
-        let mut records = Vec::new();
-        let bytes = self.read_chunk(key, stored, from, usize::MAX, &mut records)?;
+        let count = out.len();
+        let bytes = self.read_chunk(key, stored, from, usize::MAX, &mut out.found)?;
         let before = out.next;
-        out.records.extend(records.into_iter().rev().filter(|record| record.seq() < before));
-        out.next = out.records.last().map_or(before, Record::seq);
+        let is_wanted = |record: &RecordRef<'_>| record.seq() < before;
+        let wanted = out.iter().skip(count).take_while(is_wanted).count();
+        out.found.truncate(count + wanted);
+        out.found.reverse_from(count);
+        out.next = out.found.last().unwrap_or(before);
         Ok(bytes)
     }
 
@@ -209,7 +213,7 @@ impl Log {
             if chunk::front(stored).is_ok_and(|front| front.latest < time) {
                 return ControlFlow::Continue(());
             }
-            let mut records = Vec::new();
+            let mut records = Found::default();
             let stored = Bytes::copy_from_slice(stored);
             let read = self.read_chunk(key, &stored, range.start, usize::MAX, &mut records);
             // None, if it is one of those in the chunk that were dropped.
@@ -229,10 +233,10 @@ impl Log {
         stored: &Bytes,
         from: Seq,
         max_records: usize,
-        records: &mut Vec<Record>,
+        found: &mut Found,
     ) -> Result<usize, ReadError> {
         let last = chunk_last(key).ok_or_else(|| self.key_error())?;
-        chunk::read(stored, last, from, max_records, records)
+        chunk::read(stored, last, from, max_records, found)
             .map_err(|source| self.value_error(source))
     }
 

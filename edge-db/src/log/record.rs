@@ -84,6 +84,12 @@ impl Record {
         &self.value
     }
 
+    /// The same, to be looked at.
+    pub fn view(&self) -> RecordRef<'_> {
+        let Record { seq, time, .. } = *self;
+        RecordRef { seq, time, key: &self.key, headers: &self.headers, value: &self.value }
+    }
+
     /// Its headers in the order of [`Entry::header`]. They are parsed as they are asked for.
     pub fn headers(&self) -> Headers<'_> {
         Headers { shared: &self.headers, rest: &self.headers }
@@ -91,6 +97,50 @@ impl Record {
 
     /// The first header of this name.
     pub fn header(&self, name: &str) -> Option<Bytes> {
+        self.headers().find(|(found, _)| *found == name).map(|(_, value)| value)
+    }
+}
+
+/// A record where it lies, for as long as one looks: [`Records::iter`](super::Records::iter).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordRef<'a> {
+    pub(crate) seq: Seq,
+    pub(crate) time: Time,
+    pub(crate) key: &'a [u8],
+    pub(crate) headers: &'a [u8],
+    pub(crate) value: &'a [u8],
+}
+
+impl<'a> RecordRef<'a> {
+    /// Where in its Log it stands.
+    pub fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    /// When it was appended, or what [`Entry::at`] said.
+    pub fn time(&self) -> Time {
+        self.time
+    }
+
+    /// What it is about; empty if nothing was said.
+    pub fn key(&self) -> &'a [u8] {
+        self.key
+    }
+
+    /// The value as it was appended.
+    pub fn value(&self) -> &'a [u8] {
+        self.value
+    }
+
+    /// Its headers in the order of [`Entry::header`]. They are parsed as they are asked for.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
+        let mut rest = self.headers;
+        // The chunk was checked when it was read, so nothing but the end stops this.
+        std::iter::from_fn(move || super::chunk::take_header(&mut rest))
+    }
+
+    /// The first header of this name.
+    pub fn header(&self, name: &str) -> Option<&'a [u8]> {
         self.headers().find(|(found, _)| *found == name).map(|(_, value)| value)
     }
 }

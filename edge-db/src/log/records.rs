@@ -2,10 +2,16 @@
 
 use std::ops::Range;
 
-use super::Record;
-use crate::Seq;
+use bytes::Bytes;
+
+use super::{Record, RecordRef};
+use crate::{Seq, Time};
 
 /// Records of one read, in the order that was asked for.
+///
+/// They lie in the chunks that they were read from. To look at them costs nothing more;
+/// [`into_iter`](IntoIterator::into_iter) gives them as [`Record`]s, of which each keeps its share of
+/// a chunk.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -14,11 +20,12 @@ use crate::Seq;
 /// log.append(edge_db::Entry::new("21.5"))?;
 /// let records = log.read(edge_db::Seq::ZERO, 100)?;
 /// assert_eq!((records.len(), records.next().get()), (1, 1));
+/// assert!(records.iter().all(|record| record.value() == b"21.5"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Records {
-    pub(super) records: Vec<Record>,
+    pub(super) found: Found,
     pub(super) next: Seq,
     pub(super) missing: Option<Range<Seq>>,
 }
@@ -37,34 +44,192 @@ impl Records {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.records.len()
+        self.found.len()
     }
 
     /// Whether the end of the log was reached before.
     pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
+        self.found.len() == 0
+    }
+
+    /// The record at this place in the order.
+    pub fn get(&self, place: usize) -> Option<RecordRef<'_>> {
+        self.found.get(place)
     }
 
     /// The records in order.
-    pub fn iter(&self) -> std::slice::Iter<'_, Record> {
-        self.records.iter()
+    pub fn iter(&self) -> RecordRefs<'_> {
+        RecordRefs { bodies: &self.found.bodies, places: self.found.places.iter() }
     }
 }
 
 impl IntoIterator for Records {
     type Item = Record;
-    type IntoIter = std::vec::IntoIter<Record>;
+    type IntoIter = IntoRecords;
 
-    fn into_iter(self) -> Self::IntoIter {
-        self.records.into_iter()
+    fn into_iter(self) -> IntoRecords {
+        IntoRecords { bodies: self.found.bodies, places: self.found.places.into_iter() }
     }
 }
 
 impl<'a> IntoIterator for &'a Records {
-    type Item = &'a Record;
-    type IntoIter = std::slice::Iter<'a, Record>;
+    type Item = RecordRef<'a>;
+    type IntoIter = RecordRefs<'a>;
 
-    fn into_iter(self) -> Self::IntoIter {
-        self.records.iter()
+    fn into_iter(self) -> RecordRefs<'a> {
+        self.iter()
+    }
+}
+
+/// [`Records`] where they lie.
+#[derive(Debug, Clone)]
+pub struct RecordRefs<'a> {
+    bodies: &'a [Bytes],
+    places: std::slice::Iter<'a, Place>,
+}
+
+impl<'a> Iterator for RecordRefs<'a> {
+    type Item = RecordRef<'a>;
+
+    fn next(&mut self) -> Option<RecordRef<'a>> {
+        self.places.next().map(|place| place.show(self.bodies))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.places.size_hint()
+    }
+}
+
+impl DoubleEndedIterator for RecordRefs<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.places.next_back().map(|place| place.show(self.bodies))
+    }
+}
+
+impl ExactSizeIterator for RecordRefs<'_> {}
+
+/// [`Records`], each with its share of the chunk.
+#[derive(Debug)]
+pub struct IntoRecords {
+    bodies: Vec<Bytes>,
+    places: std::vec::IntoIter<Place>,
+}
+
+impl Iterator for IntoRecords {
+    type Item = Record;
+
+    fn next(&mut self) -> Option<Record> {
+        self.places.next().map(|place| place.take(&self.bodies))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.places.size_hint()
+    }
+}
+
+impl DoubleEndedIterator for IntoRecords {
+    fn next_back(&mut self) -> Option<Record> {
+        self.places.next_back().map(|place| place.take(&self.bodies))
+    }
+}
+
+impl ExactSizeIterator for IntoRecords {}
+
+/// Records as they were found in chunks.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Found {
+    /// The parts of chunks.
+    bodies: Vec<Bytes>,
+    places: Vec<Place>,
+}
+
+/// Where a record lies.
+#[derive(Debug, Clone)]
+struct Place {
+    seq: Seq,
+    time: Time,
+    /// The number of its body.
+    body: u32,
+    key: Span,
+    headers: Span,
+    value: Span,
+}
+
+/// From, to.
+type Span = (u32, u32);
+
+impl Found {
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    pub(crate) fn get(&self, place: usize) -> Option<RecordRef<'_>> {
+        Some(self.places.get(place)?.show(&self.bodies))
+    }
+
+    pub(crate) fn first(&self) -> Option<Seq> {
+        self.places.first().map(|place| place.seq)
+    }
+
+    pub(crate) fn last(&self) -> Option<Seq> {
+        self.places.last().map(|place| place.seq)
+    }
+
+    pub(crate) fn iter(&self) -> RecordRefs<'_> {
+        RecordRefs { bodies: &self.bodies, places: self.places.iter() }
+    }
+
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.places.truncate(len);
+    }
+
+    /// Turns round those from this place on.
+    pub(crate) fn reverse_from(&mut self, place: usize) {
+        self.places[place..].reverse();
+    }
+
+    /// What is [pushed](Found::push) from now on lies in here. `records` are about as many as that
+    /// will be.
+    pub(crate) fn begin(&mut self, body: Bytes, records: usize) {
+        self.bodies.push(body);
+        self.places.reserve(records);
+    }
+
+    /// A record in the body that was begun last.
+    pub(crate) fn push(&mut self, record: RecordRef<'_>) {
+        let Some((number, body)) = self.bodies.iter().enumerate().next_back() else { return };
+        let span = |part: &[u8]| {
+            let start = part.as_ptr().addr() - body.as_ptr().addr();
+            (short(start), short(start + part.len()))
+        };
+        self.places.push(Place {
+            seq: record.seq,
+            time: record.time,
+            body: short(number),
+            key: span(record.key),
+            headers: span(record.headers),
+            value: span(record.value),
+        });
+    }
+}
+
+/// Bodies of chunks are no longer than a commit, and a read has no more of them than bytes.
+fn short(number: usize) -> u32 {
+    u32::try_from(number).expect("parts of a chunk, and chunks of a read, are less than 4 GiB")
+}
+
+impl Place {
+    fn show<'a>(&self, bodies: &'a [Bytes]) -> RecordRef<'a> {
+        let body = &bodies[self.body as usize];
+        let part = |span: Span| &body[span.0 as usize..span.1 as usize];
+        let (key, headers, value) = (part(self.key), part(self.headers), part(self.value));
+        RecordRef { seq: self.seq, time: self.time, key, headers, value }
+    }
+
+    fn take(&self, bodies: &[Bytes]) -> Record {
+        let body = &bodies[self.body as usize];
+        let part = |span: Span| body.slice(span.0 as usize..span.1 as usize);
+        let (key, headers, value) = (part(self.key), part(self.headers), part(self.value));
+        Record { seq: self.seq, time: self.time, key, headers, value }
     }
 }

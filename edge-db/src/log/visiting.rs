@@ -2,8 +2,7 @@
 
 use std::ops::{Bound, ControlFlow};
 
-use super::chunk::{self, RawRecord};
-use super::{Log, Record, chunk_last};
+use super::{Log, RecordRef, chunk, chunk_last};
 use crate::Seq;
 use crate::error::ReadError;
 use crate::view::View;
@@ -15,13 +14,13 @@ impl Log {
         &self,
         view: &View,
         from: Seq,
-        mut show: impl FnMut(RawRecord<'_>) -> ControlFlow<()>,
+        mut show: impl FnMut(RecordRef<'_>) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
         let (start, end) = (self.space().chunk_key(from), self.space().next().prefix());
         let mut damaged = None;
         view.visit(Bound::Included(&start), Bound::Excluded(&end), |key, stored| {
             let mut flow = ControlFlow::Continue(());
-            let mut watched = |record: RawRecord<'_>| {
+            let mut watched = |record: RecordRef<'_>| {
                 flow = show(record);
                 flow
             };
@@ -39,12 +38,5 @@ impl Log {
             }
         })?;
         damaged.map_or(Ok(()), Err)
-    }
-}
-
-impl Record {
-    pub(crate) fn raw(&self) -> RawRecord<'_> {
-        let Record { seq, time, .. } = *self;
-        RawRecord { seq, time, key: &self.key, headers: &self.headers, value: &self.value }
     }
 }

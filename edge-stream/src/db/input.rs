@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use edge_db::{Cursor, Log, ReadError, Record, Seq, Time, WriteError};
+use edge_db::{Cursor, Log, ReadError, Seq, Time, WriteError};
 
 use super::catalog::cursor_name;
 use super::job::JobError;
@@ -52,7 +52,7 @@ impl Input {
         let position = cursor.position()?;
         let (committed, memory) = (position, Memory::default());
         let (until, reached, turn) = (None, None, 0);
-        let last = spec.log.read_back(position, 1)?.iter().next().map(Record::time);
+        let last = spec.log.read_back(position, 1)?.get(0).map(|last| last.time());
         let is_idle = false;
         let is_shared = !spec.decoder.has_memory();
         let reader = is_shared.then(|| spec.shared.reader(&spec.decoder, position));
@@ -88,6 +88,12 @@ impl Input {
     /// more behind that.
     pub(crate) fn is_at_end(&self) -> Result<bool, ReadError> {
         Ok(self.until.is_none() || self.spec.log.bounds()?.end <= self.position)
+    }
+
+    /// Whether there is nothing to read now.
+    pub(crate) fn has_nothing_more(&self) -> Result<bool, ReadError> {
+        let end = self.spec.log.bounds()?.end;
+        Ok(self.until.map_or(end, |until| end.min(until)) <= self.position)
     }
 
     /// When it becomes idle, if nothing more comes. Its records say when it spoke last; while nobody

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use arrow::error::ArrowError;
 use bytes::Bytes;
-use edge_db::{Batch, Entry, Keyspace, Log, OpenError, ReadError, Record, Seq, Time, WriteError};
+use edge_db::{Batch, Entry, Keyspace, Log, OpenError, ReadError, Seq, Time, WriteError};
 use serde::{Deserialize, Serialize};
 
 use super::backlog::{BACKLOG_KEY, Backlog};
@@ -183,8 +183,9 @@ impl Job {
         let (mut is_at_end, mut quiet) = (true, Vec::new());
         for number in by_event_time(&self.inputs) {
             if let Some(part) = self.inputs[number].read()? {
-                is_at_end = false;
                 self.take(number, &part)?;
+                // Of several, one that has nothing more may be idle now.
+                is_at_end = self.inputs.len() == 1 && self.inputs[number].has_nothing_more()?;
                 break;
             }
             quiet.push(number);
@@ -223,18 +224,23 @@ impl Job {
         self.inputs.iter().map(|input| input.is_idle)
     }
 
+    /// How many jobs read the stream that most do of those that it reads.
+    pub(crate) fn readers(&self) -> usize {
+        self.inputs.iter().map(|input| input.spec.shared.readers()).max().unwrap_or(0)
+    }
+
     /// Runs the query over what was read of one input.
     fn take(&mut self, number: usize, part: &Part) -> Result<(), JobError> {
         self.turns += 1;
-        let (input, records) = (&mut self.inputs[number], part.records());
+        let input = &mut self.inputs[number];
         input.turn = self.turns;
-        if let Some(last) = records.last().map(Record::time) {
+        if let Some(last) = part.records().next_back().map(|last| last.time()) {
             (input.last, input.is_idle) = (Some(last), false);
             input.reached = Some(EventTime::from_micros(last.micros()));
         }
-        let mut times = records.iter().rev().map(Record::time);
+        let mut times = part.records().rev().map(|record| record.time());
         self.heard = self.heard.max(times.find(|time| *time < self.since));
-        self.progress.read += records.len() as u64;
+        self.progress.read += part.len() as u64;
         self.progress.missed += part.missed;
         for one in &part.rejected {
             self.progress.undecodable += u64::from(one.rows_ahead == 0);
@@ -242,11 +248,12 @@ impl Job {
         }
         if let Output::Errors(_) = self.spec.output {
             let rejected = part.rejected.iter();
-            let entries = rejected.map(|one| output::rejection(&records[one.place], one));
+            let entries =
+                rejected.filter_map(|one| Some(output::rejection(part.record(one.place)?, one)));
             self.rejected.extend(entries);
         }
         if let Some(late) = &mut self.late {
-            late.observe(&part.rows, records)?;
+            late.observe(&part.rows, part.records())?;
         }
         if let Some(pipeline) = &mut self.pipeline {
             self.rows.extend(pipeline.push_deltas(&input.spec.stream, &part.rows)?);

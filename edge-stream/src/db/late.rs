@@ -11,7 +11,7 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use arrow_json::LineDelimitedWriter;
 use bytes::Bytes;
-use edge_db::{Batch, Entry, Log, Record};
+use edge_db::{Batch, Entry, Log, RecordRef};
 
 use crate::decode::{METADATA, rfc3339};
 use crate::error::OperatorError;
@@ -74,10 +74,10 @@ impl Late {
     }
 
     /// Looks at rows of these records, with all columns of the stream.
-    pub(crate) fn observe(
+    pub(crate) fn observe<'a>(
         &mut self,
         rows: &RecordBatch,
-        records: &[Record],
+        records: impl Iterator<Item = RecordRef<'a>>,
     ) -> Result<(), OperatorError> {
         let seqs = rows.column_by_name("_seq").expect("all columns of the stream are there");
         let seqs = seqs.as_primitive::<Int64Type>();
@@ -122,26 +122,26 @@ impl Late {
     }
 
     /// Each row as a JSON object, with key, time and headers of its record.
-    fn add(
+    fn add<'a>(
         &mut self,
         rows: &RecordBatch,
         late: &[(i64, EventTime)],
-        records: &[Record],
+        records: impl Iterator<Item = RecordRef<'a>>,
     ) -> Result<(), OperatorError> {
         let mut writer = LineDelimitedWriter::new(Vec::new());
         writer.write(rows)?;
         writer.finish()?;
         let lines = writer.into_inner();
-        let mut records = records.iter().peekable();
+        let mut records = records.peekable();
         for (line, (seq, watermark)) in lines.split(|byte| *byte == b'\n').zip(late) {
             while records.next_if(|one| one.seq().get().cast_signed() < *seq).is_some() {}
             let record = records.peek().expect("each row has its record, and both are in order");
-            let entry = Entry::new(line.to_vec()).key(record.key().clone()).at(record.time());
+            let entry = Entry::new(line.to_vec()).key(record.key().to_vec()).at(record.time());
             let entry = entry.header("seq", seq.to_string());
             let entry = entry.header("watermark", rfc3339(watermark.micros()));
             let entry = record
                 .headers()
-                .fold(entry, |entry, (name, value)| entry.header(name.to_owned(), value));
+                .fold(entry, |entry, (name, value)| entry.header(name.to_owned(), value.to_vec()));
             let bytes = (line.len() + record.key().len()) as u64;
             self.bytes += bytes;
             self.entries.push_back((entry, bytes));

@@ -4,7 +4,7 @@
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
-use edge_db::{Db, Record, Seq};
+use edge_db::{Db, RecordRef, Seq};
 
 use super::catalog::{cursor_name, state_name};
 use super::input::InputSpec;
@@ -129,7 +129,7 @@ impl LiveInput {
     /// The rows of the records that count.
     fn decode(
         &mut self,
-        records: &[Record],
+        records: &[RecordRef<'_>],
         rejected: &mut Vec<RejectedRecord>,
     ) -> Result<RecordBatch, JobError> {
         let behind = records.partition_point(|record| record.seq() < self.from);
@@ -200,7 +200,7 @@ impl Live {
             let missed =
                 missing.map_or(0, |missing| missing.end.since(missing.start.max(input.from)));
             input.position = records.next();
-            let records: Vec<_> = records.into_iter().collect();
+            let records: Vec<_> = records.iter().collect();
             if records.is_empty() && missed == 0 {
                 continue;
             }
@@ -215,7 +215,7 @@ impl Live {
     fn take(
         &mut self,
         number: usize,
-        records: &[Record],
+        records: &[RecordRef<'_>],
         rejected: &mut Vec<RejectedRecord>,
     ) -> Result<Option<RecordBatch>, JobError> {
         self.turns += 1;

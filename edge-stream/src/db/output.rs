@@ -4,7 +4,7 @@ pub(crate) mod sink;
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
-use edge_db::{Batch, EncodeError, Entry, Log, Record};
+use edge_db::{Batch, EncodeError, Entry, Log, RecordRef};
 
 use super::cells::{self, Cell};
 use super::late::LateOutput;
@@ -71,11 +71,12 @@ impl Output {
 }
 
 /// A record that is no row, as it came, with the reason.
-pub(crate) fn rejection(record: &Record, rejected: &Rejected) -> Entry {
-    let entry = Entry::new(record.value().clone()).key(record.key().clone());
+pub(crate) fn rejection(record: RecordRef<'_>, rejected: &Rejected) -> Entry {
+    let entry = Entry::new(record.value().to_vec()).key(record.key().to_vec());
     let entry = entry.header("reason", rejected.reason.clone()).at(record.time());
     let entry = entry.header("seq", record.seq().to_string());
-    record.headers().fold(entry, |entry, (name, value)| entry.header(name.to_owned(), value))
+    let headers = record.headers();
+    headers.fold(entry, |entry, (name, value)| entry.header(name.to_owned(), value.to_vec()))
 }
 
 impl ViewOutput {

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::available_parallelism;
 
 use arrow::array::RecordBatch;
-use edge_db::{Log, Record, Seq};
+use edge_db::{Log, RecordRef, Records, Seq};
 use parking_lot::Mutex;
 
 use super::in_background;
@@ -65,7 +65,7 @@ pub(crate) struct Part {
     pub(crate) next: Seq,
     /// Records that the Log had dropped before.
     pub(crate) missed: u64,
-    all: Arc<Vec<Record>>,
+    all: Arc<Records>,
     /// Those of all records that this is about.
     range: Range<usize>,
     pub(crate) rows: RecordBatch,
@@ -89,6 +89,11 @@ impl Shared {
         state.wanted.resize(wanted.len(), false);
         state.wanted.iter_mut().zip(&wanted).for_each(|(all, one)| *all |= one);
         Reader { shared: Arc::clone(self), number, wanted }
+    }
+
+    /// How many jobs read it.
+    pub(crate) fn readers(&self) -> usize {
+        self.state.lock().readers.len()
     }
 
     /// The piece that begins here, or one that goes past here.
@@ -153,10 +158,9 @@ impl Part {
             return Ok(None);
         }
         let missed = records.missing().map_or(0, |missing| missing.end.min(until).since(from));
-        let mut records: Vec<_> = records.into_iter().collect();
-        records.truncate(records.partition_point(|record| record.seq() < until));
-        let Decoded { rows, rejected } = decoder.decode(&records, memory)?;
-        let range = 0..records.len();
+        let wanted: Vec<_> = records.iter().take_while(|record| record.seq() < until).collect();
+        let Decoded { rows, rejected } = decoder.decode(&wanted, memory)?;
+        let range = 0..wanted.len();
         Ok(Some(Part { next, missed, all: Arc::new(records), range, rows, rejected }))
     }
 
@@ -165,18 +169,32 @@ impl Part {
         let records = self
             .all
             .iter()
-            .map(|record| size_of::<Record>() + record.key().len() + record.value().len());
+            .map(|record| size_of_val(&record) + record.key().len() + record.value().len());
         self.rows.get_array_memory_size() + records.sum::<usize>()
     }
 
     /// Records, whether they are rows or not.
-    pub(crate) fn records(&self) -> &[Record] {
-        &self.all[self.range.clone()]
+    pub(crate) fn records(&self) -> impl DoubleEndedIterator<Item = RecordRef<'_>> {
+        self.range.clone().filter_map(|place| self.all.get(place))
+    }
+
+    /// How many they are.
+    pub(crate) fn len(&self) -> usize {
+        self.range.len()
+    }
+
+    /// The record of this place among them.
+    pub(crate) fn record(&self, place: usize) -> Option<RecordRef<'_>> {
+        self.all.get(self.range.start + place)
     }
 
     /// What follows one position up to another, both within. Each record is one row, or none.
     fn slice(&self, start: Seq, next: Seq) -> Part {
-        let place = |seq: Seq| self.all.partition_point(|record| record.seq() < seq);
+        // Those of one read follow one another.
+        let first = self.all.get(0).map_or(self.next, |record| record.seq());
+        let place = |seq: Seq| {
+            usize::try_from(seq.since(first)).map_or(self.all.len(), |at| at.min(self.all.len()))
+        };
         let range = place(start)..place(next);
         let within = |place: usize| self.rejected.partition_point(|one| one.place < place);
         let rejected = within(range.start)..within(range.end);

@@ -23,6 +23,14 @@ use crate::sql::statement::Kind as JobKind;
 /// when something comes out: a gateway with little to say need not write its state for each row.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
+/// Jobs over one stream that work off each commit as it comes. Where there are more, rows gather for
+/// each of them, as a step costs what hundreds of rows in it do.
+const AT_ONCE: usize = 4;
+
+/// How much longer rows gather for each job more, and how long at most.
+const GATHER_EACH: Duration = Duration::from_micros(500);
+const GATHER_MOST: Duration = Duration::from_millis(100);
+
 /// Pauses between attempts of a job that fails.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
 const RETRY_MOST: Duration = Duration::from_secs(30);
@@ -224,6 +232,7 @@ impl Task {
                 }
                 return Ok(());
             }
+            let begun = Instant::now();
             let (stepped, outcome) = step(job).await?;
             job = stepped;
             let step = outcome?;
@@ -246,7 +255,8 @@ impl Task {
             }
             if step.is_at_end {
                 let idle = idle_in(&job).map(|idle| Instant::now() + idle);
-                self.wait(&mut appended, due.into_iter().chain(idle).min()).await;
+                let due = due.into_iter().chain(idle).min();
+                self.wait(&mut appended, begun + gather(job.readers()), due).await;
             }
         }
     }
@@ -272,8 +282,8 @@ impl Task {
         Ok(job)
     }
 
-    /// Until there is something to do.
-    async fn wait(&mut self, appended: &mut [Watch], due: Option<Instant>) {
+    /// Until there is something to do. What is appended is nothing to do before `gathered`.
+    async fn wait(&mut self, appended: &mut [Watch], gathered: Instant, due: Option<Instant>) {
         let due = async {
             match due {
                 Some(due) => sleep_until(due).await,
@@ -281,8 +291,12 @@ impl Task {
             }
         };
         let appended = select_all(appended.iter_mut().map(|log| Box::pin(log.changed())));
+        let appended = async {
+            appended.await;
+            sleep_until(gathered).await;
+        };
         tokio::select! {
-            _ = appended => {}
+            () = appended => {}
             () = due => {}
             // An error means that the engine is gone, and this task with it.
             _ = self.wishes.changed() => {}
@@ -323,6 +337,12 @@ async fn step(mut job: Job) -> Result<(Job, Result<Step, JobError>), JobError> {
 fn idle_in(job: &Job) -> Option<Duration> {
     let now = Time::now();
     Some(job.idle_at(now)?.since(now))
+}
+
+/// How long rows gather where so many jobs read one stream.
+fn gather(jobs: usize) -> Duration {
+    let more = u32::try_from(jobs.saturating_sub(AT_ONCE)).unwrap_or(u32::MAX);
+    GATHER_EACH.saturating_mul(more).min(GATHER_MOST)
 }
 
 /// Whether to commit now: somebody waits for it, or it has waited long enough.

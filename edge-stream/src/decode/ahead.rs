@@ -8,7 +8,7 @@ use arrow::compute::{filter_record_batch, max};
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 use chrono::{DateTime, SecondsFormat};
-use edge_db::Record;
+use edge_db::RecordRef;
 
 use super::{Decoded, OfRecords, Rejected};
 use crate::sql::times::Span;
@@ -21,10 +21,10 @@ const UNSET: i64 = 1_577_836_800_000_000;
 pub(super) fn without(
     rows: RecordBatch,
     (column, most): (usize, &Span),
-    records: &[Record],
+    records: &[RecordRef<'_>],
     of: &OfRecords,
 ) -> Result<Decoded, ArrowError> {
-    let latest = |record: &Record| latest(record.time().micros(), most);
+    let latest = |record: &RecordRef<'_>| latest(record.time().micros(), most);
     let times = rows.column(column).as_primitive::<TimestampMicrosecondType>();
     let least = records.iter().map(latest).min();
     if max(times) <= least {

@@ -6,7 +6,7 @@ use arrow::array::{
     ArrayRef, Int64Array, StringArray, StringBuilder, TimestampMicrosecondArray, UInt8Array,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use edge_db::Record;
+use edge_db::RecordRef;
 
 use crate::topic::TopicPattern;
 
@@ -27,7 +27,10 @@ pub(crate) fn stream_schema(declared: &[Field]) -> SchemaRef {
 }
 
 /// What stands at the named levels of the records' topics.
-pub(crate) fn levels(pattern: &TopicPattern, records: &[Record]) -> Result<Vec<ArrayRef>, String> {
+pub(crate) fn levels(
+    pattern: &TopicPattern,
+    records: &[RecordRef<'_>],
+) -> Result<Vec<ArrayRef>, String> {
     let mut columns: Vec<_> = pattern.names().map(|_| StringBuilder::new()).collect();
     for record in records {
         let topic = topic_of(record)?;
@@ -38,12 +41,12 @@ pub(crate) fn levels(pattern: &TopicPattern, records: &[Record]) -> Result<Vec<A
     Ok(columns.into_iter().map(|mut column| Arc::new(column.finish()) as ArrayRef).collect())
 }
 
-pub(crate) fn topic_of(record: &Record) -> Result<&str, String> {
+pub(crate) fn topic_of<'a>(record: &RecordRef<'a>) -> Result<&'a str, String> {
     std::str::from_utf8(record.key()).map_err(|_| "topic is no text".to_owned())
 }
 
 /// A column of [`METADATA`].
-pub(crate) fn metadata(name: &str, records: &[Record]) -> ArrayRef {
+pub(crate) fn metadata(name: &str, records: &[RecordRef<'_>]) -> ArrayRef {
     match name {
         "_topic" => {
             let topics = records.iter().map(|record| std::str::from_utf8(record.key()).ok());
@@ -65,9 +68,7 @@ pub(crate) fn metadata(name: &str, records: &[Record]) -> ArrayRef {
             let mut clients = StringBuilder::new();
             for record in records {
                 let client = record.header("client");
-                clients.append_option(
-                    client.as_deref().and_then(|name| std::str::from_utf8(name).ok()),
-                );
+                clients.append_option(client.and_then(|name| std::str::from_utf8(name).ok()));
             }
             Arc::new(clients.finish())
         }

@@ -3,7 +3,7 @@
 mod hostile;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
-use edge_db::{Db, Entry, Seq, Time};
+use edge_db::{Db, Entry, Record, Seq, Time};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -39,6 +39,11 @@ fn records(entries: impl IntoIterator<Item = Entry>) -> Vec<Record> {
     log.read(Seq::ZERO, usize::MAX).unwrap().into_iter().collect()
 }
 
+fn decoded(decoder: &Decoder, records: &[Record]) -> Decoded {
+    let records: Vec<_> = records.iter().map(Record::view).collect();
+    decoder.decode(&records, &mut Memory::default()).unwrap()
+}
+
 fn entry(payload: &str) -> Entry {
     Entry::new(payload.to_owned()).key("office/lab")
 }
@@ -47,7 +52,7 @@ fn entry(payload: &str) -> Entry {
 fn columns_come_from_payload_topic_and_headers() {
     let entry = entry(r#"{"ts":"2026-01-01T00:00:01.5","temp":21.5,"name":7,"more":[1]}"#);
     let entry = entry.header("qos", vec![1]).header("client", "dev-1").at(Time::from_micros(5));
-    let decoded = decoder().decode(&records([entry]), &mut Memory::default()).unwrap();
+    let decoded = decoded(&decoder(), &records([entry]));
     assert_eq!(decoded.rejected, []);
     let text = arrow::util::pretty::pretty_format_batches(&[decoded.rows]).unwrap().to_string();
     let row = text.lines().nth(3).unwrap().split('|').map(str::trim).collect::<Vec<_>>().join("|");
@@ -100,7 +105,7 @@ fn types_are_taken_as_people_write_them() {
         ("\u{0}", false),
     ];
     for (payload, is_row) in table {
-        let decoded = decoder().decode(&records([entry(payload)]), &mut Memory::default()).unwrap();
+        let decoded = decoded(&decoder(), &records([entry(payload)]));
         assert_eq!(decoded.rows.num_rows() == 1, is_row, "{payload}: {:?}", decoded.rejected);
     }
 }
@@ -117,7 +122,7 @@ fn times_outside_the_calendar_are_no_rows() {
     ];
     for (micros, is_row) in table {
         let records = records([entry(&format!(r#"{{"ts":{micros}}}"#))]);
-        let decoded = of(&format).decode(&records, &mut Memory::default()).unwrap();
+        let decoded = decoded(&of(&format), &records);
         assert_eq!(decoded.rows.num_rows() == 1, is_row, "{micros}: {:?}", decoded.rejected);
     }
 }
@@ -132,7 +137,7 @@ fn reasons_name_the_column_and_show_the_value() {
         ("[1]", "expected one object, found `[1]`"),
     ];
     for (payload, reason) in table {
-        let decoded = decoder().decode(&records([entry(payload)]), &mut Memory::default()).unwrap();
+        let decoded = decoded(&decoder(), &records([entry(payload)]));
         assert_eq!(decoded.rejected[0].reason, reason);
     }
 }
@@ -147,7 +152,7 @@ fn other_topics_and_bytes_are_no_rows() {
         Entry::new(vec![0xFF, 0xFE]).key("office/lab"),
         Entry::new([br#"{"ts":1,"name":""#, &[0xFF][..], br#""}"#].concat()).key("office/lab"),
     ];
-    let decoded = decoder().decode(&records(entries), &mut Memory::default()).unwrap();
+    let decoded = decoded(&decoder(), &records(entries));
     assert_eq!(decoded.rows.num_rows(), 1);
     let places: Vec<_> = decoded.rejected.iter().map(|one| one.place).collect();
     assert_eq!(places, [1, 2, 3, 4]);
@@ -160,9 +165,7 @@ fn nesting_that_would_overflow_the_stack_is_no_row() {
         |levels| format!(r#"{{"ts":1,"temp":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
     let other = |levels| format!(r#"{{"ts":1,"x":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
     let payloads = [nested(500_000), other(500_000), "[".repeat(1 << 20), nested(60), other(60)];
-    let decoded = decoder()
-        .decode(&records(payloads.iter().map(|text| entry(text))), &mut Memory::default())
-        .unwrap();
+    let decoded = decoded(&decoder(), &records(payloads.iter().map(|text| entry(text))));
     assert_eq!(decoded.rows.num_rows(), 1, "what nobody declared may be nested somewhat");
     let places: Vec<_> = decoded.rejected.iter().map(|one| one.place).collect();
     assert_eq!(places, [0, 1, 2, 3]);
@@ -172,12 +175,8 @@ fn nesting_that_would_overflow_the_stack_is_no_row() {
 
 #[test]
 fn columns_nobody_wants_are_null_and_rows_the_same() {
-    let decoder = decoder().with_columns(&[1]);
-    let decoded = decoder.decode(
-        &records([entry(r#"{"ts":1,"temp":"warm"}"#), entry(r#"{"ts":1}"#)]),
-        &mut Memory::default(),
-    );
-    let decoded = decoded.unwrap();
+    let records = records([entry(r#"{"ts":1,"temp":"warm"}"#), entry(r#"{"ts":1}"#)]);
+    let decoded = decoded(&decoder().with_columns(&[1]), &records);
     assert_eq!((decoded.rows.num_rows(), decoded.rejected.len()), (1, 1));
     assert!(decoded.rows["_seq"].is_null(0) && decoded.rows["_topic"].is_null(0));
 }
@@ -195,11 +194,11 @@ proptest! {
         1 => Just(r#"{"ts":1}{"ts":2}"#.to_owned()),
     ], 1..20)) {
         let records = records(payloads.iter().map(|payload| entry(payload)));
-        let together = decoder().decode(&records, &mut Memory::default()).unwrap();
+        let together = decoded(&decoder(), &records);
         let mut rows = Vec::new();
         let mut rejected = Vec::new();
         for (place, record) in records.iter().enumerate() {
-            let alone = decoder().decode(std::slice::from_ref(record), &mut Memory::default()).unwrap();
+            let alone = decoded(&decoder(), std::slice::from_ref(record));
             prop_assert_eq!(alone.rows.num_rows() + alone.rejected.len(), 1);
             rejected.extend(alone.rejected.into_iter().map(|one| Rejected { place, ..one }));
             rows.push(alone.rows);
@@ -229,8 +228,7 @@ fn rows_whose_clock_runs_ahead_of_their_arrival_are_left_out() {
     ];
     let records = records(entries);
     let decode = |most: &Option<Span>, records: &[Record]| {
-        let decoder = decoder().with_max_ahead(most.clone());
-        let decoded = decoder.decode(records, &mut Memory::default()).unwrap();
+        let decoded = decoded(&decoder().with_max_ahead(most.clone()), records);
         (decoded.rows.num_rows(), decoded.rejected)
     };
     let (rows, rejected) = decode(&day, &records);
@@ -257,7 +255,7 @@ fn of_a_record_with_many_rows_those_ahead_are_left_out() {
         entry(&lines.collect::<String>()).at(Time::from_micros(today * 1_000_000))
     };
     let entries = [lines(&[1]), lines(&[2]), entry("no row"), lines(&[0, 3, -1, 2])];
-    let decoded = decoder.decode(&records(entries), &mut Memory::default()).unwrap();
+    let decoded = decoded(&decoder, &records(entries));
     let hours =
         decoded.rows.column_by_name("n").unwrap().as_primitive::<arrow::datatypes::Int32Type>();
     assert_eq!(hours.values(), &[1, 0, -1]);

@@ -76,7 +76,8 @@ fn read_back(format: &Format, rows: &RecordBatch) -> RecordBatch {
     for payload in encoder(format, &schema).unwrap().payloads(rows).unwrap() {
         log.append(Entry::new(payload)).unwrap();
     }
-    let records: Vec<_> = log.read(edge_db::Seq::ZERO, 100).unwrap().into_iter().collect();
+    let records = log.read(edge_db::Seq::ZERO, 100).unwrap();
+    let records: Vec<_> = records.iter().collect();
     let decoded = decoder.decode(&records, &mut Memory::default()).unwrap();
     assert_eq!(decoded.rejected, [], "{format:?}");
     let places: Vec<_> = (0..fields.len()).collect();

@@ -1,6 +1,6 @@
 //! Columns that a statement leaves out.
 
-use edge_db::Record;
+use edge_db::Records;
 
 use super::Engine;
 use crate::db::blocking;
@@ -29,10 +29,10 @@ impl Engine {
             SqlError::statement(Some(position), reason)
                 .or("declare columns: (ts TIMESTAMP, temp DOUBLE, ..)")
         };
-        let records = self.newest(log).await?;
-        if records.is_empty() {
+        let Some(records) = self.newest(log).await? else {
             return Err(refuse(format!("log `{log}` is empty, so it says nothing of columns")));
-        }
+        };
+        let records: Vec<_> = records.iter().collect();
         let time = stream.watermark.as_ref().map(|(column, _)| column.as_str());
         let columns = infer::columns(&records, &levels, time);
         let columns = columns.map_err(|reason| refuse(format!("log `{log}`: {reason}")))?;
@@ -42,11 +42,11 @@ impl Engine {
         Ok(Statement { position, ..completed })
     }
 
-    async fn newest(&self, log: &str) -> Result<Vec<Record>, SqlError> {
-        let Some(log) = self.inner.catalog.db.find_log(log) else { return Ok(Vec::new()) };
+    async fn newest(&self, log: &str) -> Result<Option<Records>, SqlError> {
+        let Some(log) = self.inner.catalog.db.find_log(log) else { return Ok(None) };
         let read = blocking(move || {
             let records = log.read_back(log.bounds()?.end, SAMPLE_RECORDS)?;
-            Ok::<_, edge_db::ReadError>(records.into_iter().collect())
+            Ok::<_, edge_db::ReadError>((!records.is_empty()).then_some(records))
         });
         Ok(read.await.map_err(|_| SqlError::Closed)??)
     }

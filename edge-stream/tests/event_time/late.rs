@@ -126,8 +126,8 @@ async fn a_late_row_has_all_columns_of_its_stream_and_says_what_it_is_behind() {
 
 fn log_of(db: &edge_db::Db, name: &str) -> Vec<(String, String)> {
     let records = db.log(name).unwrap().read(edge_db::Seq::ZERO, 100).unwrap();
-    let text = |bytes: bytes::Bytes| String::from_utf8(bytes.to_vec()).unwrap();
-    let of = |record: &edge_db::Record| {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let of = |record: edge_db::RecordRef<'_>| {
         (text(record.header("seq").unwrap()), text(record.header("watermark").unwrap()))
     };
     records.iter().map(of).collect()

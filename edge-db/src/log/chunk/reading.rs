@@ -8,7 +8,8 @@ use bytes::Bytes;
 use super::front::{FRONT_BYTES, Front, Packing, front, malformed, take_array};
 use super::{PACKED_BYTES, unzigzag};
 use crate::codec::DecodeError;
-use crate::log::Record;
+use crate::log::RecordRef;
+use crate::log::records::Found;
 use crate::varint::{take_bytes, take_varint};
 use crate::{Seq, Time};
 
@@ -29,7 +30,7 @@ pub(crate) fn read(
     last: Seq,
     from: Seq,
     most: usize,
-    out: &mut Vec<Record>,
+    out: &mut Found,
 ) -> Result<usize, DecodeError> {
     let front = front(stored)?;
     let body = match parts(stored, &front)? {
@@ -39,17 +40,14 @@ pub(crate) fn read(
     if most == 0 {
         return Ok(body.len());
     }
+    if u32::try_from(body.len()).is_err() {
+        return Err(malformed("length"));
+    }
     // A record has a byte at least, whatever a damaged front says.
-    out.reserve(most.min(front.count as usize).min(body.len()));
+    out.begin(body.clone(), most.min(front.count as usize).min(body.len()));
     let end = out.len().saturating_add(most);
     walk(&body, &front, last, from, |record| {
-        out.push(Record {
-            seq: record.seq,
-            time: record.time,
-            key: body.slice_ref(record.key),
-            headers: body.slice_ref(record.headers),
-            value: body.slice_ref(record.value),
-        });
+        out.push(record);
         if out.len() == end { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     Ok(body.len())
@@ -62,19 +60,10 @@ pub(crate) fn visit(
     stored: &[u8],
     last: Seq,
     from: Seq,
-    show: impl FnMut(RawRecord<'_>) -> ControlFlow<()>,
+    show: impl FnMut(RecordRef<'_>) -> ControlFlow<()>,
 ) -> Result<(), DecodeError> {
     let front = front(stored)?;
     walk(&parts(stored, &front)?, &front, last, from, show)
-}
-
-/// A record as it lies in a chunk.
-pub(crate) struct RawRecord<'a> {
-    pub(crate) seq: Seq,
-    pub(crate) time: Time,
-    pub(crate) key: &'a [u8],
-    pub(crate) headers: &'a [u8],
-    pub(crate) value: &'a [u8],
 }
 
 /// Shows the records in `body`, the parts of a chunk, from `from` on, until `show` breaks.
@@ -85,7 +74,7 @@ fn walk<'a>(
     front: &Front,
     last: Seq,
     from: Seq,
-    mut show: impl FnMut(RawRecord<'a>) -> ControlFlow<()>,
+    mut show: impl FnMut(RecordRef<'a>) -> ControlFlow<()>,
 ) -> Result<(), DecodeError> {
     let mut rest = body;
     let positions = front.positions(last).ok_or_else(|| malformed("front"))?;
@@ -130,7 +119,7 @@ fn take_part<'a>(rest: &mut &'a [u8]) -> Option<(Part, &'a [u8])> {
     Some((Part { count, base }, records))
 }
 
-fn take_record<'a>(rest: &mut &'a [u8], seq: Seq, base: i64) -> Option<RawRecord<'a>> {
+fn take_record<'a>(rest: &mut &'a [u8], seq: Seq, base: i64) -> Option<RecordRef<'a>> {
     let time = Time::from_micros(base.wrapping_add(unzigzag(take_varint(rest)?)));
     let key = take_bytes(rest)?;
     let headers = take_bytes(rest)?;
@@ -139,7 +128,7 @@ fn take_record<'a>(rest: &mut &'a [u8], seq: Seq, base: i64) -> Option<RawRecord
         take_header(&mut unchecked)?;
     }
     let value = take_bytes(rest)?;
-    Some(RawRecord { seq, time, key, headers, value })
+    Some(RecordRef { seq, time, key, headers, value })
 }
 
 /// Name and value.

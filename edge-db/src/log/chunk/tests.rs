@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Seq;
+use crate::log::records::Found;
 
 /// Time, key, headers, value.
 type Row = (i64, Vec<u8>, Vec<(String, Vec<u8>)>, Vec<u8>);
@@ -53,7 +54,7 @@ proptest! {
         let stored = settled(join(&chunks).unwrap());
         let first = Seq::new(100);
         let last = Seq::new(99 + rows.len() as u64);
-        let mut records = Vec::new();
+        let mut records = Found::default();
         read(&stored, last, first.plus(from as u64), most, &mut records).unwrap();
         let expected: Vec<_> = (100..).zip(&rows).skip(from).take(most).collect();
         prop_assert_eq!(records.len(), expected.len());
@@ -84,10 +85,10 @@ proptest! {
         let mut bytes = settled(chunk_of(&rows, wanted)).to_vec();
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
-        let mut out = Vec::new();
+        let mut out = Found::default();
         let result = read(&bytes.into(), last_of(&rows), Seq::ZERO, usize::MAX, &mut out);
         // A flipped bit may make another valid chunk; what counts is that it returns.
-        prop_assert!(result.is_err() || !out.is_empty());
+        prop_assert!(result.is_err() || out.len() > 0);
     }
 
     #[test]
@@ -98,7 +99,7 @@ proptest! {
     ) {
         let whole = settled(chunk_of(&rows, wanted));
         let cut = whole.slice(..cut.index(whole.len()));
-        prop_assert!(read(&cut, last_of(&rows), Seq::ZERO, usize::MAX, &mut Vec::new()).is_err());
+        prop_assert!(read(&cut, last_of(&rows), Seq::ZERO, usize::MAX, &mut Found::default()).is_err());
     }
 }
 
@@ -129,7 +130,7 @@ fn length_beyond_what_is_ever_compressed_is_an_error_before_it_costs_memory() {
         for length in [u32::MAX, u32::try_from(PACKED_BYTES).unwrap() + 1] {
             packed[FRONT_BYTES..FRONT_BYTES + 4].copy_from_slice(&length.to_le_bytes());
             let stored = packed.clone().into();
-            let refused = read(&stored, Seq::new(19), Seq::ZERO, 1, &mut Vec::new());
+            let refused = read(&stored, Seq::new(19), Seq::ZERO, 1, &mut Found::default());
             assert_eq!(refused, Err(malformed("length")));
         }
     }

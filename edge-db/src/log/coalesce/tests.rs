@@ -6,6 +6,7 @@ use std::convert::Infallible;
 use super::*;
 use crate::log::Compression;
 use crate::log::chunk::ChunkBuilder;
+use crate::log::records::Found;
 use crate::space::Space;
 use crate::{Entry, Time};
 
@@ -36,7 +37,7 @@ fn settle(chunks: &[(Bytes, Bytes)]) -> Vec<(Bytes, Bytes)> {
 }
 
 fn values_of(settled: &[(Bytes, Bytes)]) -> Vec<Vec<u8>> {
-    let mut records = Vec::new();
+    let mut records = Found::default();
     for (key, chunk) in settled {
         let last = chunk_last(key).unwrap();
         chunk::read(chunk, last, Seq::ZERO, usize::MAX, &mut records).unwrap();
