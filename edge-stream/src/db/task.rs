@@ -219,9 +219,11 @@ impl Task {
         let since = self.since;
         let opened = blocking(move || Job::open(catalog, spec, pipeline, since)).await;
         let mut job = opened.map_err(JobError::Died)??;
-        self.publish(&job);
+        // Who waits for its position waits for these rows, too.
         if job.owes_rows() {
             job = self.commit(job).await?;
+        } else {
+            self.publish(&job);
         }
         let (mut due, mut served) = (None, 0);
         loop {
