@@ -4,8 +4,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::compute::SortOptions;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::{SortOptions, max};
+use arrow::datatypes::{Schema, SchemaRef, TimestampMicrosecondType};
 use async_trait::async_trait;
 use datafusion::catalog::Session;
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -29,8 +30,11 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::error::OperatorError;
 use crate::gaps::GapFill;
-use crate::operator::gap_fill::{GapFill as FillOperator, WindowColumn};
-use crate::operator::{Operator, Out};
+use crate::operator::row_window::RowAggregate;
+use crate::operator::session::Grouped;
+use crate::operator::{Changes, Operator, Out, StateWriter};
+use crate::plan::lowered;
+use crate::row_windows::node::RowWindowNode;
 use crate::watermark::EventTime;
 
 /// DataFusion's planner, which knows our nodes too.
@@ -60,48 +64,114 @@ impl ExtensionPlanner for Planner {
         session: &dyn Session,
         context: &PhysicalPlanningContext,
     ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-        let (Some(gaps), [input]) = (node.as_any().downcast_ref::<GapFill>(), inputs) else {
-            return Ok(None);
-        };
+        let [input] = inputs else { return Ok(None) };
         let physical =
             |expr: &_, schema: &_| planner.create_physical_expr(expr, schema, session, context);
-        let arguments = gaps.arguments(physical)?;
-        Ok(Some(Arc::new(Run::new(gaps.clone(), arguments, Arc::clone(input)))))
+        let what = if let Some(gaps) = node.as_any().downcast_ref::<GapFill>() {
+            What::Gaps(gaps.clone(), gaps.arguments(physical)?)
+        } else if let Some(node) = node.as_any().downcast_ref::<RowWindowNode>() {
+            let props = session.execution_props();
+            let lowered = |expr: &_, schema: &_| lowered(expr, schema, props, context);
+            What::Rows(node.clone(), node.grouped(0, physical, lowered)?)
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(Arc::new(Run::new(what, Arc::clone(input)))))
     }
 }
 
-/// Fills the gaps of windows that come in their order.
+/// What is run.
+#[derive(Debug, Clone)]
+enum What {
+    /// Fills the gaps of windows that come in their order.
+    Gaps(GapFill, Vec<Arc<dyn PhysicalExpr>>),
+    /// Groups rows in order of time.
+    Rows(RowWindowNode, Grouped),
+}
+
+impl What {
+    fn schema(&self) -> SchemaRef {
+        let schema = match self {
+            What::Gaps(gaps, _) => UserDefinedLogicalNodeCore::schema(gaps),
+            What::Rows(node, _) => UserDefinedLogicalNodeCore::schema(node),
+        };
+        Arc::clone(schema.inner())
+    }
+
+    fn operator(&self, input: &Schema) -> Result<Box<dyn Operator>> {
+        Ok(match self {
+            What::Gaps(gaps, arguments) => Box::new(gaps.operator(arguments.clone())?),
+            What::Rows(node, grouped) => {
+                Box::new(RowAggregate::new(grouped.clone(), node.windows, input)?)
+            }
+        })
+    }
+
+    /// What rows are ordered by.
+    fn order(&self, input: &Schema) -> Arc<dyn PhysicalExpr> {
+        match self {
+            What::Gaps(gaps, _) => {
+                let place = gaps.window().place;
+                Arc::new(Column::new(input.field(place).name(), place))
+            }
+            What::Rows(_, grouped) => Arc::clone(&grouped.time),
+        }
+    }
+
+    /// How far event time has come with these rows.
+    fn last(&self, rows: &RecordBatch) -> Result<Option<i64>> {
+        Ok(match self {
+            What::Gaps(gaps, _) => gaps.window().starts(rows).into_iter().max(),
+            What::Rows(_, grouped) => {
+                let times = grouped.time.evaluate(rows)?.into_array(rows.num_rows())?;
+                max(times.as_primitive::<TimestampMicrosecondType>())
+            }
+        })
+    }
+
+    fn expressions(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
+        match self {
+            What::Gaps(_, arguments) => arguments.iter().collect(),
+            What::Rows(_, grouped) => {
+                let of_rows = [&grouped.time].into_iter().chain(&grouped.deciding);
+                let of_aggregates = grouped.aggregates.iter().flat_map(|one| &one.arguments);
+                of_rows.chain(&grouped.keys).chain(of_aggregates).collect()
+            }
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Run {
-    gaps: GapFill,
-    arguments: Vec<Arc<dyn PhysicalExpr>>,
+    what: What,
     input: Arc<dyn ExecutionPlan>,
     properties: Arc<PlanProperties>,
 }
 
 impl Run {
-    fn new(
-        gaps: GapFill,
-        arguments: Vec<Arc<dyn PhysicalExpr>>,
-        input: Arc<dyn ExecutionPlan>,
-    ) -> Run {
-        let schema = Arc::clone(UserDefinedLogicalNodeCore::schema(&gaps).inner());
+    fn new(what: What, input: Arc<dyn ExecutionPlan>) -> Run {
         let (partitions, rows) = (Partitioning::UnknownPartitioning(1), EmissionType::Incremental);
-        let equal = EquivalenceProperties::new(schema);
+        let equal = EquivalenceProperties::new(what.schema());
         let properties = PlanProperties::new(equal, partitions, rows, Boundedness::Bounded);
-        Run { gaps, arguments, input, properties: Arc::new(properties) }
+        Run { what, input, properties: Arc::new(properties) }
     }
 }
 
 impl DisplayAs for Run {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        UserDefinedLogicalNodeCore::fmt_for_explain(&self.gaps, f)
+        match &self.what {
+            What::Gaps(gaps, _) => UserDefinedLogicalNodeCore::fmt_for_explain(gaps, f),
+            What::Rows(node, _) => UserDefinedLogicalNodeCore::fmt_for_explain(node, f),
+        }
     }
 }
 
 impl ExecutionPlan for Run {
     fn name(&self) -> &str {
-        "GapFillExec"
+        match self.what {
+            What::Gaps(..) => "GapFillExec",
+            What::Rows(..) => "RowWindowExec",
+        }
     }
 
     fn properties(&self) -> &Arc<PlanProperties> {
@@ -113,9 +183,8 @@ impl ExecutionPlan for Run {
     }
 
     fn required_input_ordering(&self) -> Vec<Option<OrderingRequirements>> {
-        let place = self.gaps.window().place;
-        let window = Arc::new(Column::new(self.input.schema().field(place).name(), place));
-        let order = PhysicalSortExpr::new(window, SortOptions::default());
+        let order = self.what.order(&self.input.schema());
+        let order = PhysicalSortExpr::new(order, SortOptions::default());
         vec![LexOrdering::new([order]).map(OrderingRequirements::from)]
     }
 
@@ -127,8 +196,8 @@ impl ExecutionPlan for Run {
         &self,
         f: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
     ) -> Result<TreeNodeRecursion> {
-        for argument in &self.arguments {
-            if f(argument)? == TreeNodeRecursion::Stop {
+        for expression in self.what.expressions() {
+            if f(expression)? == TreeNodeRecursion::Stop {
                 return Ok(TreeNodeRecursion::Stop);
             }
         }
@@ -140,7 +209,7 @@ impl ExecutionPlan for Run {
         children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let input = children.into_iter().next().unwrap_or_else(|| Arc::clone(&self.input));
-        Ok(Arc::new(Run::new(self.gaps.clone(), self.arguments.clone(), input)))
+        Ok(Arc::new(Run::new(self.what.clone(), input)))
     }
 
     fn execute(
@@ -150,8 +219,8 @@ impl ExecutionPlan for Run {
     ) -> Result<SendableRecordBatchStream> {
         let running = Running {
             rows: Some(self.input.execute(partition, context)?),
-            gaps: self.gaps.operator(self.arguments.clone())?,
-            window: self.gaps.window(),
+            operator: self.what.operator(&self.input.schema())?,
+            what: self.what.clone(),
             last: i64::MIN,
         };
         let answers = stream::try_unfold(running, Running::next).map_ok(stream::iter).try_flatten();
@@ -163,9 +232,9 @@ impl ExecutionPlan for Run {
 struct Running {
     /// `None` once all have come.
     rows: Option<SendableRecordBatchStream>,
-    gaps: FillOperator,
-    window: WindowColumn,
-    /// The start of the last window that has come.
+    operator: Box<dyn Operator>,
+    what: What,
+    /// The time of the last row that has come, or the start of the last window.
     last: i64,
 }
 
@@ -177,18 +246,22 @@ impl Running {
         let mut out = Out::default();
         match rows.next().await.transpose()? {
             Some(batch) => {
-                let last = self.window.starts(&batch).into_iter().max();
-                self.last = self.last.max(last.unwrap_or(i64::MIN));
-                self.gaps.on_batch(0, batch, &mut out).map_err(failed)?;
+                self.last = self.last.max(self.what.last(&batch)?.unwrap_or(i64::MIN));
+                self.operator.on_batch(0, batch, &mut out).map_err(failed)?;
             }
             None => {
                 self.rows = None;
-                // The last window is filled, too.
+                // The last window is filled, and the last row looked at, too.
                 self.last = self.last.saturating_add(1);
             }
         }
         let reached = EventTime::from_micros(self.last);
-        self.gaps.on_watermark(reached, &mut out).map_err(failed)?;
+        self.operator.on_watermark(reached, &mut out).map_err(failed)?;
+        if let What::Rows(..) = self.what {
+            // For its limit, which it has in a job, too: nothing else counts what is open.
+            let mut changes = Changes::new();
+            self.operator.snapshot(&mut StateWriter::new(0, &mut changes)).map_err(failed)?;
+        }
         Ok(Some((out.batches.into_iter().map(Ok).collect(), self)))
     }
 }

@@ -283,6 +283,23 @@ pub enum OperatorError {
         /// The limit.
         limit_bytes: usize,
     },
+    /// The open windows of `COUNT_WINDOW`, `EVENT_WINDOW` or `STATE_WINDOW`, and the rows that wait
+    /// for the watermark in front of them, take more than the limit: fewer keys, a shorter `LONGEST`,
+    /// or a shorter watermark delay need less.
+    #[error(
+        "{windows} windows that rows close and {waiting} rows that wait for the watermark take \
+         {used_bytes} bytes of state, the limit is {limit_bytes}"
+    )]
+    RowWindowsFull {
+        /// Windows that are open.
+        windows: usize,
+        /// Rows that wait until the watermark has passed them.
+        waiting: usize,
+        /// Bytes that both take.
+        used_bytes: usize,
+        /// The limit.
+        limit_bytes: usize,
+    },
     /// So many keys would get so many rows at once, were all of them silent: a shorter GAP_FILL,
     /// longer windows, or fewer keys need less.
     #[error(

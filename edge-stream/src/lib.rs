@@ -30,6 +30,7 @@ mod mq;
 mod operator;
 mod pipeline;
 mod plan;
+mod row_windows;
 mod session;
 mod sessions;
 mod sql;

@@ -14,6 +14,7 @@ mod pending;
 mod places;
 mod project;
 pub(crate) mod rank;
+pub(crate) mod row_window;
 pub(crate) mod running;
 pub(crate) mod session;
 mod state;

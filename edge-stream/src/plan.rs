@@ -14,6 +14,7 @@ mod lineage;
 mod lookup;
 mod matches;
 mod over;
+mod row_window;
 mod running;
 mod session;
 mod union;
@@ -38,11 +39,14 @@ use datafusion::sql::sqlparser::ast::{self, Query};
 
 use crate::error::SqlError;
 use crate::operator::{Filter, Flow, Origin, Project};
-use crate::sessions;
 use crate::sql;
 use crate::sql::emit::JobQuery;
+use crate::sql::window::RunBy;
 use crate::stream::StreamTable;
+use crate::{row_windows, sessions};
 use emit::Emission;
+#[cfg(feature = "db")]
+pub(crate) use groups::lowered;
 use lineage::Lineage;
 
 /// A query over streams, ready to run.
@@ -77,6 +81,7 @@ pub(crate) async fn plan(state: &SessionState, query: JobQuery) -> Result<JobPla
     let JobQuery { query, emit, emit_at } = query;
     let plan = crate::gaps::resolve(logical(state, query).await?)?;
     sessions::check(&plan)?;
+    let plan = row_windows::resolve::resolve(plan, RunBy::Job)?;
     refuse_moving_parts(&plan)?;
     let plan = optimized(state, plan).map_err(|error| SqlError::planning(&error))?;
     let emission = Emission::new(&plan, emit, emit_at)?;
@@ -217,10 +222,12 @@ impl Builder<'_> {
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             LogicalPlan::Window(window) => self.over(window),
-            LogicalPlan::Extension(extension) => match self.matches(extension)? {
-                Some(rows) => Ok(rows),
-                None => self.extension(plan),
-            },
+            LogicalPlan::Extension(extension) => {
+                if let Some(rows) = self.matches(extension)? {
+                    return Ok(rows);
+                }
+                self.row_windows(plan)?.map_or_else(|| self.extension(plan), Ok)
+            }
             other => Err(refusal(other)),
         }
     }

@@ -13,7 +13,7 @@ use datafusion_functions_nested::planner::FieldAccessPlanner;
 use datafusion_functions_nested::{array_has, cardinality, extract, length};
 
 use crate::matches::MatchPlanner;
-use crate::{asof, gaps, sessions, windows};
+use crate::{asof, gaps, row_windows, sessions, windows};
 
 /// Functions of the application.
 #[derive(Debug, Clone, Default)]
@@ -53,6 +53,7 @@ pub(crate) fn context(memory_bytes: usize) -> SessionContext {
     let context = SessionContext::new_with_state(state);
     windows::function::functions().for_each(|function| context.register_udf(function));
     sessions::functions().into_iter().for_each(|function| context.register_udf(function));
+    row_windows::functions().for_each(|function| context.register_udf(function));
     gaps::functions().into_iter().for_each(|function| context.register_udf(function));
     context.register_udf(asof::function());
     for function in [

@@ -2,7 +2,8 @@
 //! functions of a row's time, and what they mean is known only where rows are grouped.
 //!
 //! A job takes them as marks of an operator of its own; in a bounded query they are replaced by
-//! window functions (`bounded`). In all other places they are refused.
+//! window functions (`bounded`). In all other places they are refused, and so are the bounds of
+//! [windows that rows open and close](crate::row_windows).
 
 #[cfg(feature = "db")]
 pub(crate) mod bounded;
@@ -21,12 +22,16 @@ use datafusion::logical_expr::{
 };
 
 use crate::error::SqlError;
+use crate::row_windows::{self, Call};
 use crate::windows::function::{Side, length};
 
 /// `session_start(time, gap, keys of PARTITION BY ..)`: the session that a row alone would make
 /// lasts from its time until a gap later.
 const START: &str = "session_start";
 const END: &str = "session_end";
+
+/// What they are called in `FROM`.
+const SESSION: &str = "SESSION";
 
 /// A bound of sessions: what one of the two functions says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +59,7 @@ pub(crate) fn named(call: &ScalarFunction) -> Option<Session> {
     Some(Session { gap_micros: length(gap).ok()?, side })
 }
 
-/// Refuses what computes with bounds of sessions before these are known.
+/// Refuses what computes with bounds of windows that each key has of its own before these are known.
 pub(crate) fn check(plan: &LogicalPlan) -> Result<(), SqlError> {
     let mut found = check_root(plan);
     let walked = plan.apply_with_subqueries(|node| {
@@ -66,15 +71,30 @@ pub(crate) fn check(plan: &LogicalPlan) -> Result<(), SqlError> {
 }
 
 /// Whether this column is a bound of sessions.
+#[cfg(feature = "db")]
 pub(crate) fn of_column(plan: &LogicalPlan, column: &Column) -> Option<Session> {
+    call_of(plan, column).and_then(named)
+}
+
+/// The function whose values this column has, if it is a bound of windows that each key has of its
+/// own: of sessions, or of [windows that rows open and close](crate::row_windows).
+pub(crate) fn call_of<'a>(plan: &'a LogicalPlan, column: &Column) -> Option<&'a ScalarFunction> {
     match trace(plan, plan.schema().maybe_index_of_column(column)?)? {
-        Expr::ScalarFunction(call) => named(call),
+        Expr::ScalarFunction(call) if window_of(call).is_some() => Some(call),
         _ => None,
     }
 }
 
-/// What a column is where it is computed, or where `SESSION(..)` stands, if it comes from there as it
-/// is.
+/// What stands in `FROM` for a function that gives a bound of such windows.
+fn window_of(call: &ScalarFunction) -> Option<&'static str> {
+    match call.func.name() {
+        START | END => Some(SESSION),
+        other => row_windows::named(other).map(|(kind, _)| kind.name()),
+    }
+}
+
+/// What a column is where it is computed, or where such windows stand in `FROM`, if it comes from
+/// there as it is.
 pub(crate) fn trace(plan: &LogicalPlan, place: usize) -> Option<&Expr> {
     match plan {
         LogicalPlan::Projection(projection) => match unaliased(projection.expr.get(place)?) {
@@ -108,21 +128,17 @@ pub(crate) fn unaliased(expr: &Expr) -> &Expr {
 }
 
 fn is_call(expr: &Expr) -> bool {
-    matches!(unaliased(expr), Expr::ScalarFunction(call) if named(call).is_some())
+    matches!(unaliased(expr), Expr::ScalarFunction(call) if window_of(call).is_some())
 }
 
-/// An answer, or that of a subquery, has no bounds of sessions that were not grouped.
+/// An answer, or that of a subquery, has no bounds of windows whose rows were not grouped.
 fn check_root(plan: &LogicalPlan) -> Result<(), SqlError> {
-    match bounds(plan).next() {
-        Some(name) => Err(not_known(&name)),
-        None => Ok(()),
-    }
+    plan.schema().columns().iter().try_for_each(|column| check_of(plan, column))
 }
 
-/// The names of all columns that are bounds of sessions.
-fn bounds(plan: &LogicalPlan) -> impl Iterator<Item = String> {
-    let columns = plan.schema().columns().into_iter();
-    columns.filter(|column| of_column(plan, column).is_some()).map(|column| column.name)
+/// This column is no bound of such windows.
+fn check_of(plan: &LogicalPlan, column: &Column) -> Result<(), SqlError> {
+    call_of(plan, column).map_or(Ok(()), |call| Err(not_known(&column.name, call)))
 }
 
 fn check_node(node: &LogicalPlan) -> Result<(), SqlError> {
@@ -151,12 +167,7 @@ fn check_expr(node: &LogicalPlan, expr: &Expr) -> Result<(), SqlError> {
             Expr::ScalarSubquery(query) => check_subquery(node, query),
             Expr::InSubquery(query) => check_subquery(node, &query.subquery),
             Expr::Exists(query) => check_subquery(node, &query.subquery),
-            Expr::ScalarFunction(call) if [START, END].contains(&call.func.name()) => {
-                let reason = format!("`{}` is what SESSION in FROM is made of", call.func.name());
-                Err(SqlError::statement(None, reason).or(
-                    "write FROM SESSION(stream, DESCRIPTOR(time_column), INTERVAL '30 seconds')",
-                ))
-            }
+            Expr::ScalarFunction(call) => check_function(call),
             _ => Ok(()),
         };
         Ok(if found.is_ok() { TreeNodeRecursion::Continue } else { TreeNodeRecursion::Stop })
@@ -165,13 +176,23 @@ fn check_expr(node: &LogicalPlan, expr: &Expr) -> Result<(), SqlError> {
     found
 }
 
-fn check_column(node: &LogicalPlan, column: &Column) -> Result<(), SqlError> {
-    let is_bound = |input: &&LogicalPlan| of_column(input, column).is_some();
-    let input = node.inputs().into_iter().find(is_bound);
-    input.map_or(Ok(()), |_| Err(not_known(&column.name)))
+/// The functions are not for anybody to write.
+fn check_function(call: &ScalarFunction) -> Result<(), SqlError> {
+    let Some(window) = window_of(call) else { return Ok(()) };
+    let reason = format!("`{}` is what {window} in FROM is made of", call.func.name());
+    let own = match window {
+        SESSION => "INTERVAL '30 seconds'",
+        _ => "..",
+    };
+    Err(SqlError::statement(None, reason)
+        .or(format!("write FROM {window}(stream, DESCRIPTOR(time_column), {own})")))
 }
 
-/// Neither its answer nor what it takes from around it is a bound of sessions.
+fn check_column(node: &LogicalPlan, column: &Column) -> Result<(), SqlError> {
+    node.inputs().into_iter().try_for_each(|input| check_of(input, column))
+}
+
+/// Neither its answer nor what it takes from around it is a bound of such windows.
 fn check_subquery(node: &LogicalPlan, query: &Subquery) -> Result<(), SqlError> {
     query.outer_ref_columns.iter().try_for_each(|expr| match expr {
         Expr::OuterReferenceColumn(_, column) => check_column(node, column),
@@ -200,14 +221,20 @@ fn check_aggregate(node: &LogicalPlan, aggregate: &Aggregate) -> Result<(), SqlE
         columns.iter().map(origin).partition(|expr| expr.is_some_and(is_call));
     for call in calls.into_iter().flatten() {
         let Expr::ScalarFunction(call) = call else { continue };
-        let wanted = call.args.get(2..).unwrap_or_default();
-        let is_wanted = |key: &Option<&Expr>| key.is_some_and(|key| wanted.contains(key));
+        // A value that stays in each window may be among the groups, too.
+        let (wanted, value) = match Call::of(call) {
+            Some(call) => (call.keys(), call.value()),
+            None => (call.args.get(2..).unwrap_or_default(), None),
+        };
+        let is_wanted = |key: &Expr| wanted.contains(key) || Some(key) == value;
         let is_there = |key: &Expr| keys.contains(&Some(key));
-        let fits = others.is_empty() && keys.iter().all(is_wanted) && wanted.iter().all(is_there);
+        let fits = others.iter().all(|other| Some(*other) == value)
+            && keys.iter().all(|key| key.is_some_and(is_wanted))
+            && wanted.iter().all(is_there);
         if !wanted.is_empty() && !fits {
             let names = wanted.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ");
-            let reason =
-                format!("sessions are those of the keys of GROUP BY, not of {names} alone");
+            let what = if window_of(call) == Some(SESSION) { "sessions" } else { "windows" };
+            let reason = format!("{what} are those of the keys of GROUP BY, not of {names} alone");
             return Err(SqlError::statement(None, reason)
                 .or("leave out PARTITION BY, or GROUP BY the same columns"));
         }
@@ -215,8 +242,12 @@ fn check_aggregate(node: &LogicalPlan, aggregate: &Aggregate) -> Result<(), SqlE
     Ok(())
 }
 
-fn not_known(name: &str) -> SqlError {
-    let reason = format!("`{name}` of a session is known only once its rows are grouped");
+fn not_known(name: &str, call: &ScalarFunction) -> SqlError {
+    let window = match window_of(call) {
+        Some(SESSION) | None => "a session".to_owned(),
+        Some(window) => format!("a window of {window}"),
+    };
+    let reason = format!("`{name}` of {window} is known only once its rows are grouped");
     SqlError::statement(None, reason).or(
         "GROUP BY window_start, window_end and the keys, and compute with them in the SELECT list \
          or HAVING",

@@ -6,6 +6,7 @@
 
 pub(crate) mod asof;
 pub(crate) mod emit;
+mod keyed;
 pub(crate) mod matches;
 #[cfg(feature = "db")]
 mod names;
@@ -13,6 +14,7 @@ mod names;
 mod options;
 #[cfg(feature = "db")]
 pub(crate) mod question;
+mod row_window;
 mod session;
 #[cfg(feature = "db")]
 pub(crate) mod sink;
@@ -62,7 +64,8 @@ impl<'a> Script<'a> {
         let tokens =
             tokens.map_err(|error| SqlError::statement(position(error.location), error.message))?;
         check_operators(&tokens)?;
-        let tokens = session::with_partition_argument(window::without_table_word(tokens));
+        let tokens = keyed::with_partition_argument(window::without_table_word(tokens));
+        let tokens = row_window::with_condition_arguments(tokens);
         let mut tokens = matches::with_definition(asof::in_one_form(tokens))?;
         let emits = emit::marked(&mut tokens)?;
         let parser = Parser::new(&GenericDialect {}).with_tokens_with_locations(tokens);

@@ -329,6 +329,21 @@ fn more_state_than_the_limit_is_an_error() {
 }
 
 #[test]
+fn keys_whose_rows_all_came_late_are_forgotten() {
+    block_on(async {
+        let query = "SELECT window_start, n, string_agg(device, ',' ORDER BY ts) AS t, \
+                     count(DISTINCT temp) AS c FROM T GROUP BY window_start, n";
+        let mut query = pipeline(query).await;
+        query.push(&batch(&[row(1000, 1)])).unwrap();
+        let late: Vec<_> = (2..5000).map(|n| Row { n, ..row(0, 1) }).collect();
+        assert!(query.push(&batch(&late)).unwrap().is_empty());
+        let mut stored = Stored::new();
+        store(&mut query, &mut stored);
+        assert_eq!((query.late(), stored.len()), (4998, 2), "a bucket, and the progress");
+    });
+}
+
+#[test]
 fn the_state_of_another_query_is_refused() {
     block_on(async {
         let mut one = pipeline(QUERIES[0]).await;

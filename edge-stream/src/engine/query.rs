@@ -21,7 +21,8 @@ use crate::db::panicked;
 use crate::db::stored::Moment;
 use crate::error::SqlError;
 use crate::sql::question::{self, Question};
-use crate::{gaps, sessions};
+use crate::sql::window::RunBy;
+use crate::{gaps, row_windows, sessions};
 
 impl Engine {
     /// Makes a Table of the application known to [`Engine::sql`] under its name, for as long as
@@ -136,6 +137,7 @@ impl Engine {
         let (state, plan) = self.planned(question).await?;
         let plan = gaps::resolve(plan)?;
         sessions::check(&plan)?;
+        let plan = row_windows::resolve::resolve(plan, RunBy::Query)?;
         let plan = sessions::bounded::resolve(plan).map_err(|error| SqlError::planning(&error))?;
         let read_only = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false);
         if read_only.with_allow_statements(false).verify_plan(&plan).is_err() {

@@ -14,6 +14,7 @@ use crate::emit::Emit;
 use crate::error::{Position, SqlError};
 use crate::matches::MATCH_RECOGNIZE;
 use crate::operator::{Flow, Origin};
+use crate::row_windows::node::row_windows;
 use crate::stream::StreamTable;
 
 /// When the groups of the outermost `GROUP BY` come out; those of all others when they are final.
@@ -185,7 +186,7 @@ fn comes_once(plan: &LogicalPlan, emit: Emit) -> String {
         LogicalPlan::Join(_) => "a join",
         LogicalPlan::Union(_) => "UNION ALL",
         LogicalPlan::Extension(node) if node.node.name() == MATCH_RECOGNIZE => "MATCH_RECOGNIZE",
-        LogicalPlan::Extension(_) => "GAP_FILL",
+        LogicalPlan::Extension(_) => row_windows(plan).map_or("GAP_FILL", |node| node.name),
         _ => "a query without GROUP BY",
     };
     format!("{emit} gives out groups again and again, and {what} each row once")

@@ -2,13 +2,19 @@
 
 use std::sync::Arc;
 
+use datafusion::common::DFSchema;
+use datafusion::error::DataFusionError;
+use datafusion::logical_expr::Expr;
+use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::logical_plan::Aggregate as AggregateNode;
+use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 
 use super::Builder;
 use super::lineage::Lineage;
 use crate::error::{OperatorError, SqlError};
-use crate::operator::window::GroupColumn;
+use crate::operator::window::{Aggregate, GroupColumn};
 use crate::windows::function::Side;
 
 /// The columns of the answer in front of the aggregates.
@@ -24,6 +30,28 @@ pub(super) struct Groups {
 pub(super) fn not_as_a_job(error: &OperatorError) -> SqlError {
     let reason = format!("this GROUP BY cannot run as a job: {error}");
     SqlError::statement(None, reason).or("use it in the SELECT that reads the view")
+}
+
+/// That bounds of different windows are among the groups.
+pub(super) fn two_kinds(window: &str) -> SqlError {
+    let reason = "the query groups by windows of two kinds";
+    SqlError::statement(None, reason).or(format!("use one {window}"))
+}
+
+/// An aggregate, over what rows come in as.
+pub(crate) fn lowered(
+    expr: &Expr,
+    input: &DFSchema,
+    props: &ExecutionProps,
+    context: &PhysicalPlanningContext,
+) -> Result<Aggregate, DataFusionError> {
+    let lowered = LoweredAggregateBuilder::new(expr, input, input.as_arrow(), props, context);
+    let lowered = lowered.build()?;
+    let function = lowered.aggregate;
+    let mut arguments = function.expressions();
+    // Aggregates that depend on the order of rows take what they order by as arguments too.
+    arguments.extend(function.order_bys().iter().map(|order| Arc::clone(&order.expr)));
+    Ok(Aggregate { function, arguments, filter: lowered.filter })
 }
 
 /// A bound of windows among the groups.

@@ -7,10 +7,10 @@ use datafusion::common::DFSchema;
 use datafusion::logical_expr::Expr;
 
 use crate::error::SqlError;
-use crate::gaps;
 use crate::sessions::{self, Session};
 use crate::windows::function::{Side, WindowFunction};
 use crate::windows::{Shape, Windows};
+use crate::{gaps, row_windows};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Lineage {
@@ -91,6 +91,13 @@ pub(super) fn of(expr: &Expr, input: &DFSchema, below: &[Lineage]) -> Lineage {
                     Lineage::Session(session)
                 } else {
                     Lineage::ForeignBound
+                };
+            }
+            if row_windows::named(call.func.name()).is_some() {
+                let time = call.args.first().map(|time| of(time, input, below));
+                return match time.is_some_and(|time| time.is_event_time()) {
+                    true => Lineage::EventTime,
+                    false => Lineage::ForeignBound,
                 };
             }
             if let Some(bound) = gaps::unmarked(call) {

@@ -23,6 +23,7 @@ use crate::error::SqlError;
 use crate::gaps::gap_fill;
 use crate::operator::over::{Aggregate, Frame, Function, Ordering, Over};
 use crate::operator::rank::Rank;
+use crate::row_windows::node::row_windows;
 use crate::session::report::{CHANGED, LATEST, band};
 
 /// Aggregates that hold every row that they have seen.
@@ -139,7 +140,7 @@ fn comes_together(plan: &LogicalPlan) -> bool {
         | LogicalPlan::Filter(_)
         | LogicalPlan::SubqueryAlias(_)
         | LogicalPlan::Window(_) => plan.inputs().into_iter().all(comes_together),
-        _ => gap_fill(plan).is_some_and(|gaps| !gaps.is_linear()),
+        _ => row_windows(plan).is_some() || gap_fill(plan).is_some_and(|gaps| !gaps.is_linear()),
     }
 }
 

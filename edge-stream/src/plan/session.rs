@@ -7,12 +7,12 @@ use datafusion::logical_expr::{Expr, lit};
 use datafusion::scalar::ScalarValue;
 
 use super::emit;
-use super::groups::{BoundColumn, Groups, not_as_a_job};
+use super::groups::{BoundColumn, Groups, not_as_a_job, two_kinds};
 use super::lineage::Lineage;
 use super::{Builder, Rows};
 use crate::error::SqlError;
 use crate::operator::Origin;
-use crate::operator::session::{SessionAggregate, Sessions};
+use crate::operator::session::{Grouped, SessionAggregate};
 use crate::sessions::Session;
 use crate::windows::function::Side;
 
@@ -29,11 +29,11 @@ impl Builder<'_> {
         let Groups { columns, keys, mut lineage, .. } = self.groups(node, groups, |group| {
             let session = match group {
                 Lineage::Session(session) => session,
-                Lineage::Bound(_) => return Err(two_kinds()),
+                Lineage::Bound(_) => return Err(two_kinds("SESSION")),
                 _ => return Ok(None),
             };
             if session.gap_micros != of.gap_micros {
-                return Err(two_kinds());
+                return Err(two_kinds("SESSION"));
             }
             // Sessions to come end behind the watermark, but may begin in front of it.
             let (side, is_event_time) = (session.side, session.side == Side::End);
@@ -43,20 +43,15 @@ impl Builder<'_> {
         let aggregates = node.aggr_expr.iter().map(|expr| self.lower(expr, input));
         let aggregates = aggregates.collect::<Result<_, _>>()?;
         let time = self.physical(&time_of(node, groups), input)?;
-        let (gap_micros, output) = (of.gap_micros, Arc::clone(node.schema.inner()));
-        let hold_micros = emit::lateness(&node.input);
-        let sessions = Sessions { time, gap_micros, hold_micros, columns, keys, output };
-        let operator = SessionAggregate::new(sessions, aggregates, input.as_arrow());
+        let (hold_micros, deciding) = (emit::lateness(&node.input), Vec::new());
+        let output = Arc::clone(node.schema.inner());
+        let of_keys = Grouped { time, deciding, hold_micros, columns, keys, aggregates, output };
+        let operator = SessionAggregate::new(of_keys, of.gap_micros, input.as_arrow());
         let operator = operator.map_err(|error| SqlError::planning(&error))?;
         operator.rehearse(input.as_arrow()).map_err(|error| not_as_a_job(&error))?;
         let from = self.flow.push(&[from], operator);
         Ok(Rows { from, lineage })
     }
-}
-
-fn two_kinds() -> SqlError {
-    let reason = "the query groups by windows of two kinds";
-    SqlError::statement(None, reason).or("use one SESSION")
 }
 
 /// The time of a row, from a bound of the session that it alone would make.

@@ -7,11 +7,10 @@ use datafusion::logical_expr::logical_plan::Aggregate as AggregateNode;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, lit};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_expr::aggregate::LoweredAggregateBuilder;
 use datafusion::scalar::ScalarValue;
 
 use super::emit;
-use super::groups::{BoundColumn, Groups, not_as_a_job};
+use super::groups::{BoundColumn, Groups, lowered, not_as_a_job};
 use super::lineage::{self, Bound, Lineage};
 use super::{Builder, Rows};
 use crate::emit::Emit;
@@ -170,12 +169,6 @@ impl Builder<'_> {
 
     pub(super) fn lower(&self, expr: &Expr, input: &DFSchema) -> Result<Aggregate, SqlError> {
         let (props, context) = (self.state.execution_props(), PhysicalPlanningContext::default());
-        let lowered = LoweredAggregateBuilder::new(expr, input, input.as_arrow(), props, &context);
-        let lowered = lowered.build().map_err(|error| SqlError::planning(&error))?;
-        let function = lowered.aggregate;
-        let mut arguments = function.expressions();
-        // Aggregates that depend on the order of rows take what they order by as arguments too.
-        arguments.extend(function.order_bys().iter().map(|order| Arc::clone(&order.expr)));
-        Ok(Aggregate { function, arguments, filter: lowered.filter })
+        lowered(expr, input, props, &context).map_err(|error| SqlError::planning(&error))
     }
 }

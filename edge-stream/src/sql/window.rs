@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::{asof, matches, position, session};
+use super::{asof, matches, position, row_window, session};
 use crate::error::SqlError;
 
 /// Who will run the query.
@@ -119,19 +119,17 @@ impl Resolve {
     ) -> Result<Option<TableFactor>, SqlError> {
         let function = name.to_string().to_uppercase();
         let at = position(name.span().start);
-        if function == "SESSION" {
-            let wrong = |reason: String| SqlError::statement(at, reason).or(session::USAGE);
-            let subquery = Box::new(session::windowed(args).map_err(wrong)?);
-            return Ok(Some(TableFactor::Derived {
-                lateral: false,
-                subquery,
-                alias,
-                sample: None,
-            }));
-        }
-        let Some(call) = CALLS.iter().find(|call| call.name == function) else { return Ok(None) };
-        let wrong = |reason: String| SqlError::statement(at, reason).or(call.usage);
-        let subquery = Box::new(call.windowed(args, self.0).map_err(wrong)?);
+        let (query, usage) = if function == "SESSION" {
+            (session::windowed(args), session::USAGE)
+        } else if let Some(kind) = row_window::named(&function) {
+            (row_window::windowed(kind, args), row_window::usage(kind))
+        } else if let Some(call) = CALLS.iter().find(|call| call.name == function) {
+            (call.windowed(args, self.0), call.usage)
+        } else {
+            return Ok(None);
+        };
+        let query = query.map_err(|reason| SqlError::statement(at, reason).or(usage));
+        let subquery = Box::new(query?);
         Ok(Some(TableFactor::Derived { lateral: false, subquery, alias, sample: None }))
     }
 }
@@ -273,7 +271,8 @@ fn is_word(name: &ObjectName, word: &str) -> bool {
     value.eq_ignore_ascii_case(word)
 }
 
-const WINDOWS: [&str; 4] = ["TUMBLE", "HOP", "CUMULATE", "SESSION"];
+const WINDOWS: [&str; 7] =
+    ["TUMBLE", "HOP", "CUMULATE", "SESSION", "COUNT_WINDOW", "EVENT_WINDOW", "STATE_WINDOW"];
 
 /// Takes out Flink's word in `TUMBLE(TABLE readings, ..)`, which sqlparser does not know.
 pub(super) fn without_table_word(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {

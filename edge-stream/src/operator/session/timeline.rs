@@ -1,148 +1,124 @@
-//! Which session a row belongs to. Knows times and numbers of keys, no rows and no aggregates.
+//! Which windows rows belong to that each key has of its own. Knows times and numbers of keys, no rows
+//! and no aggregates.
 
-/// No slot.
-const NONE: u32 = u32::MAX;
+mod by_rows;
+mod gaps;
 
-/// The open sessions of many keys. Each has a slot, and keeps it when it grows; where two become
-/// one, the slot of the older points to that of the newer.
+use crate::row_windows::RowWindows;
+
+pub(super) use by_rows::{ByRows, Says};
+pub(super) use gaps::Gaps;
+
+/// What rows are divided into windows by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::operator) enum Division {
+    /// A session ends where no row comes for so many microseconds.
+    Gap(i64),
+    /// Rows open and close windows.
+    Rows(RowWindows),
+}
+
+impl Division {
+    /// The end of a window that came so far.
+    pub(super) fn end(self, reached: i64) -> i64 {
+        match self {
+            Division::Gap(gap) => reached.saturating_add(gap),
+            Division::Rows(_) => reached,
+        }
+    }
+}
+
+/// The open windows of many keys.
 #[derive(Debug)]
-pub(super) struct Timeline {
-    gap: i64,
-    /// The newest session of each key, from which the older ones are found.
-    newest: Vec<u32>,
-    slots: Vec<Slot>,
-    /// Slots that point to another.
-    joined: usize,
-    /// No session ends before.
-    next_end: i64,
+pub(super) enum Timeline {
+    Gaps(Gaps),
+    ByRows(ByRows),
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Slot {
-    key: u32,
-    /// Times of the first and of the last row.
-    start: i64,
-    last: i64,
-    /// The next older session of the key.
-    older: u32,
-    /// The session that this one became a part of.
-    into: u32,
-}
-
-/// A slot, and the session that it is, or has become, a part of.
+/// A slot, and the window that it is, or has become, a part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Part {
     pub(super) key: u32,
+    /// Time of the first row.
     pub(super) start: i64,
-    pub(super) last: i64,
+    /// How far it has come: the time of a session's last row; of other windows how many rows they have,
+    /// and their end once they have one.
+    pub(super) reached: i64,
+    /// The number of the value that stays, where windows are those of a value.
+    pub(super) value: u32,
+}
+
+/// What has become of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    Open,
+    Ended,
+    /// It can end no more, and is in no answer.
+    Dropped,
 }
 
 impl Timeline {
-    pub(super) fn new(gap: i64) -> Timeline {
-        let (newest, slots) = (Vec::new(), Vec::new());
-        Timeline { gap, newest, slots, joined: 0, next_end: i64::MAX }
+    pub(super) fn new(division: Division) -> Timeline {
+        match division {
+            Division::Gap(gap) => Timeline::Gaps(Gaps::new(gap)),
+            Division::Rows(windows) => Timeline::ByRows(ByRows::new(windows)),
+        }
     }
 
-    /// The slot of a row, and of all rows from `start` to `last` that are known to be of one
-    /// session; `None` if it would begin a session that has ended before `watermark`.
-    ///
-    /// Costs one step for each session of the key that is newer.
-    pub(super) fn place(
-        &mut self,
-        key: usize,
-        start: i64,
-        last: i64,
-        watermark: i64,
-    ) -> Option<usize> {
-        if self.newest.len() <= key {
-            self.newest.resize(key + 1, NONE);
-        }
-        let end = last.saturating_add(self.gap);
-        let (mut newer, mut at) = (NONE, self.newest[key]);
-        while let Some(slot) = self.slots.get(at as usize)
-            && end <= slot.start
-        {
-            (newer, at) = (at, slot.older);
-        }
-        match self.slots.get_mut(at as usize) {
-            Some(slot) if start < slot.last.saturating_add(self.gap) => {
-                slot.last = slot.last.max(last);
-                if start < slot.start {
-                    slot.start = start;
-                    self.join_older(at);
-                }
-                Some(at as usize)
+    /// The slot of a window, or of a part of one, as it was once.
+    pub(super) fn restore(&mut self, part: Part) -> Option<usize> {
+        match self {
+            Timeline::Gaps(gaps) => {
+                gaps.place(part.key as usize, part.start, part.reached, i64::MIN)
             }
-            _ if end <= watermark => None,
-            _ => Some(self.open(key, start, last, newer, at)),
+            Timeline::ByRows(windows) => Some(windows.restore(part)),
         }
     }
 
-    fn open(&mut self, key: usize, start: i64, last: i64, newer: u32, older: u32) -> usize {
-        let number = |place: usize| u32::try_from(place).expect("state has a limit far below");
-        let place = self.slots.len();
-        self.slots.push(Slot { key: number(key), start, last, older, into: NONE });
-        match self.slots.get_mut(newer as usize) {
-            Some(newer) => newer.older = number(place),
-            None => self.newest[key] = number(place),
+    /// How many windows are open.
+    pub(super) fn windows(&self) -> usize {
+        match self {
+            Timeline::Gaps(gaps) => gaps.sessions(),
+            Timeline::ByRows(windows) => windows.windows(),
         }
-        self.next_end = self.next_end.min(last.saturating_add(self.gap));
-        place
-    }
-
-    /// The session has grown backwards: those that it has reached become parts of it.
-    fn join_older(&mut self, at: u32) {
-        let mut grown = self.slots[at as usize];
-        while let Some(older) = self.slots.get_mut(grown.older as usize)
-            && grown.start < older.last.saturating_add(self.gap)
-        {
-            older.into = at;
-            grown.start = grown.start.min(older.start);
-            grown.last = grown.last.max(older.last);
-            grown.older = older.older;
-            self.joined += 1;
-        }
-        self.slots[at as usize] = grown;
-    }
-
-    /// How many sessions are open.
-    pub(super) fn sessions(&self) -> usize {
-        self.slots.len() - self.joined
     }
 
     pub(super) fn slots(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// Whether most of it is of sessions that are no more: joined ones, and keys whose rows all
-    /// came late.
-    pub(super) fn is_sparse(&self) -> bool {
-        let most = 2 * self.sessions() + 64;
-        self.slots.len() > most || self.newest.len() > most
-    }
-
-    /// Whether a session has ended by now.
-    pub(super) fn has_ended(&mut self, watermark: i64) -> bool {
-        if watermark < self.next_end {
-            return false;
+        match self {
+            Timeline::Gaps(gaps) => gaps.slots(),
+            Timeline::ByRows(windows) => windows.slots(),
         }
-        let open = self.slots.iter().filter(|slot| slot.into == NONE);
-        let ends = open.map(|slot| slot.last.saturating_add(self.gap));
-        self.next_end = ends.min().unwrap_or(i64::MAX);
-        self.next_end <= watermark
+    }
+
+    /// Whether most of it is of windows that are no more, or of keys that have none.
+    pub(super) fn is_sparse(&self) -> bool {
+        match self {
+            Timeline::Gaps(gaps) => gaps.is_sparse(),
+            Timeline::ByRows(windows) => windows.is_sparse(),
+        }
+    }
+
+    /// Whether a window is not open any more, once event time has come so far.
+    pub(super) fn has_ended(&mut self, watermark: i64) -> bool {
+        match self {
+            Timeline::Gaps(gaps) => gaps.has_ended(watermark),
+            Timeline::ByRows(windows) => windows.has_ended(watermark),
+        }
+    }
+
+    /// What has become of each slot, as [`Timeline::has_ended`] found out.
+    pub(super) fn fates(&self, watermark: i64) -> Vec<Fate> {
+        match self {
+            Timeline::Gaps(gaps) => gaps.fates(watermark).collect(),
+            Timeline::ByRows(windows) => windows.fates().collect(),
+        }
     }
 
     /// All slots in their order.
-    pub(super) fn parts(&self) -> impl Iterator<Item = Part> {
-        self.slots.iter().map(|slot| {
-            let mut whole = slot;
-            while let Some(next) = self.slots.get(whole.into as usize) {
-                whole = next;
-            }
-            Part { key: whole.key, start: whole.start, last: whole.last }
-        })
+    pub(super) fn parts(&self) -> Vec<Part> {
+        match self {
+            Timeline::Gaps(gaps) => gaps.parts().collect(),
+            Timeline::ByRows(windows) => windows.parts().collect(),
+        }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -57,6 +57,8 @@ pub(in crate::operator) struct Layout {
 pub(in crate::operator) struct Rows {
     pub(in crate::operator) len: usize,
     pub(in crate::operator) keys: Vec<ArrayRef>,
+    /// What rows open and close windows by, if they do.
+    pub(in crate::operator) deciding: Vec<ArrayRef>,
     /// For each aggregate.
     pub(in crate::operator) arguments: Vec<Vec<ArrayRef>>,
     pub(in crate::operator) filters: Vec<Option<BooleanArray>>,

@@ -28,9 +28,12 @@ pub(in crate::operator) fn row_of_nulls(input: &Schema) -> Result<RecordBatch, O
 
 /// What the expressions gave for one batch.
 pub(in crate::operator) struct Evaluated {
-    /// Where each row's pane begins; of sessions its time, without windows the number of its bucket.
+    /// Where each row's pane begins; where each key has windows of its own the row's time, without
+    /// windows the number of its bucket.
     starts: ArrayRef,
     pub(in crate::operator) keys: Vec<ArrayRef>,
+    /// What rows open and close windows by.
+    deciding: Vec<ArrayRef>,
     arguments: Vec<Vec<ArrayRef>>,
     filters: Vec<Option<ArrayRef>>,
 }
@@ -76,8 +79,20 @@ impl Evaluated {
             arguments.push(columns(&aggregate.arguments)?);
             filters.push(aggregate.filter.as_ref().map(column).transpose()?);
         }
-        let keys = columns(keys)?;
-        Ok(Evaluated { starts: starts(&keys)?, keys, arguments, filters })
+        let (keys, deciding) = (columns(keys)?, Vec::new());
+        Ok(Evaluated { starts: starts(&keys)?, keys, deciding, arguments, filters })
+    }
+
+    /// The same with what rows open and close windows by.
+    pub(in crate::operator) fn with_deciding(
+        mut self,
+        deciding: &[Arc<dyn PhysicalExpr>],
+        batch: &RecordBatch,
+    ) -> Result<Evaluated, OperatorError> {
+        for expr in deciding {
+            self.deciding.push(expr.evaluate(batch)?.into_array(batch.num_rows())?);
+        }
+        Ok(self)
     }
 
     /// What `pane` gave for each row, or its bucket.
@@ -105,8 +120,8 @@ impl Evaluated {
     ) -> Result<(), OperatorError> {
         let arguments = self.arguments.iter_mut().flatten();
         let filters = self.filters.iter_mut().flatten();
-        let starts = std::iter::once(&mut self.starts);
-        for column in starts.chain(&mut self.keys).chain(arguments).chain(filters) {
+        let columns = std::iter::once(&mut self.starts).chain(&mut self.keys);
+        for column in columns.chain(&mut self.deciding).chain(arguments).chain(filters) {
             *column = take(&*column, order, None)?;
         }
         Ok(())
@@ -136,6 +151,7 @@ impl Evaluated {
         });
         let filters = filters.collect::<Result<Vec<Option<BooleanArray>>, DataFusionError>>()?;
         let arguments = self.arguments.iter().map(slices).collect();
-        Ok(Rows { len, keys: slices(&self.keys), arguments, filters })
+        let (keys, deciding) = (slices(&self.keys), slices(&self.deciding));
+        Ok(Rows { len, keys, deciding, arguments, filters })
     }
 }

@@ -19,7 +19,7 @@ proptest! {
     fn every_row_is_in_the_session_of_its_time_in_any_order(
         times in prop::collection::vec((0usize..3, 0i64..200), 0..40),
     ) {
-        let mut timeline = Timeline::new(GAP);
+        let mut timeline = Gaps::new(GAP);
         let slots: Vec<_> = times
             .iter()
             .map(|(key, time)| timeline.place(*key, *time, *time, i64::MIN).unwrap())
@@ -36,7 +36,7 @@ proptest! {
             for ((_, time), slot) in times.iter().zip(&slots).filter(|((of, _), _)| *of == key) {
                 let own = sessions.iter().find(|(start, last)| start <= time && time <= last);
                 let (start, last) = *own.unwrap();
-                prop_assert_eq!(parts[*slot], Part { key: number, start, last });
+                prop_assert_eq!(parts[*slot], Part { key: number, start, reached: last, value: 0 });
             }
         }
         prop_assert_eq!(timeline.sessions(), open.len());
@@ -49,7 +49,7 @@ proptest! {
 
 #[test]
 fn a_gap_between_rows_ends_a_session_and_less_does_not() {
-    let mut timeline = Timeline::new(GAP);
+    let mut timeline = Gaps::new(GAP);
     assert_eq!(timeline.place(0, 0, 0, i64::MIN), Some(0));
     assert_eq!(timeline.place(0, 9, 9, i64::MIN), Some(0));
     assert_eq!(timeline.place(0, 19, 19, i64::MIN), Some(1));
@@ -59,7 +59,7 @@ fn a_gap_between_rows_ends_a_session_and_less_does_not() {
 
 #[test]
 fn a_row_that_alone_has_ended_is_late_unless_a_session_takes_it_in() {
-    let mut timeline = Timeline::new(GAP);
+    let mut timeline = Gaps::new(GAP);
     assert_eq!(timeline.place(0, 100, 100, 105), Some(0));
     assert_eq!(timeline.place(0, 91, 91, 105), Some(0));
     assert_eq!(timeline.place(0, 82, 82, 105), Some(0), "it reaches down to 91 now");
@@ -70,10 +70,10 @@ fn a_row_that_alone_has_ended_is_late_unless_a_session_takes_it_in() {
 
 #[test]
 fn what_is_of_no_session_does_not_pile_up() {
-    let mut timeline = Timeline::new(GAP);
+    let mut timeline = Gaps::new(GAP);
     (0..200).for_each(|key| assert_eq!(timeline.place(key, 0, 0, 100), None));
     assert!(timeline.is_sparse(), "keys of late rows");
-    let mut timeline = Timeline::new(GAP);
+    let mut timeline = Gaps::new(GAP);
     for round in 0..200 {
         timeline.place(0, round * 20, round * 20, i64::MIN);
         timeline.place(0, round * 20 - 9, round * 20 - 9, i64::MIN);
