@@ -123,6 +123,13 @@ pub(crate) const JOBS: &[(&str, Shown, &str)] = &[
          MEASURES FIRST(n) AS n, sum(b.n) AS m PATTERN (a b{2,}) WITHIN INTERVAL '20 seconds'
          DEFINE b AS b.temp > PREV(b.temp))",
     ),
+    (
+        "heated",
+        Shown::View,
+        "SELECT window_start, window_end, device, count(*) AS c, sum(n) AS s
+         FROM EVENT_WINDOW(readings, DESCRIPTOR(ts), START WITH temp > 30, END WITH temp < 20,
+         LONGEST => INTERVAL '15 seconds') GROUP BY window_start, window_end, device",
+    ),
     ("stray", Shown::View, "SELECT n, device, ts FROM strays WHERE n % 2 = 0"),
     (
         "hot_counts",
@@ -142,6 +149,19 @@ pub(crate) const JOBS: &[(&str, Shown, &str)] = &[
         Shown::Log,
         "SELECT window_end, device, count(*) AS c FROM SESSION(readings PARTITION BY device,
          DESCRIPTOR(ts), INTERVAL '4 seconds') GROUP BY window_end, device",
+    ),
+    (
+        "tens",
+        Shown::Log,
+        "SELECT window_end, device, sum(n) AS s, max(temp) AS m
+         FROM COUNT_WINDOW(readings, DESCRIPTOR(ts), 10, 4) GROUP BY window_end, device",
+    ),
+    (
+        "warm",
+        Shown::Log,
+        "SELECT window_start, device, temp > 25 AS w, count(*) AS c
+         FROM STATE_WINDOW(readings, DESCRIPTOR(ts), temp > 25)
+         GROUP BY window_start, device, temp > 25",
     ),
     (
         "pairs",
