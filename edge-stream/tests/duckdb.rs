@@ -20,7 +20,7 @@ const SEED: u64 = 20_261_130;
 const READINGS: usize = 400;
 
 /// What each recipe is to DuckDB, by its number.
-const QUERIES: [(u32, &str); 14] = [
+const QUERIES: [(u32, &str); 16] = [
     (
         1,
         "SELECT time_bucket(INTERVAL '1 minute', ts) AS window_start, device, avg(temp), count(*)
@@ -146,6 +146,37 @@ const QUERIES: [(u32, &str); 14] = [
     ),
     // As it stands in the README.
     (16, ""),
+    // One reading after the other, as where a window begins depends on where the one before ended.
+    (
+        17,
+        "WITH RECURSIVE numbered AS (
+           SELECT device, ts, temp, row_number() OVER (PARTITION BY device ORDER BY ts) AS n
+           FROM readings WHERE ts < passed()),
+         walk AS (
+           SELECT device, n, ts, temp, CASE WHEN temp > 80 THEN ts END AS since,
+             CASE WHEN temp > 80 THEN ts + INTERVAL '1 hour' END AS cut, FALSE AS is_last
+           FROM numbered WHERE n = 1
+           UNION ALL
+           SELECT device, n, ts, temp, since, CASE WHEN since IS NOT NULL THEN since + INTERVAL '1 hour' END,
+             since IS NOT NULL AND temp < 70
+           FROM (
+             SELECT x.device, x.n, x.ts, x.temp,
+               CASE WHEN w.since IS NOT NULL AND NOT w.is_last AND x.ts < w.cut THEN w.since
+                    WHEN x.temp > 80 THEN x.ts END AS since
+             FROM walk w JOIN numbered x ON x.device = w.device AND x.n = w.n + 1))
+         SELECT since, CASE WHEN bool_or(is_last) THEN max(ts) ELSE max(cut) END AS until, device,
+           max(temp), count(*)
+         FROM walk WHERE since IS NOT NULL GROUP BY device, since
+         HAVING bool_or(is_last) OR max(cut) < passed()",
+    ),
+    (
+        18,
+        "SELECT 'alarm/' || device, ts, temp, mean, n FROM (
+           SELECT device, ts, temp, avg(temp) OVER w AS mean, count(*) OVER w AS n FROM readings
+           WINDOW w AS (PARTITION BY device ORDER BY ts
+                        RANGE BETWEEN INTERVAL '60 seconds' PRECEDING AND CURRENT ROW))
+         WHERE temp > 80 AND ts < passed()",
+    ),
 ];
 
 /// Reads tables and a query, and prints a row in each line.
