@@ -54,7 +54,7 @@ fn devices(log: &Log) -> Vec<i64> {
         }
         position = records.next();
         for record in &records {
-            for rows in StreamReader::try_new(&record.value()[..], None).unwrap() {
+            for rows in StreamReader::try_new(record.value(), None).unwrap() {
                 let rows = rows.unwrap();
                 devices.extend(rows["device"].as_primitive::<Int64Type>().values());
             }

@@ -117,7 +117,7 @@ async fn what_is_no_row_lies_in_the_log_of_errors_once_and_the_rest_goes_on() {
     let records = errors.read(edge_db::Seq::ZERO, 100).unwrap();
     assert_eq!(records.len(), bad.len());
     for (record, (payload, reason)) in records.iter().zip(bad) {
-        assert_eq!((&record.value()[..], &record.key()[..]), (payload.as_bytes(), &b"t"[..]));
+        assert_eq!((record.value(), record.key()), (payload.as_bytes(), &b"t"[..]));
         let found = String::from_utf8(record.header("reason").unwrap().to_vec()).unwrap();
         assert!(found.contains(reason), "{payload}: {found}");
         assert_eq!(record.header("h").unwrap(), b"1");
