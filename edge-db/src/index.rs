@@ -1,4 +1,4 @@
-//! Secondary indexes, counts and change logs of a table.
+//! Secondary indexes and counts of a table.
 
 use std::marker::PhantomData;
 use std::ops::{Bound, RangeBounds};
@@ -14,7 +14,7 @@ use crate::key::{Key, decode_whole};
 use crate::space::{Space, end_of_prefix, without_space};
 use crate::upkeep::{Extract, Hang, IndexUpkeep};
 use crate::view::{self, View};
-use crate::{Log, Table, Time};
+use crate::{Table, Time};
 
 /// Rows that get their index entry in one commit, while an index is new.
 const ROWS_AT_ONCE: usize = 1000;
@@ -287,26 +287,7 @@ impl<K, V> Table<K, V> {
         Ok(())
     }
 
-    /// Writes every later change of this table into a Log, in the commit of the change. The record's
-    /// key is the row's, encoded as [`Key`] does; its header `change` is `put` or `delete`; its
-    /// value is the row's as it is stored, behind codec and schema version.
-    ///
-    /// A table has one such log: a second call puts another one in its place.
-    ///
-    /// # Errors
-    /// When it could not be stored.
-    pub fn capture_into(&self, log: &Log) -> Result<(), OpenError> {
-        let db = self.keyspace().db();
-        let kind = Kind::Capture { table: self.keyspace().space(), log: log.space() };
-        let stored_name = format!("{}\0capture", self.name());
-        let named = db.named(&stored_name, kind.clone())?;
-        if named.kind != kind {
-            db.rename_kind(&stored_name, named.space, kind)?;
-        }
-        Ok(self.hang(Hang::Capture(log.space()))?)
-    }
-
-    fn hang(&self, hang: Hang) -> Result<(), WriteError> {
+    pub(crate) fn hang(&self, hang: Hang) -> Result<(), WriteError> {
         let mut batch = self.keyspace().db().batch();
         let (space, table) = (self.keyspace().space(), self.keyspace().shared_name());
         batch.push_system(Op::Hang { space, table, hang });

@@ -124,7 +124,7 @@ impl<'a> Resolver<'a> {
             }
             // Deleting what is not there changes nothing.
             if let Some(log) = upkeep.captured.filter(|_| before.is_some() || value.is_some()) {
-                let entry = change_entry(&key, value.as_deref());
+                let entry = change_entry(&key, before, value.as_deref());
                 self.resolved.push(Op::Append { log, entry, time: self.now });
             }
         }
@@ -290,11 +290,17 @@ pub(crate) fn range_digest(range: Range, now: Time) -> Result<u64, StoreError> {
     Ok(digest)
 }
 
-/// The record of a change log: its key is the row's, encoded; its value the row's as it is stored.
-fn change_entry(key: &[u8], value: Option<&[u8]>) -> Entry {
-    let entry = Entry::new(value.map(Bytes::copy_from_slice).unwrap_or_default());
-    let kind: &'static [u8] = if value.is_some() { b"put" } else { b"delete" };
-    entry.key(Bytes::copy_from_slice(without_space(key))).header("change", Bytes::from_static(kind))
+/// The record of a change log, which [`Table::change_of`](crate::Table::change_of) reads: its key is
+/// the row's, encoded; its value the row's as it is stored, of a delete the one that goes.
+fn change_entry(key: &[u8], before: Option<Bytes>, value: Option<&[u8]>) -> Entry {
+    let (kind, is_update): (&'static [u8], _) = match value {
+        Some(_) => (b"put", before.is_some()),
+        None => (b"delete", false),
+    };
+    let entry = Entry::new(value.map(Bytes::copy_from_slice).or(before).unwrap_or_default());
+    let entry = entry.key(Bytes::copy_from_slice(without_space(key)));
+    let entry = entry.header("change", Bytes::from_static(kind));
+    if is_update { entry.header("update", Bytes::new()) } else { entry }
 }
 
 /// Runs a function that the application gave, which must not end the committer.

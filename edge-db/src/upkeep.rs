@@ -71,6 +71,7 @@ pub(crate) enum Hang {
     Count,
     NoCount,
     Capture(Space),
+    NoCapture,
     /// The index of this name is gone.
     NoIndex(Arc<str>),
 }
@@ -100,6 +101,7 @@ impl Upkeeps {
             Hang::Count => upkeep.is_counted = true,
             Hang::NoCount => upkeep.is_counted = false,
             Hang::Capture(log) => upkeep.captured = Some(log),
+            Hang::NoCapture => upkeep.captured = None,
         }
     }
 }

@@ -11,7 +11,9 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::time::Duration;
 
-use edge_db::{Batch, Db, Index, Key, Log, Snapshot, Table, WriteError};
+use edge_db::{
+    Batch, Change, ChangeKind, Db, Entry, Index, Key, Log, Seq, Snapshot, Table, WriteError,
+};
 use model::{Model, Person, Refusal, Step};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -145,7 +147,7 @@ impl People {
     }
 
     /// What the change log tells.
-    fn changes(&self) -> Vec<(u8, Option<Person>)> {
+    fn changes(&self) -> Vec<(u8, ChangeKind, Person)> {
         let mut changes = Vec::new();
         let mut position = self.changes.bounds().unwrap().start;
         loop {
@@ -155,21 +157,13 @@ impl People {
             }
             position = records.next();
             for record in records {
-                let key = u8::decode(&mut record.key().as_ref()).unwrap();
-                let change = record.header("change").unwrap();
-                assert!(change == "put" || change == "delete", "{change:?}");
-                changes.push((key, (change == "put").then(|| person_in(record.value()))));
+                let Change { kind, key, value, .. } = self.table.change_of(record.view()).unwrap();
+                let word = if kind == ChangeKind::Delete { "delete" } else { "put" };
+                assert_eq!(record.header("change").unwrap(), word);
+                assert_eq!(u8::decode(&mut record.key().as_ref()), Some(key));
+                changes.push((key, kind, value.unwrap()));
             }
         }
-    }
-}
-
-/// Of the two numbers behind codec and version: bincode writes an option as 0, or 1 and it.
-fn person_in(stored: &[u8]) -> Person {
-    match stored[2..] {
-        [0, room] => (None, room),
-        [1, badge, room] => (Some(badge), room),
-        _ => panic!("{stored:?} is no person"),
     }
 }
 
@@ -214,4 +208,36 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn capture_that_has_ended_writes_nothing_over_reopening() {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |db: &Db, number| {
+        let (table, changes) = (db.table::<u8, u8>("t").unwrap(), db.log("changes").unwrap());
+        let mut batch = db.batch();
+        batch.insert(&table, &0, &number).unwrap();
+        batch.commit().unwrap();
+        (changes.bounds().unwrap().end.get(), table, changes)
+    };
+    let db = Db::open(dir.path()).unwrap();
+    db.table::<u8, u8>("t").unwrap().capture_into(&db.log("changes").unwrap()).unwrap();
+    let (end, table, changes) = put(&db, 1);
+    assert_eq!(end, 1);
+    table.end_capture().unwrap();
+    table.end_capture().unwrap();
+    assert_eq!(put(&db, 2).0, 1);
+    db.shutdown(LONG).unwrap();
+    drop((table, changes, db));
+    let db = Db::open(dir.path()).unwrap();
+    assert_eq!(put(&db, 3).0, 1);
+    let (_, table, changes) = put(&db, 4);
+    table.capture_into(&changes).unwrap();
+    assert_eq!(put(&db, 5).0, 2);
+    let records = changes.read(Seq::ZERO, 9).unwrap();
+    let kinds = records.iter().map(|record| table.change_of(record).unwrap().kind);
+    assert_eq!(kinds.collect::<Vec<_>>(), [ChangeKind::Insert, ChangeKind::Update]);
+    changes.append(Entry::new("what others wrote")).unwrap();
+    let other = changes.read_back(changes.bounds().unwrap().end, 1).unwrap();
+    assert!(table.change_of(other.iter().next().unwrap()).is_err());
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use edge_db::ChangeKind;
+
 /// Badge (unique, if any) and room.
 pub(crate) type Person = (Option<u8>, u8);
 
@@ -18,8 +20,8 @@ pub(crate) enum Step {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Model {
     pub(crate) rows: BTreeMap<u8, Person>,
-    /// Every change of a row in its order; `None` for a removal.
-    pub(crate) changes: Vec<(u8, Option<Person>)>,
+    /// Every change of a row in its order, with the row that came or went.
+    pub(crate) changes: Vec<(u8, ChangeKind, Person)>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -62,15 +64,18 @@ impl Model {
         if person.0.is_some() && self.rows.iter().any(is_taken) {
             return Err(Refusal::NotUnique);
         }
-        self.rows.insert(key, person);
-        self.changes.push((key, Some(person)));
+        let kind = match self.rows.insert(key, person) {
+            None => ChangeKind::Insert,
+            Some(_) => ChangeKind::Update,
+        };
+        self.changes.push((key, kind, person));
         Ok(())
     }
 
     fn remove(&mut self, key: u8) {
         // Removing what is not there is no change.
-        if self.rows.remove(&key).is_some() {
-            self.changes.push((key, None));
+        if let Some(person) = self.rows.remove(&key) {
+            self.changes.push((key, ChangeKind::Delete, person));
         }
     }
 }
