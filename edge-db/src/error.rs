@@ -175,15 +175,23 @@ pub enum ReadError {
     Closed,
 }
 
+/// Why a full log drops nothing.
+fn kept_for(slowest: Option<&str>) -> String {
+    match slowest {
+        Some(cursor) => format!("kept for its slowest cursor `{cursor}`"),
+        None => "and no cursor reads it: open one and advance it, or use `WhenFull::DropOldest`"
+            .to_owned(),
+    }
+}
+
 /// Why a batch was not stored: nothing of it was.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum WriteError {
     /// The log has reached its limit, and it refuses rather than drops. Room comes when its
-    /// cursors advance, or with a higher limit. A batch that is larger than the limit never fits.
-    #[error(
-        "log `{log}` is full: {used_bytes} of {limit_bytes} bytes are not yet read by all cursors"
-    )]
+    /// slowest cursor advances or is removed, by trimming it, with a higher limit, or if it may drop
+    /// its oldest records. A batch that is larger than the limit never fits.
+    #[error("log `{log}` is full: {used_bytes} of {limit_bytes} bytes, {}", kept_for(slowest.as_deref()))]
     LogFull {
         /// The log.
         log: String,
@@ -191,6 +199,9 @@ pub enum WriteError {
         used_bytes: u64,
         /// The limit that it was opened with.
         limit_bytes: u64,
+        /// The cursor that is furthest behind. Without one nobody has read anything, and all is kept
+        /// for whoever comes.
+        slowest: Option<Box<str>>,
     },
     /// The disk budget is used up. Batches that only remove are taken, and make room.
     #[error("disk budget is used up: {used_bytes} of {budget_bytes} bytes; remove something")]

@@ -25,6 +25,7 @@ pub use record::{Entry, Headers, Record, RecordRef};
 pub use records::{IntoRecords, RecordRefs, Records};
 pub use tail::Tail;
 
+use crate::catalog::Kind;
 use crate::codec;
 use crate::error::{ReadError, WriteError};
 use crate::space::{Space, without_space};
@@ -77,6 +78,17 @@ impl Log {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// How much it holds and for how long, and what happens then.
+    pub fn options(&self) -> LogOptions {
+        self.db.with_catalog(|catalog| {
+            let named = catalog.iter().find(|(name, _)| *name == &*self.name);
+            match named.map(|(_, named)| &named.kind) {
+                Some(Kind::Log(options)) => *options,
+                _ => LogOptions::new(),
+            }
+        })
     }
 
     /// Appends one entry; blocks until it is on disk.

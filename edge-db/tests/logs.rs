@@ -28,6 +28,16 @@ fn full_log_refuses_until_its_slowest_cursor_has_moved() {
         panic!("a full log refuses with what it holds");
     };
     assert_eq!(used_bytes, log.state().unwrap().bytes);
+    let mut batch = db.batch();
+    batch.advance(&fast, Seq::new(1));
+    batch.commit().unwrap();
+    let error = log.append(Entry::new(value())).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        format!(
+            "log `readings` is full: {used_bytes} of 10000 bytes, kept for its slowest cursor `slow`"
+        )
+    );
 
     let mut batch = db.batch();
     batch.advance(&fast, Seq::new(stored));
@@ -39,6 +49,26 @@ fn full_log_refuses_until_its_slowest_cursor_has_moved() {
     assert!(matches!(log.append(Entry::new(value())), Err(WriteError::LogFull { .. })));
     assert_eq!(log.bounds().unwrap(), Seq::new(3)..Seq::new(12));
     assert_eq!(log.state().unwrap().dropped, 0);
+}
+
+#[test]
+fn full_log_without_a_cursor_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open(dir.path()).unwrap();
+    let log = db.log_with("readings", LogOptions::new().max_bytes(1_500)).unwrap();
+    log.append(Entry::new(value())).unwrap();
+    let error = log.append(Entry::new(value())).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "log `readings` is full: 1008 of 1500 bytes, and no cursor reads it: open one and advance it, or \
+         use `WhenFull::DropOldest`"
+    );
+    // What may be dropped is up to the options alone.
+    let options = log.options().when_full(WhenFull::DropOldest);
+    let log = db.log_with("readings", options).unwrap();
+    log.append(Entry::new(value())).unwrap();
+    assert_eq!(log.bounds().unwrap(), Seq::new(1)..Seq::new(2));
+    assert_eq!(log.options(), LogOptions::new().max_bytes(1_500).when_full(WhenFull::DropOldest));
 }
 
 #[test]

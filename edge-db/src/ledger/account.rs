@@ -99,6 +99,12 @@ impl Account {
         self.cursors.values().min().copied()
     }
 
+    /// The name of the slowest cursor.
+    pub(super) fn slowest_name(&self) -> Option<Box<str>> {
+        let slowest = self.cursors.iter().min_by_key(|(_, position)| **position);
+        slowest.map(|(name, _)| Box::from(&**name))
+    }
+
     /// Drops the oldest chunks for as long as `wanted` says so.
     pub(super) fn drop_chunks(
         &mut self,

@@ -52,6 +52,7 @@ impl Ledger {
                 log: log.name.to_string(),
                 used_bytes: log.state.bytes,
                 limit_bytes: limit,
+                slowest: log.slowest_name(),
             });
         }
         Ok(())

@@ -12,7 +12,8 @@ use crate::{Seq, Time, codec};
 #[non_exhaustive]
 pub enum WhenFull {
     /// Refuse the batch with [`WriteError::LogFull`](crate::WriteError::LogFull): nothing is lost
-    /// behind anybody's back.
+    /// behind anybody's back. Without a cursor all records are kept for the first that comes, so a Log
+    /// that nobody reads is full one day.
     #[default]
     Refuse,
     /// Drop the oldest records and count those that a cursor had not passed; a reader is told by
@@ -22,7 +23,8 @@ pub enum WhenFull {
 
 /// How much a Log holds and for how long, what happens then, and how it lies on disk.
 ///
-/// What every cursor has passed is kept as history as long as it fits, and dropped first.
+/// What every cursor has passed, if there are any, is kept as history as long as it fits, and dropped
+/// first.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
