@@ -23,6 +23,11 @@ impl fmt::Display for Position {
     }
 }
 
+/// The place in front of a message.
+fn placed(position: &Option<Position>) -> String {
+    position.map_or(String::new(), |position| format!("{position}: "))
+}
+
 /// Why a statement or query did nothing. In a script those before it have been carried out.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -31,7 +36,7 @@ pub enum SqlError {
     /// Correct it as the message says.
     #[error(
         "{}{reason}{}",
-        position.map_or(String::new(), |position| format!("{position}: ")),
+        placed(position),
         help.as_ref().map_or(String::new(), |help| format!("; {help}"))
     )]
     Statement {
@@ -43,14 +48,18 @@ pub enum SqlError {
         help: Option<String>,
     },
     /// The name is taken.
-    #[error("`{name}` is there already: drop it first, or write IF NOT EXISTS")]
+    #[error("{}`{name}` is there already: drop it first, or write IF NOT EXISTS", placed(position))]
     Exists {
+        /// Where the statement begins, if there is one.
+        position: Option<Position>,
         /// The name.
         name: String,
     },
     /// What is to be dropped feeds others.
-    #[error("`{name}` feeds {}: drop them first", by.join(", "))]
+    #[error("{}`{name}` feeds {}: drop them first", placed(position), by.join(", "))]
     InUse {
+        /// Where the statement begins.
+        position: Option<Position>,
         /// What was to be dropped.
         name: String,
         /// What reads it.
@@ -58,9 +67,12 @@ pub enum SqlError {
     },
     /// The statement needs an MQTT broker and the engine has none.
     #[error(
-        "`{name}` is about a topic, and the engine has no broker: give it one when it is built"
+        "{}`{name}` is about a topic, and the engine has no broker: give it one when it is built",
+        placed(position)
     )]
     NoBroker {
+        /// Where the statement begins.
+        position: Option<Position>,
         /// The stream or sink.
         name: String,
     },
@@ -175,10 +187,21 @@ impl SqlError {
     /// The same, with a place if it has none of its own.
     #[cfg(feature = "db")]
     pub(crate) fn at(mut self, place: Position) -> SqlError {
-        if let SqlError::Statement { position, .. } = &mut self {
+        if let SqlError::Statement { position, .. }
+        | SqlError::Exists { position, .. }
+        | SqlError::InUse { position, .. }
+        | SqlError::NoBroker { position, .. } = &mut self
+        {
             position.get_or_insert(place);
         }
         self
+    }
+
+    /// What is about to go feeds these.
+    #[cfg(feature = "db")]
+    pub(crate) fn in_use(name: &str, by: &[String]) -> SqlError {
+        let by = by.iter().map(|name| format!("`{name}`")).collect();
+        SqlError::InUse { position: None, name: name.to_owned(), by }
     }
 
     /// What DataFusion said about a statement that it could not plan.

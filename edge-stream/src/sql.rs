@@ -168,7 +168,13 @@ fn check_operators(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
 
 /// The one query that the text is.
 pub(crate) fn parse_query(sql: &str) -> Result<JobQuery, SqlError> {
+    parse_placed_query(sql).map(|(query, _)| query)
+}
+
+/// The same, and where it begins.
+pub(crate) fn parse_placed_query(sql: &str) -> Result<(JobQuery, Position), SqlError> {
     let mut script = Script::new(sql)?;
+    let begin = script.here(&script.parser.peek_token_ref().span.start);
     let query = script.query()?;
     script.expect_end()?;
     if !script.is_at_end() {
@@ -176,7 +182,7 @@ pub(crate) fn parse_query(sql: &str) -> Result<JobQuery, SqlError> {
         let at = script.here(&next.span.start);
         return Err(SqlError::statement(at, "one query at a time, and here begins a second"));
     }
-    Ok(query)
+    Ok((query, begin))
 }
 
 /// The name most like the one that was written, if one is like it at all.

@@ -137,7 +137,10 @@ async fn what_is_dropped_leaves_nothing_and_can_be_created_anew() {
     engine.caught_up(LONG).await.unwrap();
 
     let error = engine.execute("DROP STREAM readings").await.unwrap_err();
-    assert_eq!(error.to_string(), "`readings` feeds `heat`, `hot`: drop them first");
+    assert_eq!(
+        error.to_string(),
+        "line 1, column 1: `readings` feeds `heat`, `hot`: drop them first"
+    );
     let error = engine.execute("DROP SINK heat").await.unwrap_err().to_string();
     assert_eq!(
         error,

@@ -196,13 +196,21 @@ async fn what_cannot_be_subscribed_to_is_refused_with_what_would_work() {
     let both = "SELECT temp FROM readings UNION ALL SELECT temp FROM other";
     engine.execute("CREATE STREAM other (temp DOUBLE) WITH (log = 'other')").await.unwrap();
     let wrong = [
-        (both, Begin::At(Seq::ZERO), "several streams, and a position is one of a single Log"),
-        (HOT, Begin::At(Seq::new(7)), "the Log of `readings` ends at 0, in front of 7"),
-        ("SELECT n FROM heat", Begin::At(Seq::ZERO), "gone; begin now, and then SELECT"),
-        ("SELECT count(*) FROM heat", Begin::Now, "GROUP BY without a window"),
+        (both, Begin::At(Seq::ZERO), "line 1, column 1: the query reads several streams, and a"),
+        (HOT, Begin::At(Seq::new(7)), "column 1: the Log of `readings` ends at 0, in front of 7"),
+        ("\n  SELECT n FROM heat", Begin::At(Seq::ZERO), "line 2, column 3: what the view held at"),
+        (
+            "-- n\nSELECT count(*) FROM heat",
+            Begin::Now,
+            "line 2, column 1: GROUP BY without a window",
+        ),
         ("SELECT tmp FROM heat", Begin::Now, "line 1, column 8: there is no column `tmp`"),
         ("SELECT * FROM hott", Begin::Now, "did you mean `hot`?"),
-        ("SELECT * FROM raw", Begin::Now, "a job reads a stream, and `raw` is none"),
+        (
+            "SELECT * FROM raw",
+            Begin::Now,
+            "line 1, column 1: a job reads a stream, and `raw` is none",
+        ),
         ("SHOW JOBS", Begin::Now, "line 1, column 1: expected"),
     ];
     for (query, begin, expected) in wrong {

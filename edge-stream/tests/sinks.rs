@@ -140,7 +140,7 @@ async fn a_sink_that_would_never_end_or_write_where_it_must_not_is_refused() {
     // In a line it may be as long as it likes.
     engine.execute(&sink("log = 'next'", hot)).await.unwrap();
     let error = engine.execute("DROP STREAM hot_rooms").await.unwrap_err().to_string();
-    assert_eq!(error, "`hot_rooms` feeds `x`: drop them first");
+    assert_eq!(error, "line 1, column 1: `hot_rooms` feeds `x`: drop them first");
     end(&db, &engine).await;
 }
 

@@ -61,7 +61,7 @@ async fn rows_of_a_table_are_looked_up_as_they_are_when_a_reading_comes() {
     engine.caught_up(LONG).await.unwrap();
     assert_eq!(ask(&engine, hot).await.len(), 3);
     let error = engine.execute("DROP TABLE rooms").await.unwrap_err().to_string();
-    assert_eq!(error, "`rooms` feeds `hot`: drop them first");
+    assert_eq!(error, "line 1, column 1: `rooms` feeds `hot`: drop them first");
     engine.execute("DROP MATERIALIZED VIEW hot; DROP TABLE rooms").await.unwrap();
     engine.execute(ROOMS).await.unwrap();
     assert_eq!(ask(&engine, "SELECT count(*) FROM rooms").await, ["0"]);

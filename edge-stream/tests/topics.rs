@@ -168,7 +168,7 @@ async fn a_sink_takes_no_log_of_others() {
     let reader = "CREATE STREAM published (temp DOUBLE) WITH (log = 'alarms')";
     gateway.engine.execute(reader).await.unwrap();
     let error = gateway.engine.execute("DROP SINK alarms").await.unwrap_err().to_string();
-    assert_eq!(error, "`alarms` feeds `published`: drop them first");
+    assert_eq!(error, "line 1, column 1: `alarms` feeds `published`: drop them first");
     assert_eq!(own.bounds().unwrap().end.get(), 1);
     // A name is free again once it is dropped.
     gateway.engine.execute("DROP STREAM published; DROP SINK alarms").await.unwrap();

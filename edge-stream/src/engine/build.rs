@@ -289,7 +289,7 @@ impl Engine {
         let objects = self.inner.objects.lock();
         let streams = objects.by_name.iter().filter(|(_, object)| object.kind == Kind::Stream);
         let readers = streams.filter(|(_, object)| object.spec.log().name() == log);
-        readers.map(|(name, _)| format!("`{name}`")).collect()
+        readers.map(|(name, _)| name.clone()).collect()
     }
 
     /// From here on the definition is in force.
@@ -349,16 +349,16 @@ impl Engine {
         if self.owner_of(name).is_some() {
             let by = self.readers_of(name);
             if !by.is_empty() {
-                return Err(SqlError::InUse { name: name.to_owned(), by });
+                return Err(SqlError::in_use(name, &by));
             }
         }
         let (job, spec, topic) = {
             let mut objects = self.inner.objects.lock();
             let readers = objects.by_name.iter();
             let by = readers.filter(|(_, object)| object.reads.iter().any(|read| read == name));
-            let by: Vec<_> = by.map(|(name, _)| format!("`{name}`")).collect();
+            let by: Vec<_> = by.map(|(name, _)| name.clone()).collect();
             if !by.is_empty() {
-                return Err(SqlError::InUse { name: name.to_owned(), by });
+                return Err(SqlError::in_use(name, &by));
             }
             let Some(object) = objects.by_name.get_mut(name) else { return Ok(()) };
             object.delivering = None;

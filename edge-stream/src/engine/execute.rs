@@ -9,7 +9,7 @@ use crate::db::catalog::{Created, place, view_name};
 use crate::db::input::InputSpec;
 use crate::db::job::JobSpec;
 use crate::db::output::Output;
-use crate::error::{Position, SqlError};
+use crate::error::SqlError;
 use crate::sql::statement::{self, Action, Definition, IfThere, Kind, Statement};
 
 /// Carries out a statement. While something is built, the engine is free to go.
@@ -44,16 +44,13 @@ impl Engine {
             Action::Drop { name, if_exists, kind } => match self.kind_of(&name) {
                 Some(found) if found == kind => self.drop_object(&name).await,
                 None if if_exists => Ok(()),
-                found => Err(self.no_such(Some(kind), &name, found, "DROP").at(position)),
+                found => Err(self.no_such(Some(kind), &name, found, "DROP")),
             },
-            Action::Insert(insert) => {
-                let done = self.insert(*insert).await;
-                done.map_err(|error| error.at(position))
-            }
-            Action::Pause { name, kind } => self.pause(&name, kind, true, position).await,
-            Action::Resume { name, kind } => self.pause(&name, kind, false, position).await,
+            Action::Insert(insert) => self.insert(*insert).await,
+            Action::Pause { name, kind } => self.pause(&name, kind, true).await,
+            Action::Resume { name, kind } => self.pause(&name, kind, false).await,
         };
-        done.map(|()| None)
+        done.map(|()| None).map_err(|error| error.at(position))
     }
 
     async fn create_or(
@@ -76,7 +73,7 @@ impl Engine {
                 let reason = format!("`{name}` is a {}", kind.word());
                 Err(SqlError::statement(None, reason).or("use another name"))
             }
-            (Some(_), IfThere::Refuse) => Err(SqlError::Exists { name }),
+            (Some(_), IfThere::Refuse) => Err(SqlError::Exists { position: None, name }),
             (Some(_), IfThere::Keep) | (Some((_, true)), IfThere::Replace) => Ok(None),
             (Some((kind, false)), IfThere::Replace) => {
                 self.check_broker(&name, &what)?;
@@ -94,19 +91,13 @@ impl Engine {
         }
     }
 
-    async fn pause(
-        &self,
-        name: &str,
-        kind: Option<Kind>,
-        paused: bool,
-        position: Position,
-    ) -> Result<(), SqlError> {
+    async fn pause(&self, name: &str, kind: Option<Kind>, paused: bool) -> Result<(), SqlError> {
         match (self.kind_of(name), kind) {
             (Some(_), None) => self.set_paused(name, paused).await,
             (Some(found), Some(kind)) if found == kind => self.set_paused(name, paused).await,
             (found, kind) => {
                 let verb = if paused { "PAUSE" } else { "RESUME" };
-                Err(self.no_such(kind, name, found, verb).at(position))
+                Err(self.no_such(kind, name, found, verb))
             }
         }
     }
@@ -130,7 +121,7 @@ impl Engine {
 
     fn check_broker(&self, name: &str, what: &Definition) -> Result<(), SqlError> {
         if what.has_topic() && !self.has_broker() {
-            return Err(SqlError::NoBroker { name: name.to_owned() });
+            return Err(SqlError::NoBroker { position: None, name: name.to_owned() });
         }
         Ok(())
     }

@@ -61,7 +61,7 @@ impl Engine {
         let name = table.name();
         let is_object = self.inner.objects.lock().by_name.contains_key(name);
         if is_object || self.inner.catalog.db.find_log(name).is_some() {
-            return Err(SqlError::Exists { name: name.to_owned() });
+            return Err(SqlError::Exists { position: None, name: name.to_owned() });
         }
         self.inner.tables.insert_own(name, OwnTable::new(table));
         Ok(())

@@ -180,7 +180,11 @@ impl Engine {
     /// # Cancel safety
     /// Nothing is left behind when the future is dropped.
     pub async fn subscribe(&self, query: &str, begin: Begin) -> Result<Subscription, SqlError> {
-        let query = crate::sql::parse_query(query)?;
+        let (query, at) = crate::sql::parse_placed_query(query)?;
+        self.subscribed(query, begin).await.map_err(|error| error.at(at))
+    }
+
+    async fn subscribed(&self, query: JobQuery, begin: Begin) -> Result<Subscription, SqlError> {
         let inner = &self.inner;
         let permit = Arc::clone(&inner.subscriptions).try_acquire_owned();
         let permit = permit.map_err(|_| SqlError::TooManySubscriptions)?;
