@@ -12,9 +12,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use edge_db::{Db, Seq};
+use edge_db::{Db, LogOptions, Seq, WhenFull};
 use edge_stream::{ChannelError, Delivery, Engine};
-use site::{LONG, SCRIPT, append, ask, cells, end, reading, start};
+use site::{LONG, SCRIPT, append, ask, cells, end, job, reading, start};
 
 const HOT: &str = "CREATE SINK hots WITH (log = 'hots', format = 'json') AS \
                    SELECT room, temp, _seq AS n FROM readings WHERE temp > 30;";
@@ -78,6 +78,54 @@ async fn another_job_reads_what_a_sink_writes_and_the_log_outlives_the_sink() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_nobody_reads_drops_its_oldest_or_says_what_is_wrong() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    let own = LogOptions::new().max_bytes(1 << 20);
+    db.log_with("own", own).unwrap();
+    let script =
+        "CREATE SINK a WITH (log = 'said', max_bytes = '4000') AS SELECT room, temp FROM readings;
+                  CREATE SINK b WITH (log = 'kept', max_bytes = '4000', when_full = 'refuse') AS
+                  SELECT room, temp FROM readings;
+                  CREATE SINK c WITH (log = 'own') AS SELECT room FROM readings;
+                  CREATE SINK d WITH (log = 'new') AS SELECT room FROM readings;";
+    engine.execute(&format!("{SCRIPT}{script}")).await.unwrap();
+    let options = |name: &str| db.find_log(name).unwrap().options();
+    let dropping = LogOptions::new().when_full(WhenFull::DropOldest);
+    assert_eq!((options("own"), options("new")), (own, dropping));
+    assert_eq!(options("said"), dropping.max_bytes(4000));
+    let (raw, said, kept) =
+        (db.log("raw").unwrap(), db.log("said").unwrap(), db.log("kept").unwrap());
+    while job(&engine, "b").error.is_none() {
+        append(&db, &raw, (0..10).map(|n| reading(n, "lab", 20.0)));
+        tokio::task::yield_now().await;
+    }
+    let error = job(&engine, "b").error.unwrap();
+    assert!(error.contains("log `kept` is full: "), "{error}");
+    assert!(
+        error.contains("of 4000 bytes, and no cursor reads it: open one and advance it"),
+        "{error}"
+    );
+    for _ in 0..20 {
+        append(&db, &raw, (0..10).map(|n| reading(n, "lab", 20.0)));
+        while job(&engine, "a").lag > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(job(&engine, "a").error, None);
+    let state = said.state().unwrap();
+    assert!(state.bytes <= 4000 && state.first > Seq::ZERO, "{state:?}");
+    assert_eq!(kept.bounds().unwrap().start, Seq::ZERO);
+
+    // With room it goes on, and has all of it.
+    db.log_with("kept", kept.options().max_bytes(1 << 20)).unwrap();
+    engine.caught_up(LONG).await.unwrap();
+    assert_eq!(kept.bounds().unwrap().end, raw.bounds().unwrap().end);
+    assert_eq!(said.bounds().unwrap().end, raw.bounds().unwrap().end);
+    end(&db, &engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_format_that_a_sink_writes_is_one_that_a_stream_reads() {
     let dir = tempfile::tempdir().unwrap();
     let (db, engine) = start(dir.path()).await;
@@ -123,6 +171,12 @@ async fn a_sink_that_would_never_end_or_write_where_it_must_not_is_refused() {
         ),
         (sink("log = 'hots_errors'", hot), "`hots_errors` is a log of what is no row"),
         (sink("log = 'l', qos = '1'", hot), "`qos` is about messages to a topic; WITH (topic"),
+        (sink("log = 'l', when_full = 'drop'", hot), "when_full is 'drop'; use 'drop_oldest', or"),
+        (sink("log = 'l', max_bytes = '1 MB'", hot), "max_bytes is '1 MB'; use a number of bytes"),
+        (
+            sink("channel = 'l', max_bytes = '1'", hot),
+            "`max_bytes` is about a log that others read",
+        ),
         (sink("log = 'l', topic = 't'", hot), "a sink needs a topic, a log, a file or a channel"),
         (sink("topic = 't', qos = '3'", hot), "qos is '3'; use '0', '1' or '2'"),
         (sink("topic = 't', retained = 'yes'", hot), "retained is 'yes'; use 'true' or 'false'"),

@@ -3,15 +3,17 @@
 use std::collections::BTreeSet;
 
 use arrow::datatypes::SchemaRef;
+use edge_db::{Log, LogOptions, WhenFull};
 
 use super::Engine;
 use super::build::ERRORS;
+use crate::db::blocking;
 use crate::db::input::InputSpec;
 use crate::db::output::Output;
 use crate::db::output::sink::{Destination, FileOutput, SinkOutput, TopicOutput};
 use crate::encode::Encoder;
 use crate::error::SqlError;
-use crate::sql::sink::{SinkDefinition, SinkTo};
+use crate::sql::sink::{SinkDefinition, SinkLog, SinkTo};
 use crate::sql::statement::Definition;
 use crate::topic::TopicPattern;
 
@@ -25,7 +27,7 @@ impl Engine {
     ) -> Result<SinkOutput, SqlError> {
         let (mut encoder, levels) = encoder(schema, sink)?;
         let (log, to) = match &sink.to {
-            SinkTo::Log(log) => (self.log(log).await?, Destination::Log),
+            SinkTo::Log(log) => (self.log_of_sink(log).await?, Destination::Log),
             SinkTo::Topic { pattern, qos, is_retained } => {
                 let (log, errors) = (self.log(name).await?, self.errors_log(name).await?);
                 let (pattern, qos, is_retained) = (pattern.clone(), *qos, *is_retained);
@@ -45,6 +47,24 @@ impl Engine {
         Ok(SinkOutput { log, encoder, to })
     }
 
+    /// The Log that a sink writes to, and others read if they like. As nobody may, a new one drops its
+    /// oldest when it is full; one that is there keeps what it has, but for what the statement says.
+    async fn log_of_sink(&self, wanted: &SinkLog) -> Result<Log, SqlError> {
+        let (db, wanted) = (self.inner.catalog.db.clone(), wanted.clone());
+        let opened = blocking(move || {
+            let found = db.find_log(&wanted.name);
+            let new = LogOptions::new().when_full(WhenFull::DropOldest);
+            let had = found.as_ref().map_or(new, Log::options);
+            let options = wanted.max_bytes.map_or(had, |bytes| had.max_bytes(bytes));
+            let options = wanted.when_full.map_or(options, |policy| options.when_full(policy));
+            match found {
+                Some(log) if options == had => Ok(log),
+                _ => db.log_with(&wanted.name, options),
+            }
+        });
+        Ok(opened.await.map_err(|_| SqlError::Closed)??)
+    }
+
     /// Refuses a Log that is not for this sink.
     pub(super) fn check_sink(&self, name: &str, sink: &SinkDefinition) -> Result<(), SqlError> {
         let refuse = |log: &str, reason: &str| {
@@ -53,8 +73,8 @@ impl Engine {
         };
         self.check_alone(name, &sink.to)?;
         match &sink.to {
-            SinkTo::Log(log) if log.ends_with(ERRORS) => refuse(log, "of what is no row"),
-            SinkTo::Log(log) => match self.owner_of(log) {
+            SinkTo::Log(SinkLog { name: log, .. }) => match self.owner_of(log) {
+                _ if log.ends_with(ERRORS) => refuse(log, "of what is no row"),
                 Some(owner) => refuse(log, &format!("that sink `{owner}` delivers")),
                 None => Ok(()),
             },

@@ -34,8 +34,19 @@ pub(super) const OF_STREAMS: [&str; 10] = [
 ];
 
 /// And that of a sink.
-pub(super) const OF_SINKS: [&str; 9] =
-    ["topic", "log", "file", "channel", "format", "header", "delimiter", "qos", "retained"];
+pub(super) const OF_SINKS: [&str; 11] = [
+    "topic",
+    "log",
+    "file",
+    "channel",
+    "format",
+    "header",
+    "delimiter",
+    "qos",
+    "retained",
+    "max_bytes",
+    "when_full",
+];
 
 impl Side {
     /// The names of its options.

@@ -3,6 +3,7 @@
 use std::path::{Component, Path};
 
 use datafusion::sql::sqlparser::tokenizer::TokenWithSpan;
+use edge_db::WhenFull;
 
 use super::Script;
 use super::options::{Options, Side};
@@ -25,11 +26,19 @@ pub(crate) enum SinkTo {
         qos: u8,
         is_retained: bool,
     },
-    Log(String),
+    Log(SinkLog),
     /// In the folder of the engine.
     File(String),
     /// Of the application.
     Channel(String),
+}
+
+/// A Log that a sink writes to, and what the statement says of its limit.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct SinkLog {
+    pub(crate) name: String,
+    pub(crate) max_bytes: Option<u64>,
+    pub(crate) when_full: Option<WhenFull>,
 }
 
 /// What `WITH` says of a sink alone.
@@ -41,6 +50,8 @@ pub(super) struct SinkOptions {
     header: Option<bool>,
     qos: Option<u8>,
     is_retained: Option<bool>,
+    max_bytes: Option<u64>,
+    when_full: Option<WhenFull>,
 }
 
 impl SinkTo {
@@ -59,7 +70,10 @@ impl Script<'_> {
         let Options { position, topic, log, mut format, mut sink, .. } = options;
         let to = match (topic, log, sink.file.take(), sink.channel.take()) {
             (Some(pattern), None, None, None) => sink.topic(pattern, position)?,
-            (None, Some(log), None, None) => SinkTo::Log(log),
+            (None, Some(name), None, None) => {
+                let (max_bytes, when_full) = (sink.max_bytes, sink.when_full);
+                SinkTo::Log(SinkLog { name, max_bytes, when_full })
+            }
             (None, None, Some(file), None) => SinkTo::File(file),
             (None, None, None, Some(channel)) => SinkTo::Channel(channel),
             _ => {
@@ -98,6 +112,17 @@ impl Script<'_> {
             ("qos", _) => return refuse("use '0', '1' or '2'"),
             ("retained", "true" | "false") => options.is_retained = Some(value == "true"),
             ("retained", _) => return refuse("use 'true' or 'false'"),
+            ("max_bytes", _) => match value.parse() {
+                Ok(bytes) if bytes > 0 => options.max_bytes = Some(bytes),
+                _ => return refuse("use a number of bytes, as '67108864'"),
+            },
+            ("when_full", "drop_oldest") => options.when_full = Some(WhenFull::DropOldest),
+            ("when_full", "refuse") => options.when_full = Some(WhenFull::Refuse),
+            ("when_full", _) => {
+                return refuse(
+                    "use 'drop_oldest', or 'refuse', which has the job wait for the readers of the log",
+                );
+            }
             _ => return Ok(false),
         }
         Ok(true)
@@ -119,6 +144,12 @@ impl SinkOptions {
         let said = said.into_iter().find(|(_, is_said)| *is_said);
         if let (Some((name, _)), None) = (said, to.topic()) {
             return Err(refused(position, format!("`{name}` is about messages to a topic")));
+        }
+        let said =
+            [("max_bytes", self.max_bytes.is_some()), ("when_full", self.when_full.is_some())];
+        let said = said.into_iter().find(|(_, is_said)| *is_said);
+        if let (Some((name, _)), false) = (said, matches!(to, SinkTo::Log(_))) {
+            return Err(refused(position, format!("`{name}` is about a log that others read")));
         }
         let refuse = |reason: &str, help: &str| Err(SqlError::statement(position, reason).or(help));
         format.has_header = self.header.unwrap_or(matches!(to, SinkTo::File(_)));
