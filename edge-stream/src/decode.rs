@@ -4,6 +4,7 @@
 mod ahead;
 mod births;
 mod cbor;
+pub(crate) mod changes;
 mod flat;
 pub(crate) mod format;
 pub(crate) mod infer;
@@ -30,6 +31,7 @@ use crate::sql::times::Span;
 use crate::topic::TopicPattern;
 pub(crate) use ahead::rfc3339;
 pub(crate) use births::{MEMORY_KEY, Memory};
+use changes::Changes;
 use format::Format;
 use ipc::Batches;
 pub(crate) use ipc::{batch_of_payload, payload_of};
@@ -142,6 +144,17 @@ impl Decoder {
         Ok(Decoder { schema, origins, payload, format, topic, event_time, max_ahead, wanted })
     }
 
+    /// The same for the changes of a table. `schema` is from
+    /// [`changes_schema`](changes::changes_schema).
+    pub(crate) fn of_changes(
+        schema: &SchemaRef,
+        event_time: Option<usize>,
+        changes: Changes,
+    ) -> Result<Decoder, String> {
+        let decoder = Decoder::new(schema, None, event_time, &Format::default())?;
+        Ok(Decoder { payload: Payload::Changes(changes), ..decoder })
+    }
+
     pub(crate) fn schema(&self) -> &SchemaRef {
         &self.schema
     }
@@ -179,7 +192,7 @@ impl Decoder {
     pub(crate) fn is_one_each(&self) -> bool {
         match &self.payload {
             Payload::Objects(_, syntax) => !matches!(syntax, Syntax::Csv(_)),
-            Payload::Whole(_) => true,
+            Payload::Whole(_) | Payload::Changes(_) => true,
             Payload::Batches(_) | Payload::Sparkplug(_) => false,
         }
     }
@@ -188,6 +201,11 @@ impl Decoder {
     pub(crate) fn with_max_ahead(mut self, max_ahead: Option<Span>) -> Decoder {
         self.max_ahead = max_ahead;
         self
+    }
+
+    /// Whether records of others become rows, and not only those of its table's commits.
+    pub(crate) fn takes_records(&self) -> bool {
+        !matches!(self.payload, Payload::Changes(_))
     }
 
     /// The rows of these records in order. `memory` is what the records in front of them left.
@@ -236,12 +254,23 @@ impl Decoder {
 
     /// All records at once, if all of them are rows.
     fn decode_all(&self, records: &[RecordRef<'_>]) -> Option<Decoded> {
-        let payloads: Vec<&[u8]> = records.iter().map(RecordRef::value).collect();
-        self.rows(self.payload.read(&payloads).ok()?, records).ok()
+        let read = match &self.payload {
+            Payload::Changes(changes) => changes.read(records),
+            payload => {
+                let payloads = records.iter().map(RecordRef::value);
+                payload.read(&payloads.collect::<Vec<_>>())
+            }
+        };
+        self.rows(read.ok()?, records).ok()
     }
 
     fn decode_one(&self, record: &RecordRef<'_>) -> Result<Decoded, String> {
-        self.rows(self.payload.read_one(record.value())?, std::slice::from_ref(record))
+        let records = std::slice::from_ref(record);
+        let read = match &self.payload {
+            Payload::Changes(changes) => changes.read(records),
+            payload => payload.read_one(record.value()),
+        };
+        self.rows(read?, records)
     }
 
     /// Whether batches that the application pushes become rows as they are; if not, why.
@@ -250,6 +279,9 @@ impl Decoder {
     /// When the stream is of another format, the batch has other columns, or a clock in it runs
     /// ahead of `now`, when it is stored.
     pub(crate) fn check_batch(&self, batch: &RecordBatch, now: Time) -> Result<(), String> {
+        if let Payload::Changes(_) = &self.payload {
+            return Err("its rows are the changes of a table".to_owned());
+        }
         let Payload::Batches(batches) = &self.payload else {
             return Err("it is not of format 'arrow_ipc'".to_owned());
         };

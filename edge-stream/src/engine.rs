@@ -2,6 +2,7 @@
 
 mod answer;
 mod build;
+mod changes;
 mod channel;
 mod deliver;
 mod error;

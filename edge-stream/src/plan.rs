@@ -238,8 +238,10 @@ impl Builder<'_> {
         let Some(stream) = provider.and_then(|provider| provider.downcast_ref::<StreamTable>())
         else {
             let reason = format!("a job reads a stream, and `{}` is none", scan.table_name.table());
-            return Err(SqlError::statement(None, reason)
-                .or("query it with SELECT, or create a stream over its Log"));
+            return Err(SqlError::statement(None, reason).or(
+                "query it with SELECT, or create a stream over it: WITH (log = '..'), or of the \
+                     changes of a table or view WITH (table = '..')",
+            ));
         };
         let all = || (0..stream.schema.fields().len()).collect();
         let columns = scan.projection.clone().unwrap_or_else(all);

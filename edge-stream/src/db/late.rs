@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use arrow::array::{Array, AsArray, Int64Array, RecordBatch, UInt64Array};
 use arrow::compute::take_record_batch;
-use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{FieldRef, Int64Type, TimestampMicrosecondType};
 use arrow_json::LineDelimitedWriter;
 use bytes::Bytes;
 use edge_db::{Batch, Entry, Log, RecordRef};
@@ -87,7 +87,10 @@ impl Late {
         }
         self.count += late.len() as u64;
         let places = UInt64Array::from_iter_values(late.iter().map(|(row, _)| *row as u64));
-        let declared: Vec<_> = (0..rows.num_columns() - METADATA.len()).collect();
+        // Those that every stream has stand behind its own.
+        let is_own = |field: &&FieldRef| !METADATA.contains(&field.name().as_str());
+        let own = rows.schema_ref().fields().iter().take_while(is_own).count();
+        let declared: Vec<_> = (0..own).collect();
         let late = late.into_iter().map(|(row, watermark)| (seqs.value(row), watermark));
         let late: Vec<_> = late.collect();
         self.add(&take_record_batch(&rows.project(&declared)?, &places)?, &late, records)

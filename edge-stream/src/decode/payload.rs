@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, FieldRef};
 use arrow_json::reader::Decoder as JsonDecoder;
 use serde_json::{Value, json};
 
+use super::changes::Changes;
 use super::ipc::Batches;
 use super::lines::Csv;
 use super::objects::{Objects, reason_of};
@@ -21,6 +22,8 @@ pub(crate) enum Payload {
     /// The payload itself, as text or bytes.
     Whole(FieldRef),
     Batches(Batches),
+    /// Of the change log of a table: what a record says is in its headers, too.
+    Changes(Changes),
     /// These columns of metrics. They need a memory and are read one by one.
     Sparkplug(Vec<FieldRef>),
 }
@@ -77,6 +80,7 @@ impl Payload {
                 });
                 Ok(Rows { columns: columns.collect::<Result<_, _>>()?, counts: Some(counts) })
             }
+            Payload::Changes(_) => Err("changes are read with their headers".to_owned()),
             Payload::Sparkplug(_) => Err("metrics are read one by one".to_owned()),
         }
     }

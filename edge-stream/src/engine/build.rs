@@ -10,7 +10,7 @@ use edge_db::{Log, LogOptions, WhenFull};
 use tokio::sync::watch;
 
 use super::planning::{decoder_for, planned};
-use super::{Engine, Object};
+use super::{Engine, Object, changes};
 use crate::db::blocking;
 use crate::db::catalog::{Catalog, CatalogError, Created, place, view_name};
 use crate::db::cells;
@@ -76,9 +76,11 @@ impl Engine {
     ) -> Result<Prepared, SqlError> {
         let (decoder, event_time) = self.decoder(&stream)?;
         let schema = Arc::clone(decoder.schema());
+        let reads = changes::table_of(&what).map(str::to_owned).into_iter().collect();
         let (topic, log_name) = match stream.source {
             Source::Topic(topic) => (Some(topic), name.to_owned()),
             Source::Log(log) => (None, log),
+            Source::Table(table) => (None, changes::changes_log(&table)),
         };
         let log = self.log(&log_name).await?;
         let errors = self.errors_log(name).await?;
@@ -103,7 +105,7 @@ impl Engine {
         let name = name.to_owned();
         Ok(Prepared {
             what,
-            reads: Vec::new(),
+            reads,
             schema: columns,
             table: Some(Arc::new(table)),
             spec: JobSpec { name, slot: 0, inputs, output },
@@ -117,7 +119,13 @@ impl Engine {
         &self,
         stream: &StreamDefinition,
     ) -> Result<(Decoder, Option<EventTimeColumn>), SqlError> {
-        let schema = stream_schema(&stream.columns);
+        let (schema, changes) = match &stream.source {
+            Source::Table(table) => {
+                let (schema, changes) = self.changes(table)?;
+                (schema, Some(changes))
+            }
+            Source::Topic(_) | Source::Log(_) => (stream_schema(&stream.columns), None),
+        };
         let watermark = stream.watermark.clone();
         let event_time = watermark.map(|(column, expr)| self.event_time(&schema, &column, expr));
         let lateness_micros = stream.lateness_micros;
@@ -125,10 +133,13 @@ impl Engine {
         let event_time = event_time.map(|time| EventTimeColumn { lateness_micros, ..time });
         let topic = match &stream.source {
             Source::Topic(topic) => Some(topic),
-            Source::Log(_) => None,
+            Source::Log(_) | Source::Table(_) => None,
         };
         let time = event_time.as_ref().map(|column| column.index);
-        let decoder = Decoder::new(&schema, topic, time, &stream.format);
+        let decoder = match changes {
+            Some(changes) => Decoder::of_changes(&schema, time, changes),
+            None => Decoder::new(&schema, topic, time, &stream.format),
+        };
         let decoder = decoder.map_err(|reason| SqlError::statement(None, reason))?;
         let decoder = decoder.with_max_ahead(stream.times.max_ahead.clone());
         Ok((decoder, event_time))
@@ -352,7 +363,7 @@ impl Engine {
                 return Err(SqlError::in_use(name, &by));
             }
         }
-        let (job, spec, topic) = {
+        let (job, spec, topic, what) = {
             let mut objects = self.inner.objects.lock();
             let readers = objects.by_name.iter();
             let by = readers.filter(|(_, object)| object.reads.iter().any(|read| read == name));
@@ -362,12 +373,14 @@ impl Engine {
             }
             let Some(object) = objects.by_name.get_mut(name) else { return Ok(()) };
             object.delivering = None;
-            (object.job.take(), object.spec.clone(), object.topic.clone())
+            let (spec, topic) = (object.spec.clone(), object.topic.clone());
+            (object.job.take(), spec, topic, object.what.clone())
         };
         if let Some(job) = job {
             job.stop().await;
         }
         self.disconnect(topic.as_ref(), &spec).await?;
+        self.end_capture(name, &what, &spec).await?;
         // A crash before this leaves the object as it was, and the next start takes it up. After
         // an error its job stands still, and it can be dropped once more.
         self.in_catalog(move |catalog| catalog.remove(&spec)).await?;

@@ -158,6 +158,7 @@ impl Engine {
                     self.take_away(&prepared.spec, created.clone(), building).await?;
                 }
                 self.connect(prepared.topic.as_ref(), &prepared.spec).await?;
+                self.capture(&prepared.what, &prepared.spec).await?;
                 let delivering = self.deliver(&prepared.spec).await?;
                 self.put_in_force(created.clone(), prepared, delivering)?;
             }
@@ -205,6 +206,7 @@ impl Engine {
         self.connect(prepared.topic.as_ref(), &prepared.spec).await?;
         let created = self.store(&prepared, sql).await?;
         // A crash here is made good by the next start, which takes up the catalog.
+        self.capture(&prepared.what, &prepared.spec).await?;
         let delivering = self.deliver(&prepared.spec).await?;
         self.put_in_force(created, prepared, delivering)
     }

@@ -23,6 +23,7 @@ impl Engine {
         let (log, levels) = match &stream.source {
             Source::Log(log) => (log, Vec::new()),
             Source::Topic(topic) => (name, topic.names().collect()),
+            Source::Table(_) => return Ok(statement),
         };
         let position = statement.position;
         let refuse = |reason: String| {

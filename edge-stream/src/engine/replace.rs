@@ -33,6 +33,11 @@ impl Engine {
         let found = self.inner.objects.lock().by_name.get(name).map(Object::row);
         let (old_created, old) = found.ok_or(SqlError::Closed)?;
         self.check_successor(name, &what)?;
+        // Its rows would all come once more, as those of another table.
+        let by = self.streams_over(name);
+        if !by.is_empty() {
+            return Err(SqlError::in_use(name, &by));
+        }
         let slot = old_created.slot ^ 1;
         let prepared = self.prepare(name, slot, what).await?;
         self.check_header(&old.output, &prepared.spec.output)?;

@@ -7,6 +7,7 @@ use edge_db::{Log, LogOptions, WhenFull};
 
 use super::Engine;
 use super::build::ERRORS;
+use super::changes::is_changes_log;
 use crate::db::blocking;
 use crate::db::input::InputSpec;
 use crate::db::output::Output;
@@ -75,6 +76,7 @@ impl Engine {
         match &sink.to {
             SinkTo::Log(SinkLog { name: log, .. }) => match self.owner_of(log) {
                 _ if log.ends_with(ERRORS) => refuse(log, "of what is no row"),
+                _ if is_changes_log(log) => refuse(log, "of what changes in a table"),
                 Some(owner) => refuse(log, &format!("that sink `{owner}` delivers")),
                 None => Ok(()),
             },

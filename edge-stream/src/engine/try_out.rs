@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::ast::Ident;
 use edge_db::Log;
 
 use super::build::check_storable;
+use super::changes::changes_log;
 use super::planning::{self, decoder_for, planned};
 use super::sink::encoder;
 use super::{Engine, Inner};
@@ -162,10 +163,11 @@ impl Scope<'_> {
         };
         let (decoder, event_time) = self.engine.decoder(&stream)?;
         let log = match &stream.source {
-            Source::Topic(_) => &name,
-            Source::Log(log) => log,
+            Source::Topic(_) => name.clone(),
+            Source::Log(log) => log.clone(),
+            Source::Table(table) => changes_log(table),
         };
-        let log = self.engine.inner.catalog.db.find_log(log);
+        let log = self.engine.inner.catalog.db.find_log(&log);
         let schema = Arc::clone(decoder.schema());
         let table =
             StreamTable { name: name.clone(), schema, event_time, history: None, late: None };

@@ -20,9 +20,10 @@ pub(super) enum Side {
 }
 
 /// What `WITH` of a stream may have.
-pub(super) const OF_STREAMS: [&str; 10] = [
+pub(super) const OF_STREAMS: [&str; 11] = [
     "topic",
     "log",
+    "table",
     "format",
     "ts_format",
     "header",
@@ -73,8 +74,8 @@ impl Side {
     pub(super) fn usage(self) -> &'static str {
         match self {
             Side::Stream => {
-                "WITH (topic = 'office/{room}/climate', format = 'json'), or log = 'name' in place \
-                 of the topic"
+                "WITH (topic = 'office/{room}/climate', format = 'json'), or log = 'name' or table = \
+                 'name' in place of the topic"
             }
             Side::Sink => {
                 "WITH (topic = 'alarm/{room}', format = 'json'), or log = '..', file = '..' or \
@@ -89,7 +90,10 @@ pub(super) struct Options {
     pub(super) position: Position,
     pub(super) topic: Option<TopicPattern>,
     pub(super) log: Option<String>,
+    pub(super) table: Option<String>,
     pub(super) format: Format,
+    /// Where the first option is that is about that.
+    pub(super) about_format: Option<Position>,
     pub(super) sink: SinkOptions,
     pub(super) times: Times,
     /// Where the first option is that is about those.
@@ -126,7 +130,9 @@ impl Script<'_> {
             position,
             topic: None,
             log: None,
+            table: None,
             format: Format::default(),
+            about_format: None,
             sink: SinkOptions::default(),
             times: Times::default(),
             about_times: None,
@@ -160,6 +166,7 @@ impl Script<'_> {
                     options.topic = Some(topic.map_err(|error| self.at(&at, error.to_string()))?);
                 }
                 "log" => options.log = Some(value.clone()),
+                "table" => options.table = Some(value.clone()),
                 "late" | "allowed_lateness" => {
                     self.late_option(&mut options, &name, &value, &at)?;
                 }
@@ -170,7 +177,10 @@ impl Script<'_> {
                     set.map_err(|(reason, help)| self.at(&at, reason).or(help))?;
                     options.about_times.get_or_insert(self.here(&at.span.start));
                 }
-                _ => self.format_option(&mut options.format, &name, &value, &at)?,
+                _ => {
+                    self.format_option(&mut options.format, &name, &value, &at)?;
+                    options.about_format.get_or_insert(self.here(&at.span.start));
+                }
             }
             if values.insert(name.clone(), value).is_some() {
                 return Err(self.at(&at, format!("option `{name}` is there twice")));

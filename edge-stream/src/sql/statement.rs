@@ -85,6 +85,7 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct StreamDefinition {
     pub(crate) source: Source,
+    /// None where they are those of a table.
     pub(crate) columns: Vec<Field>,
     pub(crate) format: Format,
     pub(crate) times: Times,
@@ -108,6 +109,8 @@ pub(crate) struct Gap {
 pub(crate) enum Source {
     Topic(TopicPattern),
     Log(String),
+    /// The changes of a table or view.
+    Table(String),
 }
 
 impl Definition {

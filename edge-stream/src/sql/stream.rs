@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field};
 use datafusion::sql::sqlparser::ast::{Expr, Ident};
-use datafusion::sql::sqlparser::tokenizer::Token;
+use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::Script;
 use super::options::Side;
@@ -14,6 +14,9 @@ use super::types::column_type;
 use crate::decode::format::FormatKind;
 use crate::error::{Position, SqlError};
 use crate::topic::TopicPattern;
+
+/// When a record was stored.
+const TIME: &str = "_time";
 
 /// Objects in each other that a path leads through.
 const MAX_PATH: usize = 16;
@@ -29,7 +32,7 @@ struct Declared {
 fn topic_of(source: &Source) -> Option<&TopicPattern> {
     match source {
         Source::Topic(topic) => Some(topic),
-        Source::Log(_) => None,
+        Source::Log(_) | Source::Table(_) => None,
     }
 }
 
@@ -47,14 +50,20 @@ impl Script<'_> {
                 .at(&open, "a stream needs columns")
                 .or("write CREATE STREAM name (ts TIMESTAMP, temp DOUBLE, ..) WITH (..)"));
         }
-        let Declared { columns, paths, watermark } = declared;
+        let Declared { columns, paths, mut watermark } = declared;
         let options = self.options(Side::Stream)?;
+        if options.table.is_some() {
+            self.check_of_table(&open, &columns, options.about_format)?;
+            // Without a word about it, a change has the time of its commit.
+            watermark = watermark.or_else(|| Some((TIME.to_owned(), in_order(TIME))));
+        }
         let lateness_micros = options.lateness(watermark.is_some())?;
-        let source = match (options.topic, options.log) {
-            (Some(topic), None) => Source::Topic(topic),
-            (None, Some(log)) => Source::Log(log),
+        let source = match (options.topic, options.log, options.table) {
+            (Some(topic), None, None) => Source::Topic(topic),
+            (None, Some(log), None) => Source::Log(log),
+            (None, None, Some(table)) => Source::Table(table),
             _ => {
-                let reason = "a stream needs a topic or a log, one of them";
+                let reason = "a stream needs a topic, a log or a table, one of them";
                 return Err(SqlError::statement(options.position, reason).or(Side::Stream.usage()));
             }
         };
@@ -68,7 +77,8 @@ impl Script<'_> {
         }
         let mut format = options.format;
         format.paths = paths;
-        let infer = columns.is_empty().then_some(gap);
+        let is_left_out = columns.is_empty() && !matches!(source, Source::Table(_));
+        let infer = is_left_out.then_some(gap);
         if infer.is_some() && format.kind != FormatKind::Json {
             let reason = "columns can be left out for format 'json' alone";
             return Err(self.at(&open, reason).or("declare them: (ts TIMESTAMP, temp DOUBLE, ..)"));
@@ -80,6 +90,27 @@ impl Script<'_> {
         payload.map_err(|reason| SqlError::statement(options.position, reason))?;
         let times = options.times;
         Ok(StreamDefinition { source, columns, format, times, watermark, lateness_micros, infer })
+    }
+
+    /// The changes of a table have its columns, and no syntax.
+    fn check_of_table(
+        &self,
+        open: &TokenWithSpan,
+        columns: &[Field],
+        about_format: Option<Position>,
+    ) -> Result<(), SqlError> {
+        if !columns.is_empty() {
+            return Err(self
+                .at(open, "the columns of a stream of changes are those of its table")
+                .or("leave them out: CREATE STREAM name WITH (table = '..')"));
+        }
+        match about_format {
+            None => Ok(()),
+            Some(at) => {
+                Err(SqlError::statement(at, "the changes of a table have no format")
+                    .or("leave it out"))
+            }
+        }
     }
 
     /// What stands between the parentheses, and the closing one.
@@ -113,7 +144,7 @@ impl Script<'_> {
     fn watermark(&mut self) -> Result<(String, Expr), SqlError> {
         let column = self.column_name()?;
         if !self.word("AS") {
-            let expr = Expr::Identifier(Ident::with_quote('"', column.clone()));
+            let expr = in_order(&column);
             return Ok((column, expr));
         }
         let expr = self.parser.parse_expr().map_err(|error| self.parse_error(error))?;
@@ -163,6 +194,11 @@ impl Script<'_> {
         };
         Ok(Field::new(name, kind, true))
     }
+}
+
+/// The watermark of rows that come in the order of this column.
+fn in_order(column: &str) -> Expr {
+    Expr::Identifier(Ident::with_quote('"', column))
 }
 
 /// Each named level of the topic is a column of text.

@@ -202,11 +202,11 @@ fn wrong_statements_name_line_and_column_and_what_would_work() {
         ("CREATE STREAM s (a INT)", "line 1, column 24: expected WITH (..); WITH (topic ="),
         (
             "CREATE STREAM s (a INT) WITH (format = 'json')",
-            "a stream needs a topic or a log, one of them; WITH",
+            "a stream needs a topic, a log or a table, one of them; WITH",
         ),
         (
             "CREATE STREAM s (a INT) WITH (topic = 'a', log = 'b')",
-            "a stream needs a topic or a log, one of them",
+            "a stream needs a topic, a log or a table, one of them",
         ),
         (
             "CREATE STREAM s (a INT) WITH (topic = 'a', format = 'xml')",

@@ -29,6 +29,9 @@ pub(super) enum Lines {
 
 impl Lines {
     pub(super) fn open(path: &Path, decoder: &Decoder) -> Result<Lines, String> {
+        if !decoder.takes_records() {
+            return Err("the rows of the stream are the changes of a table".to_owned());
+        }
         let Format { kind, has_header, delimiter, .. } = *decoder.format();
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
         let ending = ending.to_ascii_lowercase();
