@@ -11,7 +11,7 @@ mod sparkplug;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use edge_db::{Db, Entry, LogOptions, Seq};
+use edge_db::{Db, Entry, LogOptions, Seq, WhenFull};
 use edge_stream::{Begin, Engine, Sample, Subscription, SubscriptionError, Update};
 use futures::{FutureExt, StreamExt};
 use site::{LONG, SCRIPT, append, ask, cells, end, job, reading, start};
@@ -124,6 +124,45 @@ async fn a_subscriber_that_falls_behind_is_told_how_much_it_missed() {
     let rest = written - usize::try_from(records).unwrap();
     assert_eq!(take(&mut live, rest).await.len(), rest);
     assert_eq!(job(&engine, "hot").missed, 0);
+    end(&db, &engine).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_goes_on_at_a_place_that_the_log_has_dropped_is_told_how_much_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    let options = LogOptions::new().max_bytes(16 << 10).when_full(WhenFull::DropOldest);
+    let log = db.log_with("raw", options).unwrap();
+    engine.execute(SCRIPT).await.unwrap();
+    while log.bounds().unwrap().start < Seq::new(100) {
+        append(&db, &log, (0..50).map(|_| reading(1, "lab", 31.0)));
+    }
+    engine.caught_up(LONG).await.unwrap();
+    let kept = log.bounds().unwrap();
+    let of_view = "SELECT temp FROM hot";
+    for query in [HOT, of_view] {
+        for (begin, gone) in [(7, kept.start.get() - 7), (kept.start.get(), 0)] {
+            let mut live = engine.subscribe(query, Begin::At(Seq::new(begin))).await.unwrap();
+            if gone > 0 {
+                let first = live.next().await.unwrap().unwrap();
+                let stream = "readings".to_owned();
+                assert_eq!(first, Update::Missed { stream, records: gone }, "{query}");
+            }
+            let rest = usize::try_from(kept.end.since(kept.start)).unwrap();
+            assert_eq!(take(&mut live, rest).await.len(), rest, "{query}");
+        }
+    }
+    // Nothing is there any more, and none of it goes unsaid.
+    let mut batch = db.batch();
+    batch.trim(&log, kept.end);
+    batch.commit().unwrap();
+    let mut live = engine.subscribe(HOT, Begin::At(Seq::new(7))).await.unwrap();
+    let first = live.next().await.unwrap().unwrap();
+    let (stream, records) = ("readings".to_owned(), kept.end.get() - 7);
+    assert_eq!(first, Update::Missed { stream, records });
+    append(&db, &log, [reading(2, "lab", 32.0)]);
+    let (next, at) = rows(&mut live).await;
+    assert_eq!((next, at), (vec!["lab 32.0".to_owned()], Some(Seq::new(kept.end.get() + 1))));
     end(&db, &engine).await;
 }
 

@@ -37,7 +37,7 @@ pub enum Begin {
     /// At the oldest record that the Logs still have.
     Oldest,
     /// At the record with this `_seq`, in a query over one stream: [`Update::Rows::next`] of an
-    /// earlier subscription to the same query.
+    /// earlier subscription to the same query. If the Log has dropped it, [`Update::Missed`] comes first.
     At(Seq),
 }
 
@@ -54,8 +54,8 @@ pub enum Update {
         /// state, as windows do, or reads several streams.
         next: Option<Seq>,
     },
-    /// The subscriber was so slow that a Log dropped records before they were read. What comes next
-    /// comes behind them.
+    /// A Log has dropped records before they were read, as the subscriber was so slow, or away for so
+    /// long that those at its [`Begin::At`] are gone. What comes next comes behind them.
     Missed {
         /// The stream.
         stream: String,
