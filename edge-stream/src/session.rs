@@ -50,6 +50,9 @@ pub(crate) fn context(memory_bytes: usize) -> SessionContext {
     planned.expect("a session takes planners of expressions");
     let planned = state.register_relation_planner(Arc::new(MatchPlanner));
     planned.expect("a session takes planners of relations");
+    // `payload->>'a'`, and the functions behind it.
+    let planned = datafusion_functions_json::register_all(&mut state);
+    planned.expect("a session takes functions, rewrites and planners of expressions");
     let context = SessionContext::new_with_state(state);
     windows::function::functions().for_each(|function| context.register_udf(function));
     sessions::functions().into_iter().for_each(|function| context.register_udf(function));

@@ -4,6 +4,7 @@
 //! (`statement`, with `stream`, `table`, `options`, `names` and `words`), `EMIT` behind it (`emit`), and the windows in
 //! `FROM` (`window`), which become ordinary projections.
 
+mod arrows;
 pub(crate) mod asof;
 pub(crate) mod emit;
 mod keyed;
@@ -154,6 +155,7 @@ fn check_operators(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
                 false
             }
             Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::StringConcat => true,
+            Token::Arrow | Token::LongArrow => true,
             _ => false,
         };
         count += usize::from(is_operator);

@@ -86,6 +86,68 @@ async fn start(dir: &std::path::Path) -> (Db, Engine) {
     (db, engine.start().await.unwrap())
 }
 
+/// Records with text that is JSON, beside what they are.
+const EVENTS: &str = "
+CREATE STREAM events (kind VARCHAR, payload VARCHAR) WITH (log = 'events', format = 'json');
+CREATE MATERIALIZED VIEW hot AS
+SELECT _seq, payload->>'device' AS device, json_get_float(payload, 'temp') AS temp FROM events
+WHERE payload->>'device' <> 'x' AND json_get_float(payload, 'temp') > 30;
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_of_json_in_text_are_read_in_queries_and_jobs() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    engine.execute(EVENTS).await.unwrap();
+    let payloads = [
+        r#"{"device":"press","temp":31.5,"tags":["a","b"],"at":{"line":7}}"#,
+        r#"{"device":"x","temp":99}"#,
+        r#"{"device":"oven","temp":"warm"}"#,
+        "no JSON",
+        r#"{"device":"saw","temp":40}"#,
+    ];
+    let entries = payloads.map(|payload| {
+        let payload = format!("{payload:?}");
+        edge_db::Entry::new(format!(r#"{{"kind":"e","payload":{payload}}}"#))
+    });
+    let query =
+        "SELECT payload->>'device' AS device FROM events WHERE payload->>'device' LIKE 's%'";
+    let mut live = engine.subscribe(query, edge_stream::Begin::Now).await.unwrap();
+    append(&db, &db.log("events").unwrap(), entries);
+    engine.caught_up(LONG).await.unwrap();
+    assert_eq!(
+        ask(&engine, "SELECT device, temp FROM hot ORDER BY _seq").await,
+        ["press 31.5", "saw 40.0"]
+    );
+    let Some(Ok(edge_stream::Update::Rows { rows, .. })) = live.next().await else { panic!() };
+    assert_eq!(site::cells(&[rows]), ["saw"]);
+    let tried = engine.try_out(query, edge_stream::Sample::Newest(9)).await.unwrap();
+    assert_eq!(site::cells(&tried.rows), ["saw"]);
+
+    // Arrows bind closer than what is around them.
+    for (of_first, expected) in [
+        ("payload->>'device'", "press"),
+        ("payload->'at'->>'line' = '7'", "true"),
+        ("'press' = payload->>'device' AND payload->'tags'->>1 = 'b'", "true"),
+        ("payload->>'device' = payload->>'device'", "true"),
+        ("payload->>'device' || '-' || (payload->'at'->>'line')", "press-7"),
+        ("payload->>'device' IN ('oven', 'press')", "true"),
+        ("payload->>'nothing' IS NULL", "true"),
+        ("NOT payload->>'device' LIKE 'p%'", "false"),
+        ("payload->>'device' BETWEEN 'o' AND 'q'", "true"),
+        ("CAST(payload->'temp' AS DOUBLE) + 1", "32.5"),
+        ("json_get_int(payload, 'at', 'line') + json_length(payload, 'tags')", "9"),
+        ("json_contains(payload, 'at', 'line')", "true"),
+    ] {
+        let query = format!("SELECT {of_first} FROM events WHERE _seq = 0");
+        assert_eq!(ask(&engine, &query).await, [expected], "{of_first}");
+    }
+    let deep = format!("SELECT payload{} FROM events", "->'a'".repeat(1000));
+    let error = engine.sql(&deep).await.unwrap_err().to_string();
+    assert!(error.contains("the statement has more than 300 operators"), "{error}");
+    end(&db, &engine).await;
+}
+
 const VIEWS: &str = "
 CREATE MATERIALIZED VIEW own AS
 SELECT window_start, squares(temp) AS s, max(fahrenheit(temp)) AS f

@@ -13,7 +13,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::{asof, matches, position, row_window, session};
+use super::{arrows, asof, matches, position, row_window, session};
 use crate::error::SqlError;
 
 /// Who will run the query.
@@ -25,7 +25,7 @@ pub(crate) enum RunBy {
     Job,
 }
 
-/// Resolves the windows of a query.
+/// Resolves the windows of a query, and the arrows in its expressions.
 pub(super) struct Resolve(pub(super) RunBy);
 
 impl VisitorMut for Resolve {
@@ -63,6 +63,11 @@ impl VisitorMut for Resolve {
             Ok(Some(resolved)) => *factor = resolved,
             Err(error) => return ControlFlow::Break(error),
         }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<SqlError> {
+        arrows::bind(expr);
         ControlFlow::Continue(())
     }
 }
