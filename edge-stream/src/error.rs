@@ -413,7 +413,8 @@ pub(crate) fn one_line(error: &DataFusionError) -> String {
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.map(ToString::to_string).fold(error.to_string(), |line, cause| {
-        let is_said = line.contains(cause.trim_start_matches("Arrow error: "));
+        let said = cause.trim_start_matches("Arrow error: ");
+        let is_said = line.contains(said.trim_start_matches("Execution error: "));
         if is_said { line } else { format!("{line}: {cause}") }
     })
 }

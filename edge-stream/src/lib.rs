@@ -35,6 +35,7 @@ mod session;
 mod sessions;
 mod sql;
 mod stream;
+mod sum;
 #[cfg(feature = "db")]
 mod topic;
 mod watermark;

@@ -13,7 +13,7 @@ use datafusion_functions_nested::planner::FieldAccessPlanner;
 use datafusion_functions_nested::{array_has, cardinality, extract, length};
 
 use crate::matches::MatchPlanner;
-use crate::{asof, gaps, row_windows, sessions, windows};
+use crate::{asof, gaps, row_windows, sessions, sum, windows};
 
 /// Functions of the application.
 #[derive(Debug, Clone, Default)]
@@ -59,6 +59,7 @@ pub(crate) fn context(memory_bytes: usize) -> SessionContext {
     row_windows::functions().for_each(|function| context.register_udf(function));
     gaps::functions().into_iter().for_each(|function| context.register_udf(function));
     context.register_udf(asof::function());
+    context.register_udaf(sum::function());
     for function in [
         extract::array_element_udf(),
         extract::array_slice_udf(),

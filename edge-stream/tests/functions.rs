@@ -148,6 +148,47 @@ async fn fields_of_json_in_text_are_read_in_queries_and_jobs() {
     end(&db, &engine).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sum_of_whole_numbers_that_does_not_fit_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, engine) = start(dir.path()).await;
+    let rows = |of: &[&str]| of.iter().map(|row| format!("({row})")).collect::<Vec<_>>().join(", ");
+    let most = i64::MAX.to_string();
+    let numbers = rows(&[&format!("1, {most}"), "2, 1", "3, -5", "3, NULL", "3, 7", "4, NULL"]);
+    let sums = |query: &str| query.replace("NUMBERS", &format!("(VALUES {numbers}) AS t(k, n)"));
+    for (query, expected) in [
+        // What fits in the end fits, if there is one sum of all.
+        ("SELECT sum(n) FROM NUMBERS WHERE k < 4 AND n <> 7", (i64::MAX - 4).to_string()),
+        ("SELECT sum(n) FROM NUMBERS WHERE k = 4", String::new()),
+        ("SELECT sum(DISTINCT n) FROM NUMBERS WHERE k = 3", "2".to_owned()),
+        ("SELECT max(s) FROM (SELECT sum(n) AS s FROM NUMBERS GROUP BY k)", most.clone()),
+        ("SELECT sum(CAST(n AS DECIMAL(38, 0))) FROM NUMBERS WHERE n > 0", "9223372036854775815".to_owned()),
+        ("SELECT sum(CAST(k AS BIGINT UNSIGNED)) FROM NUMBERS", "16".to_owned()),
+        (
+            "SELECT max(s) FROM (SELECT sum(n) OVER (ORDER BY k, n ROWS BETWEEN CURRENT ROW AND CURRENT ROW)
+             AS s FROM NUMBERS)",
+            most.clone(),
+        ),
+    ] {
+        assert_eq!(ask(&engine, &sums(query)).await, [expected], "{query}");
+    }
+    for query in [
+        "SELECT sum(n) FROM NUMBERS WHERE n > 0",
+        "SELECT sum(DISTINCT n) FROM NUMBERS WHERE n > 0",
+        "SELECT k % 1, sum(n) FROM NUMBERS WHERE n > 0 GROUP BY k % 1",
+        "SELECT sum(n) OVER (ORDER BY k ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM NUMBERS",
+        "SELECT sum(CAST(n AS BIGINT UNSIGNED)) FROM (SELECT n FROM NUMBERS WHERE k = 1 UNION ALL
+         SELECT n FROM NUMBERS WHERE k = 1 UNION ALL SELECT n FROM NUMBERS WHERE k = 1)",
+    ] {
+        let error = engine.sql(&sums(query)).await.unwrap_err().to_string();
+        assert!(
+            error.contains("does not fit into a whole number of 64 bits; sum it as"),
+            "{query}: {error}"
+        );
+    }
+    end(&db, &engine).await;
+}
+
 const VIEWS: &str = "
 CREATE MATERIALIZED VIEW own AS
 SELECT window_start, squares(temp) AS s, max(fahrenheit(temp)) AS f

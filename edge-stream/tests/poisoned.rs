@@ -128,7 +128,13 @@ CREATE MATERIALIZED VIEW hot AS SELECT ts, room FROM readings WHERE temp > 30;
 ";
 
 /// Each job with what it says of itself.
-const BAD: [(&str, &str, &str); 4] = [
+const BAD: [(&str, &str, &str); 5] = [
+    (
+        "sum",
+        "SELECT window_start, sum(9223372036854775800 + CAST(temp AS BIGINT) % 8) AS x
+         FROM TUMBLE(readings, ts, INTERVAL '1 minute') GROUP BY window_start",
+        "does not fit into a whole number of 64 bits; sum it as DECIMAL: sum(CAST(.. AS DECIMAL(38, 0)))",
+    ),
     (
         "overflow",
         "SELECT CAST(temp AS DECIMAL(38, 0)) * CAST(repeat('9', 38) AS DECIMAL(38, 0)) AS x
