@@ -7,6 +7,8 @@
 //! arrival that makes their order complete.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#[path = "support/answers.rs"]
+mod answers;
 #[path = "support/tries.rs"]
 mod tries;
 
@@ -14,12 +16,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use answers::lines_by;
 use arrow::array::{
     ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
 use arrow::datatypes::{Float64Type, Int64Type, TimestampMicrosecondType};
-use arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::SessionContext;
 use edge_stream::{EventTime, Pipeline, Stored};
 use proptest::collection::vec;
@@ -123,22 +125,11 @@ async fn oracle(query: &str, rows: &[Row]) -> Vec<String> {
 
 /// The rows as text, in an order of their own, without the header.
 fn lines(batches: &[RecordBatch]) -> Vec<String> {
-    let text = pretty_format_batches(batches).unwrap().to_string();
-    let rows = text.lines().skip(3).filter(|line| line.starts_with('|'));
-    let cells = rows.map(|line| {
-        let cells = line.split('|').map(|cell| rounded(cell.trim()));
-        cells.collect::<Vec<_>>().join("|")
-    });
-    let mut lines: Vec<_> = cells.collect();
-    lines.sort();
-    lines
-}
-
-/// Sums of floats depend on their order in the last digits.
-fn rounded(cell: &str) -> String {
-    let is_float = cell.contains('.') && !cell.contains('[');
-    cell.parse::<f64>().map_or(cell.to_owned(), |value| {
-        if is_float { format!("{:.6}", value + 0.0) } else { cell.to_owned() }
+    lines_by(batches, |cell| {
+        let is_float = cell.contains('.') && !cell.contains('[');
+        cell.parse::<f64>().map_or(cell.to_owned(), |value| {
+            if is_float { format!("{:.6}", value + 0.0) } else { cell.to_owned() }
+        })
     })
 }
 

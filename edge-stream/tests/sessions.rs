@@ -6,6 +6,8 @@
 //! by what was found.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#[path = "support/answers.rs"]
+mod answers;
 #[path = "support/tries.rs"]
 mod tries;
 
@@ -13,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use answers::{lines, store};
 use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
@@ -132,39 +135,6 @@ async fn oracle(query: &str, rows: &[Row]) -> Vec<String> {
     context.register_batch("t", table).unwrap();
     let query = query.replace(" T ", " t ");
     lines(&context.sql(&query).await.unwrap().collect().await.unwrap())
-}
-
-/// The rows as text, in an order of their own, without the header.
-fn lines(batches: &[RecordBatch]) -> Vec<String> {
-    let text = pretty_format_batches(batches).unwrap().to_string();
-    let rows = text.lines().skip(3).filter(|line| line.starts_with('|'));
-    let cells = rows.map(|line| {
-        let cells = line.split('|').map(|cell| rounded(cell.trim()));
-        cells.collect::<Vec<_>>().join("|")
-    });
-    let mut lines: Vec<_> = cells.collect();
-    lines.sort();
-    lines
-}
-
-/// Sums of floats depend on their order in the last digits.
-fn rounded(cell: &str) -> String {
-    let is_float = cell.contains('.') && !cell.contains('[');
-    cell.parse::<f64>().map_or(cell.to_owned(), |value| {
-        if is_float { format!("{value:.6}") } else { cell.to_owned() }
-    })
-}
-
-fn store(query: &mut Pipeline, stored: &mut Stored) -> usize {
-    let changes = query.checkpoint().unwrap();
-    let count = changes.len();
-    for (key, change) in changes {
-        match change {
-            Some(bytes) => drop(stored.insert(key, bytes)),
-            None => drop(stored.remove(&key)),
-        }
-    }
-    count
 }
 
 /// Pushes the rows in pieces; behind some of them there is a checkpoint, and behind some of these
@@ -300,11 +270,11 @@ fn a_checkpoint_writes_what_has_changed_and_removes_what_has_ended() {
         let mut stored = Stored::new();
         let rows: Vec<_> = (0..200).map(|device| row(0, device)).collect();
         query.push(&batch(&rows)).unwrap();
-        let all = store(&mut query, &mut stored);
+        let all = store(&mut query, &mut stored).len();
         assert!(all > 20, "{all} buckets for 200 devices");
         query.push(&batch(&[row(5, 7)])).unwrap();
-        assert_eq!(store(&mut query, &mut stored), 2, "a bucket, and the progress");
-        assert_eq!(store(&mut query, &mut stored), 1, "the progress");
+        assert_eq!(store(&mut query, &mut stored).len(), 2, "a bucket, and the progress");
+        assert_eq!(store(&mut query, &mut stored).len(), 1, "the progress");
         query.push(&batch(&[row(60, 7)])).unwrap();
         store(&mut query, &mut stored);
         assert_eq!(stored.len(), 2, "a bucket, and the progress");

@@ -7,6 +7,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../support/answers.rs"]
+mod answers;
 mod emit;
 mod gaps;
 mod late;
@@ -140,11 +142,13 @@ fn a_checkpoint_writes_the_groups_that_had_rows_and_all_of_them_in_the_long_run(
         let query = "SELECT W, n, max(temp) AS a, count(*) AS c, sum(n) AS s FROM T GROUP BY W, n";
         let (mut first, mut stored) = (pipeline(query).await, Stored::new());
         first.push(&batch(&numbered(0..2_000))).unwrap();
-        let whole = store(&mut first, &mut stored);
+        let bytes =
+            |entries: Vec<(_, usize)>| entries.iter().map(|(_, bytes)| bytes).sum::<usize>();
+        let whole = bytes(store(&mut first, &mut stored));
         let (mut entries, mut written) = (1, 0);
         for n in 0..100 {
             first.push(&batch(&numbered(n..n + 1))).unwrap();
-            written += store(&mut first, &mut stored);
+            written += bytes(store(&mut first, &mut stored));
             entries = entries.max(stored.len());
             first = pipeline(query).await;
             first.restore(&stored).unwrap();

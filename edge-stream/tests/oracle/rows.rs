@@ -7,11 +7,12 @@ use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
     TimestampMicrosecondArray,
 };
-use arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::SessionContext;
 use edge_stream::{EventTime, Pipeline, Stored};
 use proptest::collection::vec;
 use proptest::prelude::*;
+
+pub(crate) use super::answers::{lines, store};
 
 pub(crate) const SECOND: i64 = 1_000_000;
 pub(crate) const DELAY: Duration = Duration::from_secs(30);
@@ -102,27 +103,6 @@ pub(crate) async fn answer(query: &str, window: &str, rows: RecordBatch) -> Vec<
     lines(&context.sql(&query).await.unwrap().collect().await.unwrap())
 }
 
-/// The rows as text, in an order of their own, without the header.
-pub(crate) fn lines(batches: &[RecordBatch]) -> Vec<String> {
-    let text = pretty_format_batches(batches).unwrap().to_string();
-    let rows = text.lines().skip(3).filter(|line| line.starts_with('|'));
-    let cells = rows.map(|line| {
-        let cells = line.split('|').map(|cell| rounded(cell.trim()));
-        cells.collect::<Vec<_>>().join("|")
-    });
-    let mut lines: Vec<_> = cells.collect();
-    lines.sort();
-    lines
-}
-
-/// Sums of floats depend on their order in the last digits.
-fn rounded(cell: &str) -> String {
-    let is_float = cell.contains('.') && !cell.contains('[');
-    cell.parse::<f64>().map_or(cell.to_owned(), |value| {
-        if is_float { format!("{value:.6}") } else { cell.to_owned() }
-    })
-}
-
 /// Pushes the rows in pieces; behind some of them the pipeline is made anew from its checkpoints.
 pub(crate) async fn streamed_over(
     call: &str,
@@ -147,21 +127,6 @@ pub(crate) async fn streamed_over(
     }
     answers.extend(query_now.advance(EventTime::from_micros(i64::MAX)).unwrap());
     (lines(&answers), query_now.late())
-}
-
-/// Takes a checkpoint; returns how many bytes it has written.
-pub(crate) fn store(query: &mut Pipeline, stored: &mut Stored) -> usize {
-    let mut written = 0;
-    for (key, change) in query.checkpoint().unwrap() {
-        match change {
-            Some(bytes) => {
-                written += bytes.len();
-                stored.insert(key, bytes);
-            }
-            None => drop(stored.remove(&key)),
-        }
-    }
-    written
 }
 
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {

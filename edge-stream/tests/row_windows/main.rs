@@ -8,10 +8,12 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[cfg(feature = "db")]
+#[path = "../support/answers.rs"]
+mod answers;
+#[cfg(feature = "db")]
 mod bounded;
 mod oracle;
 mod refusals;
-#[cfg(feature = "db")]
 #[path = "../support/site.rs"]
 mod site;
 #[path = "../support/tries.rs"]
@@ -19,10 +21,11 @@ mod tries;
 
 use std::time::Duration;
 
+use answers::{lines, store};
 use arrow::array::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
 use edge_stream::{EventTime, Pipeline, Stored};
-use oracle::{ALL, Row, SECOND, answer, batch, lines, rows};
+use oracle::{ALL, Row, SECOND, answer, batch, rows};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -49,18 +52,6 @@ async fn pipeline(windows: &str, query: &str) -> Pipeline {
     let query = query.replace(" W ", &format!(" {windows} "));
     let builder = Pipeline::builder("t", batch(&[]).schema()).watermark("ts", DELAY);
     builder.query(&query).await.unwrap_or_else(|error| panic!("{query}\n  says: {error}"))
-}
-
-fn store(query: &mut Pipeline, stored: &mut Stored) -> usize {
-    let changes = query.checkpoint().unwrap();
-    let count = changes.len();
-    for (key, change) in changes {
-        match change {
-            Some(bytes) => drop(stored.insert(key, bytes)),
-            None => drop(stored.remove(&key)),
-        }
-    }
-    count
 }
 
 /// What comes out of these rows in pieces, and how many came late. Behind each piece there is nothing,
@@ -247,15 +238,15 @@ fn a_checkpoint_writes_what_has_changed_and_removes_what_has_gone() {
         let mut stored = Stored::new();
         let rows: Vec<_> = (0..200).map(|device| row(0, device, 0)).collect();
         query.push(&batch(&rows)).unwrap();
-        assert_eq!(store(&mut query, &mut stored), 3, "rows that wait, watermark, progress");
+        assert_eq!(store(&mut query, &mut stored).len(), 3, "rows that wait, watermark, progress");
         advanced(&mut query, 10).await;
-        let all = store(&mut query, &mut stored);
+        let all = store(&mut query, &mut stored).len();
         assert!(all > 20, "{all} buckets for 200 devices");
         assert!(stored.len() > 20, "the rows that waited have gone");
-        assert_eq!(store(&mut query, &mut stored), 1, "the progress");
+        assert_eq!(store(&mut query, &mut stored).len(), 1, "the progress");
         pushed(&mut query, &[row(15, 7, 0)]).await;
         assert_eq!(advanced(&mut query, 20).await.len(), 1);
-        assert_eq!(store(&mut query, &mut stored), 3, "a bucket, watermark, progress");
+        assert_eq!(store(&mut query, &mut stored).len(), 3, "a bucket, watermark, progress");
         let mut after = pipeline("COUNT_WINDOW(t, ts, 2)", COUNT).await;
         after.restore(&stored).unwrap();
         pushed(&mut after, &[row(25, 8, 0)]).await;

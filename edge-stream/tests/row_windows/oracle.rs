@@ -7,10 +7,11 @@ use arrow::array::{
     TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::compute::take_record_batch;
-use arrow::util::pretty::pretty_format_batches;
 use datafusion::prelude::SessionContext;
 use proptest::collection::vec;
 use proptest::prelude::*;
+
+use crate::answers::lines;
 
 pub(crate) const SECOND: i64 = 1_000_000;
 
@@ -195,25 +196,4 @@ pub(crate) async fn answer(windows: &Windows, query: &str, rows: &[Row]) -> Vec<
     context.register_batch("t", table).unwrap();
     let query = query.replace(" W ", " t ");
     lines(&context.sql(&query).await.unwrap().collect().await.unwrap())
-}
-
-/// The rows as text, in an order of their own, without the header.
-pub(crate) fn lines(batches: &[RecordBatch]) -> Vec<String> {
-    let text = pretty_format_batches(batches).unwrap().to_string();
-    let rows = text.lines().skip(3).filter(|line| line.starts_with('|'));
-    let cells = rows.map(|line| {
-        let cells = line.split('|').map(|cell| rounded(cell.trim()));
-        cells.collect::<Vec<_>>().join("|")
-    });
-    let mut lines: Vec<_> = cells.collect();
-    lines.sort();
-    lines
-}
-
-/// Sums of floats depend on their order in the last digits.
-fn rounded(cell: &str) -> String {
-    let is_float = cell.contains('.') && !cell.contains('[');
-    cell.parse::<f64>().map_or(cell.to_owned(), |value| {
-        if is_float { format!("{value:.6}") } else { cell.to_owned() }
-    })
 }
