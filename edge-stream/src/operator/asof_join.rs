@@ -22,6 +22,7 @@ use newest::Newest;
 
 use super::interval_join::SidePlan;
 use super::pending::Ordered;
+use super::state::Passed;
 use super::waiting::{Waiting, in_unit};
 use super::{Explain, Operator, Out, STATE_BYTES, StateReader, StateWriter};
 use crate::error::OperatorError;
@@ -54,8 +55,7 @@ pub(crate) struct AsofJoin {
     waiting: [Waiting; 2],
     newest: Newest,
     /// Rows in front of it have been given out.
-    passed: Option<EventTime>,
-    passed_stored: Option<EventTime>,
+    passed: Passed,
     limit_bytes: usize,
 }
 
@@ -73,8 +73,8 @@ impl AsofJoin {
         let newest = Newest::new(&plan.sides[RIGHT], plan.tolerance.is_some())?;
         let waiting =
             [LEFT, RIGHT].map(|side| Waiting::new(Arc::clone(&plan.sides[side].time), plan.unit));
-        let (passed, passed_stored, limit_bytes) = (None, None, STATE_BYTES);
-        Ok(AsofJoin { plan, waiting, newest, passed, passed_stored, limit_bytes })
+        let (passed, limit_bytes) = (Passed::default(), STATE_BYTES);
+        Ok(AsofJoin { plan, waiting, newest, passed, limit_bytes })
     }
 
     /// The partner of each left row. Both sides are in order of time.
@@ -181,11 +181,11 @@ impl Operator for AsofJoin {
         batch: RecordBatch,
         out: &mut Out,
     ) -> Result<(), OperatorError> {
-        self.waiting[input].push(batch, self.passed, out)
+        self.waiting[input].push(batch, self.passed.at, out)
     }
 
     fn on_watermark(&mut self, watermark: EventTime, out: &mut Out) -> Result<(), OperatorError> {
-        self.passed = Some(watermark);
+        self.passed.at = Some(watermark);
         let right = self.waiting[RIGHT].take(watermark)?;
         let right = right.unwrap_or_else(|| self.none_of(RIGHT));
         let left = self.waiting[LEFT].take(watermark)?.unwrap_or_else(|| self.none_of(LEFT));

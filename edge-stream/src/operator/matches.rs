@@ -27,6 +27,7 @@ use rows::{Kept, Place};
 use super::packed::Packed;
 use super::pending::Ordered;
 use super::places::Places;
+use super::state::Passed;
 use super::waiting::{Waiting, in_unit};
 use super::{Explain, Operator, Out, STATE_BYTES, StateReader, StateWriter};
 use crate::error::OperatorError;
@@ -74,8 +75,7 @@ pub(crate) struct Matches {
     changed: BTreeSet<u32>,
     stored_to: u64,
     /// Rows in front of it have been looked at.
-    passed: Option<EventTime>,
-    passed_stored: Option<EventTime>,
+    passed: Passed,
     limit_bytes: usize,
 }
 
@@ -100,8 +100,7 @@ impl Matches {
             by_start: BTreeSet::new(),
             changed: BTreeSet::new(),
             stored_to: 0,
-            passed: None,
-            passed_stored: None,
+            passed: Passed::default(),
             limit_bytes: STATE_BYTES,
         })
     }
@@ -220,11 +219,11 @@ impl Operator for Matches {
         batch: RecordBatch,
         out: &mut Out,
     ) -> Result<(), OperatorError> {
-        self.waiting.push(batch, self.passed, out)
+        self.waiting.push(batch, self.passed.at, out)
     }
 
     fn on_watermark(&mut self, watermark: EventTime, out: &mut Out) -> Result<(), OperatorError> {
-        self.passed = Some(watermark);
+        self.passed.at = Some(watermark);
         let ready = self.waiting.take(watermark)?;
         let fresh = ready.map(|ready| self.kept.add(self.columns(&ready)?)).transpose()?;
         let mut touched = match fresh {

@@ -30,7 +30,7 @@ use keys::Keys;
 use stored::{Kind, Types};
 
 use super::pending::{Ordered, order_by};
-use super::state::{columns_as, expect, watermark_from, watermark_row};
+use super::state::{Passed, columns_as, expect};
 use super::waiting::{Waiting, in_unit};
 use super::{Explain, Operator, Out, STATE_BYTES, StateReader, StateWriter};
 use crate::error::OperatorError;
@@ -60,8 +60,7 @@ pub(crate) struct Over {
     keys: Keys,
     history: History,
     /// Rows in front of it have been given out.
-    emitted: Option<EventTime>,
-    emitted_stored: Option<EventTime>,
+    emitted: Passed,
     /// Keys with new rows since the last snapshot.
     changed: BTreeSet<u32>,
     /// Bytes of each bucket in the stored state.
@@ -85,8 +84,7 @@ impl Over {
             waiting,
             keys,
             history: History::default(),
-            emitted: None,
-            emitted_stored: None,
+            emitted: Passed::default(),
             changed: BTreeSet::new(),
             carried_bytes: Vec::new(),
             rows_since_sweep: 0,
@@ -264,11 +262,11 @@ impl Operator for Over {
         batch: RecordBatch,
         out: &mut Out,
     ) -> Result<(), OperatorError> {
-        self.waiting.push(batch, self.emitted, out)
+        self.waiting.push(batch, self.emitted.at, out)
     }
 
     fn on_watermark(&mut self, watermark: EventTime, out: &mut Out) -> Result<(), OperatorError> {
-        self.emitted = Some(watermark);
+        self.emitted.at = Some(watermark);
         let before = in_unit(watermark, self.waiting.unit);
         if let Some(ready) = self.waiting.take(watermark)? {
             out.push(self.answer(&ready, before)?);
@@ -277,10 +275,7 @@ impl Operator for Over {
     }
 
     fn snapshot(&mut self, state: &mut StateWriter<'_>) -> Result<(), OperatorError> {
-        if let (Some(emitted), true) = (self.emitted, self.emitted != self.emitted_stored) {
-            state.put(Kind::Emitted.key(0), &watermark_row(emitted)?)?;
-            self.emitted_stored = self.emitted;
-        }
+        self.emitted.store(state, Kind::Emitted.key(0))?;
         self.store_carried(state)?;
         let changed = std::mem::take(&mut self.changed);
         self.history.store(&self.keys, changed.into_iter(), |rows, number| {
@@ -296,7 +291,7 @@ impl Operator for Over {
             let (key, batch, bytes) = entry?;
             let (kind, number) = Kind::of(key)?;
             match kind {
-                Kind::Emitted => self.emitted = Some(watermark_from(&batch)?),
+                Kind::Emitted => self.emitted.restore(&batch)?,
                 Kind::Carried => {
                     self.restore_carried(&batch)?;
                     self.carried_bytes.push(bytes);
@@ -305,16 +300,15 @@ impl Operator for Over {
                 Kind::Pending => pieces.push((number, batch, bytes)),
             }
         }
-        self.emitted_stored = self.emitted;
         self.history.restore(&mut self.keys, &self.types.history, &segments)?;
-        let emitted = self.emitted.map(|emitted| in_unit(emitted, self.waiting.unit));
+        let emitted = self.emitted.at.map(|emitted| in_unit(emitted, self.waiting.unit));
         let watermark = emitted.unwrap_or(i64::MIN);
         for place in self.keys.places() {
             self.keys.trim(place, watermark, |number| self.history.gone(number))?;
         }
         for (number, batch, bytes) in pieces {
             expect(&batch, &self.types.pending)?;
-            self.waiting.restore(number, batch, self.emitted, bytes)?;
+            self.waiting.restore(number, batch, self.emitted.at, bytes)?;
         }
         Ok(())
     }

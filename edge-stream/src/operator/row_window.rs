@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Schema, TimeUnit};
 use datafusion::error::DataFusionError;
 
 use super::session::{Division, Grouped, OpenWindows};
-use super::state::{damaged, expect, number_of, numbered, watermark_from, watermark_row};
+use super::state::{Passed, damaged, expect, number_of, numbered};
 use super::waiting::Waiting;
 use super::{Explain, Operator, Out, STATE_BYTES, StateReader, StateWriter};
 use crate::error::OperatorError;
@@ -32,8 +32,7 @@ pub(crate) struct RowAggregate {
     /// The types of what waits.
     types: Vec<DataType>,
     /// Rows in front of it are in their windows.
-    passed: Option<EventTime>,
-    passed_stored: Option<EventTime>,
+    passed: Passed,
     limit_bytes: usize,
 }
 
@@ -52,8 +51,7 @@ impl RowAggregate {
             windows,
             open,
             types,
-            passed: None,
-            passed_stored: None,
+            passed: Passed::default(),
             limit_bytes: STATE_BYTES,
         })
     }
@@ -105,12 +103,12 @@ impl Operator for RowAggregate {
         batch: RecordBatch,
         out: &mut Out,
     ) -> Result<(), OperatorError> {
-        self.waiting.push(batch, self.passed, out)
+        self.waiting.push(batch, self.passed.at, out)
     }
 
     fn on_watermark(&mut self, watermark: EventTime, out: &mut Out) -> Result<(), OperatorError> {
         let watermark = self.of.held(watermark);
-        self.passed = Some(watermark);
+        self.passed.at = Some(watermark);
         if let Some(ready) = self.waiting.take(watermark)? {
             self.open.take_in(&ready.rows, watermark)?;
         }
@@ -122,10 +120,7 @@ impl Operator for RowAggregate {
     }
 
     fn snapshot(&mut self, state: &mut StateWriter<'_>) -> Result<(), OperatorError> {
-        if let (Some(passed), true) = (self.passed, self.passed != self.passed_stored) {
-            state.put(numbered(PASSED, 0), &watermark_row(passed)?)?;
-            self.passed_stored = self.passed;
-        }
+        self.passed.store(state, numbered(PASSED, 0))?;
         self.open.store(state, |bucket| numbered(OPEN, bucket.cast_unsigned()))?;
         self.waiting.store(state, |number| numbered(WAITING, number))?;
         self.check_size()
@@ -136,16 +131,15 @@ impl Operator for RowAggregate {
         for entry in state.entries() {
             let (key, columns, bytes) = entry?;
             match number_of(key) {
-                (PASSED, _) => self.passed = Some(watermark_from(&columns)?),
+                (PASSED, _) => self.passed.restore(&columns)?,
                 (OPEN, number) => buckets.push(Ok((number.cast_signed(), columns, bytes))),
                 (WAITING, number) => {
                     expect(&columns, &self.types)?;
-                    self.waiting.restore(number, columns, self.passed, bytes)?;
+                    self.waiting.restore(number, columns, self.passed.at, bytes)?;
                 }
                 _ => return Err(damaged("it has parts that windows of rows have not")),
             }
         }
-        self.passed_stored = self.passed;
         self.open.restore(buckets.into_iter())
     }
 }

@@ -132,16 +132,34 @@ pub(super) fn number_of(key: i64) -> (u8, u64) {
     (kind, (key & ((1 << 56) - 1)).cast_unsigned())
 }
 
-/// A watermark, as it is stored.
-pub(super) fn watermark_row(watermark: EventTime) -> Result<RecordBatch, ArrowError> {
-    columns_as(vec![Arc::new(Int64Array::from(vec![watermark.micros()]))])
+/// The watermark that an operator has worked off, which is stored when it has moved.
+#[derive(Debug, Default)]
+pub(super) struct Passed {
+    pub(super) at: Option<EventTime>,
+    stored: Option<EventTime>,
 }
 
-pub(super) fn watermark_from(stored: &RecordBatch) -> Result<EventTime, OperatorError> {
-    expect(stored, &[DataType::Int64])?;
-    let micros = stored.column(0).as_primitive::<Int64Type>();
-    let micros = micros.iter().next().flatten();
-    micros.map(EventTime::from_micros).ok_or_else(|| damaged("its watermark is damaged"))
+impl Passed {
+    pub(super) fn store(
+        &mut self,
+        state: &mut StateWriter<'_>,
+        key: i64,
+    ) -> Result<(), OperatorError> {
+        let Some(at) = self.at.filter(|_| self.at != self.stored) else { return Ok(()) };
+        state.put(key, &columns_as(vec![Arc::new(Int64Array::from(vec![at.micros()]))])?)?;
+        self.stored = self.at;
+        Ok(())
+    }
+
+    pub(super) fn restore(&mut self, stored: &RecordBatch) -> Result<(), OperatorError> {
+        expect(stored, &[DataType::Int64])?;
+        let micros = stored.column(0).as_primitive::<Int64Type>();
+        let micros = micros.iter().next().flatten();
+        let micros = micros.ok_or_else(|| damaged("its watermark is damaged"))?;
+        self.at = Some(EventTime::from_micros(micros));
+        self.stored = self.at;
+        Ok(())
+    }
 }
 
 /// Columns without names, as they are stored.

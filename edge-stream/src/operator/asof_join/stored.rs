@@ -5,7 +5,7 @@ use arrow::array::RecordBatch;
 
 use super::{AsofJoin, LEFT, RIGHT};
 use crate::error::OperatorError;
-use crate::operator::state::{damaged, number_of, numbered, watermark_from, watermark_row};
+use crate::operator::state::{damaged, number_of, numbered};
 use crate::operator::{StateReader, StateWriter};
 
 /// Kinds of entries, in the order in which they are read. Part of the file format.
@@ -16,10 +16,7 @@ const WAITING: u8 = 2;
 
 impl AsofJoin {
     pub(super) fn write(&mut self, state: &mut StateWriter<'_>) -> Result<(), OperatorError> {
-        if let (Some(passed), true) = (self.passed, self.passed != self.passed_stored) {
-            state.put(numbered(PASSED, 0), &watermark_row(passed)?)?;
-            self.passed_stored = self.passed;
-        }
+        self.passed.store(state, numbered(PASSED, 0))?;
         self.newest.store(|rows, bucket| state.put_or_remove(numbered(NEWEST, bucket), rows))?;
         for (kind, waiting) in (WAITING..).zip(&mut self.waiting) {
             waiting.store(state, |number| numbered(kind, number))?;
@@ -32,14 +29,13 @@ impl AsofJoin {
             let (key, rows, bytes) = entry?;
             let (kind, number) = number_of(key);
             match kind {
-                PASSED => self.passed = Some(watermark_from(&rows)?),
+                PASSED => self.passed.restore(&rows)?,
                 NEWEST => self.read_newest(number, &rows, bytes)?,
                 WAITING => self.read_waiting(LEFT, number, rows, bytes)?,
                 _ if kind == WAITING + 1 => self.read_waiting(RIGHT, number, rows, bytes)?,
                 _ => return Err(damaged("it has parts that an ASOF join has not")),
             }
         }
-        self.passed_stored = self.passed;
         Ok(())
     }
 
@@ -63,7 +59,7 @@ impl AsofJoin {
         bytes: usize,
     ) -> Result<(), OperatorError> {
         self.check_columns(side, &rows)?;
-        self.waiting[side].restore(number, rows, self.passed, bytes)
+        self.waiting[side].restore(number, rows, self.passed.at, bytes)
     }
 
     fn check_columns(&self, side: usize, rows: &RecordBatch) -> Result<(), OperatorError> {

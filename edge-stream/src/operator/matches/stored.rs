@@ -8,9 +8,7 @@ use arrow::array::{ArrayRef, BooleanArray};
 
 use super::Matches;
 use crate::error::OperatorError;
-use crate::operator::state::{
-    columns_as, damaged, expect, number_of, numbered, watermark_from, watermark_row,
-};
+use crate::operator::state::{columns_as, damaged, expect, number_of, numbered};
 use crate::operator::waiting::in_unit;
 use crate::operator::{StateReader, StateWriter};
 
@@ -43,10 +41,7 @@ impl Matches {
     }
 
     pub(super) fn write(&mut self, state: &mut StateWriter<'_>) -> Result<(), OperatorError> {
-        if let (Some(passed), true) = (self.passed, self.passed != self.passed_stored) {
-            state.put(numbered(PASSED, 0), &watermark_row(passed)?)?;
-            self.passed_stored = self.passed;
-        }
+        self.passed.store(state, numbered(PASSED, 0))?;
         self.write_rows(state)?;
         self.waiting.store(state, |number| numbered(WAITING, number))
     }
@@ -81,19 +76,19 @@ impl Matches {
             let (key, rows, bytes) = entry?;
             let (kind, number) = number_of(key);
             match kind {
-                PASSED => self.passed = Some(watermark_from(&rows)?),
+                PASSED => self.passed.restore(&rows)?,
                 ROWS => self.kept.restore(number, rows, bytes)?,
                 NEEDED => self.kept.restore_needed(number, &rows)?,
                 WAITING => {
                     let types = self.plan.input.fields().iter();
                     let types: Vec<_> = types.map(|field| field.data_type().clone()).collect();
                     expect(&rows, &types)?;
-                    self.waiting.restore(number, rows, self.passed, bytes)?;
+                    self.waiting.restore(number, rows, self.passed.at, bytes)?;
                 }
                 _ => return Err(damaged("it has parts that MATCH_RECOGNIZE has not")),
             }
         }
-        (self.passed_stored, self.stored_to) = (self.passed, self.kept.next());
+        self.stored_to = self.kept.next();
         self.look_again()
     }
 
@@ -105,7 +100,7 @@ impl Matches {
             let rows = is_needed.into_iter().enumerate().filter(|(_, is_needed)| *is_needed);
             touched.extend(self.distribute(number, rows.map(|(row, _)| row))?);
         }
-        let Some(passed) = self.passed else { return Ok(()) };
+        let Some(passed) = self.passed.at else { return Ok(()) };
         let (found, gone) = self.look(&touched, in_unit(passed, self.plan.unit))?;
         match found.is_empty() && gone.is_empty() {
             true => Ok(()),
