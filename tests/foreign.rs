@@ -62,6 +62,8 @@ fn mosquitto_clients_publish_and_get_the_alarm_and_duckdb_counts_what_landed() {
         publish(gateway.port, version, qos, &payload);
     }
     publish(gateway.port, "mqttv5", "1", "not json");
+    let ahead = r#"{"ts":"9000-01-01T00:00:00","temperature_c":21.5,"co2_ppm":1200}"#;
+    publish(gateway.port, "mqttv5", "1", ahead);
     let alarms = lines.filter(|line| line.starts_with("alarm/lab {")).count();
     assert!(subscriber.wait().unwrap().success());
     assert_eq!(alarms, 6);
@@ -70,8 +72,8 @@ fn mosquitto_clients_publish_and_get_the_alarm_and_duckdb_counts_what_landed() {
     let view = "SELECT count(*) AS minutes, sum(readings) AS readings FROM climate";
     assert!(gateway::sql(dir.path(), view).contains("| 5       | 5        |"));
     let errors = gateway::sql(dir.path(), "SELECT count(*) AS readings FROM readings");
-    assert!(errors.contains("| 6        |"), "what is not JSON is no reading: {errors}");
-    assert_eq!(duckdb(dir.path()), "7 7 6");
+    assert!(errors.contains("| 6        |"), "neither not JSON nor a clock ahead: {errors}");
+    assert_eq!(duckdb(dir.path()), "8 8 7");
 }
 
 /// Rows, different `_seq`, and rows with a number in them, by a reader that is not ours.

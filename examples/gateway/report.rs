@@ -110,6 +110,7 @@ impl Meter {
             before: self.before,
             counted,
             undecodable: job.undecodable,
+            ahead: job.ahead,
             late: job.late,
             closed,
             in_view,
@@ -133,6 +134,8 @@ pub(crate) struct Report {
     before: u64,
     counted: u64,
     undecodable: u64,
+    /// Readings of a clock that runs ahead.
+    ahead: u64,
     late: u64,
     closed: u64,
     in_view: u64,
@@ -152,7 +155,7 @@ impl Report {
         let sent = self.sent.is_none_or(|(published, acknowledged)| {
             published == acknowledged && acknowledged == stored
         });
-        sent && self.counted + self.undecodable == self.stored
+        sent && self.counted + self.undecodable + self.ahead == self.stored
             && self.landed + self.dropped == self.stored
             && self.in_view + self.late == self.closed
             && self.whole
@@ -166,7 +169,7 @@ impl Report {
         }
         let rows = [
             ("stored", self.stored),
-            ("counted by SQL", self.counted + self.undecodable),
+            ("counted by SQL", self.counted + self.undecodable + self.ahead),
             ("landed, by reading the Parquet files back", self.landed + self.dropped),
         ];
         for (name, total) in rows {
@@ -177,6 +180,7 @@ impl Report {
         for (name, count) in [
             ("too late for their window", self.late),
             ("not readable, in `readings_errors`", self.undecodable),
+            ("of a clock that runs ahead, likewise", self.ahead),
             ("dropped at the limit before they landed", self.dropped),
         ] {
             if count > 0 {
