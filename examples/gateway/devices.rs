@@ -90,6 +90,8 @@ impl Device {
     fn connect(room: &'static str, port: u16, sent: Arc<Sent>) -> Device {
         let mut options = MqttOptions::new(format!("device-{room}"), "127.0.0.1", port);
         options.set_keep_alive(Duration::from_secs(30));
+        // What was not acknowledged when a connection broke is sent again by the next one.
+        options.set_clean_session(false);
         let (client, answers) = AsyncClient::new(options, 16);
         let acknowledged = Arc::new(Acknowledged::default());
         let answers = tokio::spawn(read_answers(answers, Arc::clone(&acknowledged), sent.clone()));
