@@ -134,7 +134,9 @@ impl What {
             What::Gaps(_, arguments) => arguments.iter().collect(),
             What::Rows(_, grouped) => {
                 let of_rows = [&grouped.time].into_iter().chain(&grouped.deciding);
-                let of_aggregates = grouped.aggregates.iter().flat_map(|one| &one.arguments);
+                let of_aggregates = grouped.aggregates.iter();
+                let of_aggregates =
+                    of_aggregates.flat_map(|one| one.arguments.iter().chain(&one.filter));
                 of_rows.chain(&grouped.keys).chain(of_aggregates).collect()
             }
         }

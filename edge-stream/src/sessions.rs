@@ -13,7 +13,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, PrimitiveArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit, TimestampMicrosecondType};
-use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::common::{Column, Result, exec_err, plan_err};
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::{
@@ -120,6 +120,19 @@ pub(crate) fn trace(plan: &LogicalPlan, place: usize) -> Option<&Expr> {
     }
 }
 
+/// An expression with each column as it is [where it comes from](trace).
+pub(crate) fn traced(plan: &LogicalPlan, expr: &Expr) -> Result<Expr> {
+    let traced = expr.clone().transform_up(|expr| {
+        let place = match &expr {
+            Expr::Column(column) => plan.schema().maybe_index_of_column(column),
+            _ => None,
+        };
+        let origin = place.and_then(|place| trace(plan, place)).cloned();
+        Ok(origin.map_or(Transformed::no(expr), Transformed::yes))
+    });
+    Ok(traced?.data)
+}
+
 pub(crate) fn unaliased(expr: &Expr) -> &Expr {
     match expr {
         Expr::Alias(alias) => unaliased(&alias.expr),
@@ -219,6 +232,8 @@ fn check_aggregate(node: &LogicalPlan, aggregate: &Aggregate) -> Result<(), SqlE
     };
     let (calls, keys): (Vec<_>, Vec<_>) =
         columns.iter().map(origin).partition(|expr| expr.is_some_and(is_call));
+    let others = others.iter().map(|other| traced(&aggregate.input, other));
+    let others = others.collect::<Result<Vec<_>>>().map_err(|error| SqlError::planning(&error))?;
     for call in calls.into_iter().flatten() {
         let Expr::ScalarFunction(call) = call else { continue };
         // A value that stays in each window may be among the groups, too.
@@ -228,7 +243,7 @@ fn check_aggregate(node: &LogicalPlan, aggregate: &Aggregate) -> Result<(), SqlE
         };
         let is_wanted = |key: &Expr| wanted.contains(key) || Some(key) == value;
         let is_there = |key: &Expr| keys.contains(&Some(key));
-        let fits = others.iter().all(|other| Some(*other) == value)
+        let fits = others.iter().all(|other| Some(other) == value)
             && keys.iter().all(|key| key.is_some_and(is_wanted))
             && wanted.iter().all(is_there);
         if !wanted.is_empty() && !fits {

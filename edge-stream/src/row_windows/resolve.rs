@@ -19,7 +19,7 @@ use datafusion::logical_expr::{
 use super::node::{Role, RowWindowNode};
 use super::{Call, Kind};
 use crate::error::{Position, SqlError};
-use crate::sessions::{call_of, trace, unaliased};
+use crate::sessions::{call_of, traced, unaliased};
 use crate::sql::window::RunBy;
 
 /// Names that no column of a stream has: theirs begin with a letter.
@@ -161,11 +161,11 @@ fn grouped(aggregate: Aggregate, run_by: RunBy) -> Result<LogicalPlan> {
     };
     let value = of.value().and_then(|column| computed(input, column));
     let role = |(expr, call): (&Expr, &Option<&ScalarFunction>)| match call.and_then(Call::of) {
-        Some(call) => Role::Bound(call.side),
-        None if value.is_some_and(|value| is_value(input, unaliased(expr), value)) => Role::Value,
-        None => Role::Key,
+        Some(call) => Ok(Role::Bound(call.side)),
+        None if value == Some(&traced(input, unaliased(expr))?) => Ok(Role::Value),
+        None => Ok(Role::Key),
     };
-    let roles = aggregate.group_expr.iter().zip(&calls).map(role).collect();
+    let roles = aggregate.group_expr.iter().zip(&calls).map(role).collect::<Result<_>>()?;
     let (windows, name) = (of.windows()?, of.kind.name());
     let mut node = RowWindowNode { aggregate, windows, roles, deciding, name };
     if run_by == RunBy::Query {
@@ -185,15 +185,6 @@ fn computed<'a>(plan: &'a LogicalPlan, column: &Expr) -> Option<&'a Expr> {
     }
     let mut inputs = plan.inputs().into_iter();
     inputs.find_map(|input| computed(input, &Expr::Column(column.clone())))
-}
-
-/// Whether what is grouped by is the value that stays.
-fn is_value(input: &LogicalPlan, group: &Expr, value: &Expr) -> bool {
-    let place = match group {
-        Expr::Column(column) => input.schema().maybe_index_of_column(column),
-        _ => None,
-    };
-    group == value || place.and_then(|place| trace(input, place)) == Some(value)
 }
 
 /// The groups without rows that have no time. A job has none: they are no rows of its stream.

@@ -7,13 +7,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#[cfg(feature = "db")]
 #[path = "../support/answers.rs"]
 mod answers;
 #[cfg(feature = "db")]
 mod bounded;
 mod oracle;
 mod refusals;
+#[cfg(feature = "db")]
 #[path = "../support/site.rs"]
 mod site;
 #[path = "../support/tries.rs"]
@@ -295,6 +295,13 @@ fn the_value_of_a_state_may_be_grouped_by() {
             ("STATE_WINDOW(t, ts, temp)", "device, temp"),
             ("STATE_WINDOW(t PARTITION BY device, ts, temp)", "temp, device"),
             ("STATE_WINDOW(t, ts, temp % 2 = 1)", "device, temp % 2 = 1"),
+            ("STATE_WINDOW(t, ts, temp % 2 = 1) AS w", "device, w.temp % 2 = 1"),
+            ("STATE_WINDOW(t PARTITION BY device, ts, temp % 2) AS w", "device, temp % 2"),
+            ("(SELECT * FROM STATE_WINDOW(t, ts, temp % 2 = 1)) AS s", "temp % 2 = 1, device"),
+            (
+                "(SELECT *, temp % 2 AS odd FROM STATE_WINDOW(t, ts, temp % 2 = 1)) AS s",
+                "device, odd = 1",
+            ),
         ] {
             let query = format!(
                 "SELECT window_start, {keys}, count(*) AS n FROM W GROUP BY window_start, {keys}"
