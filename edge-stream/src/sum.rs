@@ -61,9 +61,15 @@ impl AggregateUDFImpl for CheckedSum {
         &self,
         args: AccumulatorArgs<'_>,
     ) -> Result<Box<dyn Accumulator>> {
-        match Total::of(&args) {
-            Some(total) if !args.is_distinct => Ok(Box::new(total)),
-            _ => self.of().create_sliding_accumulator(args),
+        let Some(total) = Total::of(&args) else {
+            return self.of().create_sliding_accumulator(args);
+        };
+        match args.is_distinct {
+            false => Ok(Box::new(total)),
+            true => {
+                let values = self.of().create_sliding_accumulator(args)?;
+                Ok(Box::new(OfDistinct { total, values }))
+            }
         }
     }
 
@@ -191,6 +197,14 @@ impl Accumulator for OfDistinct {
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
         self.values.merge_batch(states)
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.values.retract_batch(values)
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        self.values.supports_retract_batch()
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {

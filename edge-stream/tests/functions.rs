@@ -133,6 +133,12 @@ async fn fields_of_json_in_text_are_read_in_queries_and_jobs() {
         ("payload->>'device' || '-' || (payload->'at'->>'line')", "press-7"),
         ("payload->>'device' IN ('oven', 'press')", "true"),
         ("payload->>'nothing' IS NULL", "true"),
+        ("'press-7' = payload->>'device' || '-7'", "true"),
+        ("2 + CAST(payload->'temp' AS DOUBLE) * 2", "65.0"),
+        ("100 > length(payload->>'device') + 1", "true"),
+        ("'a' || payload->>'device' || 'b' = 'apressb'", "true"),
+        ("'x' < payload->>'device' || 'z' IS FALSE", "true"),
+        ("'line 7' LIKE 'line ' || payload->'at'->>'line'", "true"),
         ("NOT payload->>'device' LIKE 'p%'", "false"),
         ("payload->>'device' BETWEEN 'o' AND 'q'", "true"),
         ("CAST(payload->'temp' AS DOUBLE) + 1", "32.5"),
@@ -177,6 +183,8 @@ async fn a_sum_of_whole_numbers_that_does_not_fit_is_an_error() {
         "SELECT sum(DISTINCT n) FROM NUMBERS WHERE n > 0",
         "SELECT k % 1, sum(n) FROM NUMBERS WHERE n > 0 GROUP BY k % 1",
         "SELECT sum(n) OVER (ORDER BY k ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM NUMBERS",
+        "SELECT sum(DISTINCT n) OVER (ORDER BY k, n DESC ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) \
+         FROM NUMBERS WHERE n > 0",
         "SELECT sum(CAST(n AS BIGINT UNSIGNED)) FROM (SELECT n FROM NUMBERS WHERE k = 1 UNION ALL
          SELECT n FROM NUMBERS WHERE k = 1 UNION ALL SELECT n FROM NUMBERS WHERE k = 1)",
     ] {
