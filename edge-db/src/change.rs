@@ -29,7 +29,7 @@ pub struct Change<K, V> {
     /// Its key.
     pub key: K,
     /// The row that was put, or, of a delete, the one that was there. `None` for one that has
-    /// expired since.
+    /// expired since, and for a delete that was written without its row, as it once was.
     pub value: Option<V>,
 }
 

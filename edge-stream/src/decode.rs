@@ -31,7 +31,7 @@ use crate::sql::times::Span;
 use crate::topic::TopicPattern;
 pub(crate) use ahead::rfc3339;
 pub(crate) use births::{MEMORY_KEY, Memory};
-use changes::Changes;
+use changes::ChangeReader;
 use format::Format;
 use ipc::Batches;
 pub(crate) use ipc::{batch_of_payload, payload_of};
@@ -149,7 +149,7 @@ impl Decoder {
     pub(crate) fn of_changes(
         schema: &SchemaRef,
         event_time: Option<usize>,
-        changes: Changes,
+        changes: ChangeReader,
     ) -> Result<Decoder, String> {
         let decoder = Decoder::new(schema, None, event_time, &Format::default())?;
         Ok(Decoder { payload: Payload::Changes(changes), ..decoder })

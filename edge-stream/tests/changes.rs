@@ -277,6 +277,9 @@ async fn what_is_no_stream_of_changes_is_refused_with_what_would_work() {
     let column = "CREATE STREAM c (WATERMARK FOR sinse) WITH (table = 'rooms')";
     let error = engine.execute(column).await.unwrap_err().to_string();
     assert!(error.contains("there is no column `sinse`; did you mean `since`?"), "{error}");
+    let log = "CREATE STREAM c (room VARCHAR) WITH (log = 'stream.changes.rooms')";
+    let error = engine.execute(log).await.unwrap_err().to_string();
+    assert!(error.contains("has the changes of a table; write table = 'rooms'"), "{error}");
     let sink = "CREATE SINK c WITH (log = 'stream.changes.rooms') AS SELECT room FROM readings";
     let error = engine.execute(sink).await.unwrap_err().to_string();
     assert!(error.contains("is a log of what changes in a table; use another name"), "{error}");

@@ -59,7 +59,7 @@ impl Records {
 
     /// The records in order.
     pub fn iter(&self) -> RecordRefs<'_> {
-        RecordRefs { bodies: &self.found.bodies, places: self.found.places.iter() }
+        self.found.iter()
     }
 }
 

@@ -22,7 +22,7 @@ const KEPT: [&str; 2] = ["_time", "_seq"];
 
 /// What reads the changes of a table.
 #[derive(Debug, Clone)]
-pub(crate) struct Changes {
+pub(crate) struct ChangeReader {
     table: ViewTable,
     /// The columns of its rows.
     rows: SchemaRef,
@@ -46,11 +46,11 @@ pub(crate) fn changes_schema(rows: &Schema) -> Result<SchemaRef, String> {
     Ok(Arc::new(Schema::new(kept.collect::<Vec<_>>())))
 }
 
-impl Changes {
+impl ChangeReader {
     /// Of a table whose rows have these columns.
-    pub(crate) fn new(table: ViewTable, rows: &Schema) -> Changes {
+    pub(crate) fn new(table: ViewTable, rows: &Schema) -> ChangeReader {
         let fields = rows.fields().iter().map(|field| field.as_ref().clone().with_nullable(true));
-        Changes { table, rows: Arc::new(Schema::new(fields.collect::<Vec<_>>())) }
+        ChangeReader { table, rows: Arc::new(Schema::new(fields.collect::<Vec<_>>())) }
     }
 
     /// The rows that were put, and of deletes those that went, with what has become of each.

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, FieldRef};
 use arrow_json::reader::Decoder as JsonDecoder;
 use serde_json::{Value, json};
 
-use super::changes::Changes;
+use super::changes::ChangeReader;
 use super::ipc::Batches;
 use super::lines::Csv;
 use super::objects::{Objects, reason_of};
@@ -23,7 +23,7 @@ pub(crate) enum Payload {
     Whole(FieldRef),
     Batches(Batches),
     /// Of the change log of a table: what a record says is in its headers, too.
-    Changes(Changes),
+    Changes(ChangeReader),
     /// These columns of metrics. They need a memory and are read one by one.
     Sparkplug(Vec<FieldRef>),
 }

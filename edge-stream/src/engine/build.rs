@@ -285,6 +285,10 @@ impl Engine {
                 Source::Log(log) if *log == format!("{name}{LATE}") => {
                     refuse(format!("stream `{name}` would read its own late rows"))
                 }
+                Source::Log(log) if changes::is_changes_log(log) => {
+                    let table = log.strip_prefix(changes::CHANGES).unwrap_or(log);
+                    refuse(format!("`{log}` has the changes of a table; write table = '{table}'"))
+                }
                 _ => Ok(()),
             },
             Definition::View(_) | Definition::Table(_) => match log {

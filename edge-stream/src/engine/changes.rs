@@ -10,13 +10,13 @@ use crate::db::blocking;
 use crate::db::job::JobSpec;
 use crate::db::output::Output;
 use crate::db::stored::ViewTable;
-use crate::decode::changes::{Changes, changes_schema};
+use crate::decode::changes::{ChangeReader, changes_schema};
 use crate::error::SqlError;
 use crate::sql::nearest;
 use crate::sql::statement::{Definition, Kind, Source};
 
 /// In front of the table in the name of the Log of its changes. No name of a statement has a dot.
-const CHANGES: &str = "stream.changes.";
+pub(super) const CHANGES: &str = "stream.changes.";
 
 /// The Log of the changes of a table; all streams over them read this one.
 pub(super) fn changes_log(table: &str) -> String {
@@ -41,7 +41,7 @@ pub(super) fn table_of(what: &Definition) -> Option<&str> {
 
 impl Engine {
     /// The columns of a stream of changes, and what reads them.
-    pub(super) fn changes(&self, table: &str) -> Result<(SchemaRef, Changes), SqlError> {
+    pub(super) fn changes(&self, table: &str) -> Result<(SchemaRef, ChangeReader), SqlError> {
         let (rows, columns) = self.changing(table)?;
         let schema = changes_schema(&columns).map_err(|column| {
             let reason = format!(
@@ -49,7 +49,7 @@ impl Engine {
             );
             SqlError::statement(None, reason).or("give it another where it comes from, by AS")
         })?;
-        Ok((schema, Changes::new(rows, &columns)))
+        Ok((schema, ChangeReader::new(rows, &columns)))
     }
 
     /// The rows that change, and their columns.
