@@ -61,7 +61,7 @@ pub use key::Key;
 pub use keyspace::{Entries, Keyspace};
 pub use log::{
     Compression, Entry, Gap, GapReason, Headers, IntoRecords, Log, LogOptions, LogState, Record,
-    RecordRef, RecordRefs, Records, Tail, WhenFull,
+    RecordRef, RecordRefs, RecordSlice, Records, Tail, WhenFull,
 };
 pub use names::{NameKind, RawRow, RawRows};
 pub use queue::Commit;

@@ -22,7 +22,7 @@ pub use compression::Compression;
 pub use gap::{Gap, GapReason};
 pub use options::{LogOptions, LogState, WhenFull};
 pub use record::{Entry, Headers, Record, RecordRef};
-pub use records::{IntoRecords, RecordRefs, Records};
+pub use records::{IntoRecords, RecordRefs, RecordSlice, Records};
 pub use tail::Tail;
 
 use crate::catalog::Kind;

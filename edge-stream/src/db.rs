@@ -19,9 +19,13 @@ pub(crate) mod tables;
 pub(crate) mod task;
 
 use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
+
+/// Bytes of records, and of state, that are worked off so fast that nobody has to wait for it.
+pub(crate) const FEW_BYTES: u64 = 16 * 1024;
 
 /// Runs what waits for the disk, or computes for long, on a thread that may. The one place of
 /// this crate that crosses from async to blocking code.
@@ -35,6 +39,21 @@ pub(crate) async fn blocking<T: Send + 'static>(
         Ok(panic) => panicked(&*panic),
         Err(_) => "the tokio runtime is shutting down".to_owned(),
     })
+}
+
+/// The same, but here if the work is brief: to go to another thread and back takes longer than what is to be
+/// done for a few records that have just come, and so are in memory.
+///
+/// # Errors
+/// As [`blocking`].
+pub(crate) async fn here_if<T: Send + 'static>(
+    is_brief: bool,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    match is_brief {
+        true => catch_unwind(AssertUnwindSafe(work)).map_err(|panic| panicked(&*panic)),
+        false => blocking(work).await,
+    }
 }
 
 /// Runs work ahead of whoever will need it, and does it itself if it has not been done by then.

@@ -25,7 +25,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_
 use arrow::compute::{concat_batches, max, take};
 use arrow::datatypes::{FieldRef, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
-use edge_db::{RecordRef, Time};
+use edge_db::{RecordRef, RecordSlice, Time};
 
 use crate::sql::times::Span;
 use crate::topic::TopicPattern;
@@ -214,7 +214,7 @@ impl Decoder {
     /// Never for what a record holds, that is in [`Decoded::rejected`].
     pub(crate) fn decode(
         &self,
-        records: &[RecordRef<'_>],
+        records: RecordSlice<'_>,
         memory: &mut Memory,
     ) -> Result<Decoded, ArrowError> {
         if let Payload::Sparkplug(fields) = &self.payload {
@@ -231,16 +231,16 @@ impl Decoder {
     /// Something in there is no row: halves it until that is alone.
     fn decode_halves(
         &self,
-        records: &[RecordRef<'_>],
+        records: RecordSlice<'_>,
         first: usize,
         rows: &mut Vec<RecordBatch>,
         rejected: &mut Vec<Rejected>,
     ) {
         let (left, right) = records.split_at(records.len() / 2);
         for (half, first) in [(left, first), (right, first + left.len())] {
-            match half {
-                [] => {}
-                [record] => match self.decode_one(record) {
+            match half.len() {
+                0 => {}
+                1 => match self.decode_one(half) {
                     Ok(decoded) => decoded.put_behind(first, rows, rejected),
                     Err(reason) => rejected.push(Rejected::undecodable(first, reason)),
                 },
@@ -253,24 +253,21 @@ impl Decoder {
     }
 
     /// All records at once, if all of them are rows.
-    fn decode_all(&self, records: &[RecordRef<'_>]) -> Option<Decoded> {
+    fn decode_all(&self, records: RecordSlice<'_>) -> Option<Decoded> {
         let read = match &self.payload {
-            Payload::Changes(changes) => changes.read(records),
-            payload => {
-                let payloads = records.iter().map(RecordRef::value);
-                payload.read(&payloads.collect::<Vec<_>>())
-            }
+            Payload::Changes(changes) => changes.read(records.iter()),
+            payload => payload.read(records.iter().map(|record| record.value())),
         };
-        self.rows(read.ok()?, records).ok()
+        self.rows(read.ok()?, records.iter()).ok()
     }
 
-    fn decode_one(&self, record: &RecordRef<'_>) -> Result<Decoded, String> {
-        let records = std::slice::from_ref(record);
+    /// One record, with all the patience there is.
+    fn decode_one(&self, record: RecordSlice<'_>) -> Result<Decoded, String> {
         let read = match &self.payload {
-            Payload::Changes(changes) => changes.read(records),
-            payload => payload.read_one(record.value()),
+            Payload::Changes(changes) => changes.read(record.iter()),
+            payload => payload.read_one(record.iter().next().map_or(&[], |one| one.value())),
         };
-        self.rows(read?, records)
+        self.rows(read?, record.iter())
     }
 
     /// Whether batches that the application pushes become rows as they are; if not, why.
@@ -334,7 +331,7 @@ impl Decoder {
     fn decode_metrics(
         &self,
         fields: &[FieldRef],
-        records: &[RecordRef<'_>],
+        records: RecordSlice<'_>,
         memory: &mut Memory,
     ) -> Result<Decoded, ArrowError> {
         let (mut metrics, mut counts, mut rejected) = (Vec::new(), Vec::new(), Vec::new());
@@ -345,14 +342,14 @@ impl Decoder {
                 Ok(rows) => {
                     counts.push(rows.len());
                     metrics.extend(rows);
-                    readable.push(*record);
+                    readable.push(record);
                     places.push(place);
                 }
                 Err(reason) => rejected.push(Rejected::undecodable(place, reason)),
             }
         }
         let columns = sparkplug::columns(fields, &metrics);
-        let decoded = self.rows(Rows { columns, counts: Some(counts) }, &readable);
+        let decoded = self.rows(Rows { columns, counts: Some(counts) }, readable.iter().copied());
         let decoded = decoded.map_err(ArrowError::ComputeError)?;
         let ahead = decoded.rejected.into_iter();
         rejected.extend(ahead.map(|one| Rejected { place: places[one.place], ..one }));
@@ -362,19 +359,23 @@ impl Decoder {
 
     fn metrics(
         &self,
-        record: &RecordRef<'_>,
+        record: RecordRef<'_>,
         memory: &mut Memory,
     ) -> Result<Vec<sparkplug::Metric>, String> {
         if let Some(pattern) = &self.topic {
-            levels(pattern, std::slice::from_ref(record))?;
+            levels(pattern, std::iter::once(record))?;
         }
         sparkplug::read(topic_of(record)?, record.value(), record.time().micros(), memory)
     }
 
     /// The columns of payloads with those of their topics and records.
-    fn rows(&self, read: Rows, records: &[RecordRef<'_>]) -> Result<Decoded, String> {
+    fn rows<'a>(
+        &self,
+        read: Rows,
+        records: impl ExactSizeIterator<Item = RecordRef<'a>> + Clone,
+    ) -> Result<Decoded, String> {
         let levels = match &self.topic {
-            Some(pattern) => levels(pattern, records)?,
+            Some(pattern) => levels(pattern, records.clone())?,
             None => Vec::new(),
         };
         let of_records = OfRecords::new(read.counts.as_deref(), records.len());
@@ -382,7 +383,7 @@ impl Decoder {
             Origin::Payload(column) => Ok(Arc::clone(&read.columns[*column])),
             Origin::Level(level) => of_records.each(&levels[*level]),
             Origin::Metadata(name) if self.wanted[place] => {
-                of_records.each(&metadata(name, records))
+                of_records.each(&metadata(name, records.clone()))
             }
             Origin::Metadata(_) => {
                 Ok(new_null_array(self.schema.field(place).data_type(), of_records.rows))

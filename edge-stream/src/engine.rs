@@ -112,6 +112,8 @@ struct Inner {
     /// The most that the state of one job may be.
     job_state_bytes: usize,
     tables: Arc<Tables>,
+    /// Whether queries may call functions of the application.
+    has_own_code: bool,
     /// The folder that sinks write files below.
     files: Option<PathBuf>,
     /// Functions that take the rows of sinks, by the name of the channel.
@@ -260,6 +262,7 @@ impl EngineBuilder {
             query_time: self.query_time,
             job_state_bytes: self.job_state_bytes,
             tables,
+            has_own_code: !self.functions.is_empty(),
             files: self.files,
             callbacks: self.callbacks,
             #[cfg(feature = "mq")]

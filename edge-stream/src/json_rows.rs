@@ -57,7 +57,7 @@ impl JsonRows {
     /// # Errors
     /// When one is no row: which, and why.
     pub fn read(&self, payloads: &[&[u8]]) -> Result<RecordBatch, JsonRowError> {
-        if let Ok(rows) = self.payload.read(payloads)
+        if let Ok(rows) = self.payload.read(payloads.iter().copied())
             && let Ok(batch) = RecordBatch::try_new(SchemaRef::clone(&self.schema), rows.columns)
         {
             return Ok(batch);

@@ -23,6 +23,10 @@ pub(crate) struct Functions {
 }
 
 impl Functions {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.scalars.is_empty() && self.aggregates.is_empty()
+    }
+
     pub(crate) fn register(&self, context: &SessionContext) {
         self.scalars.iter().for_each(|one| context.register_udf(one.as_ref().clone()));
         self.aggregates.iter().for_each(|one| context.register_udaf(one.as_ref().clone()));

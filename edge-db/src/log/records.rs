@@ -59,7 +59,28 @@ impl Records {
 
     /// The records in order.
     pub fn iter(&self) -> RecordRefs<'_> {
-        self.found.iter()
+        self.as_slice().iter()
+    }
+
+    /// All of them, to be looked at in parts.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let db = edge_db::Db::open(dir.path())?;
+    /// # let log = db.log("readings")?;
+    /// for value in ["20", "21", "22"] {
+    ///     log.append(edge_db::Entry::new(value))?;
+    /// }
+    /// let records = log.read(edge_db::Seq::ZERO, 100)?;
+    /// let records = records.as_slice();
+    /// let (before, rest) = records.split_at(records.place_of(edge_db::Seq::new(2)));
+    /// assert_eq!((before.len(), rest.len()), (2, 1));
+    /// assert_eq!(before.last().map(|record| record.value()), Some(&b"21"[..]));
+    /// assert_eq!(rest.get(0).map(|record| record.value()), Some(&b"22"[..]));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn as_slice(&self) -> RecordSlice<'_> {
+        self.found.as_slice()
     }
 }
 
@@ -81,6 +102,62 @@ impl<'a> IntoIterator for &'a Records {
     }
 }
 
+/// Records of one read that follow one another in the order that was asked for, where they lie.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordSlice<'a> {
+    bodies: &'a [Bytes],
+    places: &'a [Place],
+}
+
+impl<'a> RecordSlice<'a> {
+    /// How many there are.
+    pub fn len(self) -> usize {
+        self.places.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// The record at this place among them.
+    pub fn get(self, place: usize) -> Option<RecordRef<'a>> {
+        Some(self.places.get(place)?.show(self.bodies))
+    }
+
+    /// The last of them.
+    pub fn last(self) -> Option<RecordRef<'a>> {
+        Some(self.places.last()?.show(self.bodies))
+    }
+
+    /// Those in front of a place, and those from there on; the second is empty if there are not so many.
+    pub fn split_at(self, place: usize) -> (RecordSlice<'a>, RecordSlice<'a>) {
+        let (front, rest) = self.places.split_at(place.min(self.places.len()));
+        let of = |places| RecordSlice { bodies: self.bodies, places };
+        (of(front), of(rest))
+    }
+
+    /// The place of the first record that is not in front of `seq`, if they are in the order of their
+    /// positions.
+    pub fn place_of(self, seq: Seq) -> usize {
+        self.places.partition_point(|place| place.seq < seq)
+    }
+
+    /// The records in order.
+    pub fn iter(self) -> RecordRefs<'a> {
+        RecordRefs { bodies: self.bodies, places: self.places.iter() }
+    }
+}
+
+impl<'a> IntoIterator for RecordSlice<'a> {
+    type Item = RecordRef<'a>;
+    type IntoIter = RecordRefs<'a>;
+
+    fn into_iter(self) -> RecordRefs<'a> {
+        self.iter()
+    }
+}
+
 /// [`Records`] where they lie.
 #[derive(Debug, Clone)]
 pub struct RecordRefs<'a> {
@@ -91,6 +168,7 @@ pub struct RecordRefs<'a> {
 impl<'a> Iterator for RecordRefs<'a> {
     type Item = RecordRef<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<RecordRef<'a>> {
         self.places.next().map(|place| place.show(self.bodies))
     }
@@ -175,8 +253,12 @@ impl Found {
         self.places.last().map(|place| place.seq)
     }
 
+    pub(crate) fn as_slice(&self) -> RecordSlice<'_> {
+        RecordSlice { bodies: &self.bodies, places: &self.places }
+    }
+
     pub(crate) fn iter(&self) -> RecordRefs<'_> {
-        RecordRefs { bodies: &self.bodies, places: self.places.iter() }
+        self.as_slice().iter()
     }
 
     pub(crate) fn truncate(&mut self, len: usize) {
@@ -219,6 +301,7 @@ fn short(number: usize) -> u32 {
 }
 
 impl Place {
+    #[inline]
     fn show<'a>(&self, bodies: &'a [Bytes]) -> RecordRef<'a> {
         let body = &bodies[self.body as usize];
         let part = |span: Span| &body[span.0 as usize..span.1 as usize];

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use edge_db::{Cursor, Log, ReadError, Seq, Time, WriteError};
+use edge_db::{Cursor, Log, LogState, ReadError, Seq, Time, WriteError};
 
 use super::catalog::cursor_name;
 use super::job::JobError;
@@ -43,6 +43,8 @@ pub(crate) struct Input {
     /// When its last record came.
     pub(crate) last: Option<Time>,
     pub(crate) is_idle: bool,
+    /// What its Log had ever been given when it was last read to the end.
+    at_end_bytes: Option<u64>,
 }
 
 impl Input {
@@ -68,6 +70,7 @@ impl Input {
             turn,
             last,
             is_idle,
+            at_end_bytes: None,
         })
     }
 
@@ -91,9 +94,16 @@ impl Input {
     }
 
     /// Whether there is nothing to read now.
-    pub(crate) fn has_nothing_more(&self) -> Result<bool, ReadError> {
-        let end = self.spec.log.bounds()?.end;
-        Ok(self.until.map_or(end, |until| end.min(until)) <= self.position)
+    pub(crate) fn has_nothing_more(&mut self) -> Result<bool, ReadError> {
+        let LogState { next, appended_bytes, .. } = self.spec.log.state()?;
+        self.at_end_bytes = (next <= self.position).then_some(appended_bytes);
+        Ok(self.until.map_or(next, |until| next.min(until)) <= self.position)
+    }
+
+    /// How many bytes of records there are to read; `None` if it is behind, so that nobody has counted.
+    pub(crate) fn unread_bytes(&self) -> Option<u64> {
+        let appended = self.spec.log.state().ok()?.appended_bytes;
+        appended.checked_sub(self.at_end_bytes?)
     }
 
     /// When it becomes idle, if nothing more comes. Its records say when it spoke last; while nobody

@@ -2,12 +2,14 @@
 //! into one batch. It blocks for the disk and has no clock and no task.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use edge_db::{Batch, Entry, Keyspace, Log, OpenError, ReadError, Seq, Time, WriteError};
 use serde::{Deserialize, Serialize};
 
+use super::FEW_BYTES;
 use super::backlog::{BACKLOG_KEY, Backlog};
 use super::catalog::{self, Catalog, state_name};
 use super::input::{self, Input, InputSpec, by_event_time};
@@ -18,6 +20,10 @@ use crate::decode::MEMORY_KEY;
 use crate::error::OperatorError;
 use crate::pipeline::Pipeline;
 use crate::watermark::EventTime;
+
+/// Within what time a checkpoint is on disk that a power cut may lose, as the next life says the same. A
+/// message on its way through a filter then waits for one sync, that of its broker.
+const REPEATED_WITHIN: Duration = Duration::from_millis(100);
 
 /// What a job counts, stored with its position.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +80,8 @@ pub(crate) struct JobSpec {
     /// The streams that it reads, each once; at least one.
     pub(crate) inputs: Vec<InputSpec>,
     pub(crate) output: Output,
+    /// Whether functions of the application may run in it, which take as long as they like.
+    pub(crate) has_own_code: bool,
 }
 
 impl JobSpec {
@@ -194,6 +202,13 @@ impl Job {
         let has_late = self.late.as_ref().is_some_and(Late::is_waiting);
         let has_output = !self.rows.is_empty() || !self.rejected.is_empty() || has_late;
         Ok(Step { is_at_end, has_output })
+    }
+
+    /// Whether the next step has so little to do that nobody has to wait for it.
+    pub(crate) fn is_brief(&self) -> bool {
+        let unread = self.inputs.iter().map(Input::unread_bytes).sum::<Option<u64>>();
+        let bytes = unread.map(|unread| unread.saturating_add(self.state_bytes() as u64));
+        bytes.is_some_and(|bytes| bytes <= FEW_BYTES) && !self.spec.has_own_code
     }
 
     /// Says to the query which of these inputs, that have nothing more, are idle.
@@ -331,7 +346,20 @@ impl Job {
         batch
             .insert(&self.catalog.progress, &self.spec.place(), &self.progress)
             .map_err(OutputError::from)?;
-        Ok(batch)
+        Ok(if self.repeats_itself() { batch.within(REPEATED_WITHIN) } else { batch })
+    }
+
+    /// Whether a power cut that loses the last checkpoints changes nothing: the records of the one
+    /// stream are on disk, and the same rows come out of them again under the same numbers.
+    pub(crate) fn repeats_itself(&self) -> bool {
+        let is_numbered = matches!(&self.spec.output, Output::Sink(sink) if sink.numbers_rows());
+        let mut inputs = self.inputs.iter();
+        let forgets = inputs.all(|input| !input.spec.decoder.has_memory());
+        let pipeline = self.pipeline.as_ref();
+        is_numbered
+            && forgets
+            && !self.spec.has_own_code
+            && pipeline.is_some_and(Pipeline::repeats_itself)
     }
 
     fn add_changes(&mut self, batch: &mut Batch) -> Result<(), JobError> {

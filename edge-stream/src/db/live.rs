@@ -4,7 +4,7 @@
 use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
-use edge_db::{Db, RecordRef, Seq};
+use edge_db::{Db, RecordSlice, Seq};
 
 use super::catalog::{cursor_name, state_name};
 use super::input::InputSpec;
@@ -129,19 +129,17 @@ impl LiveInput {
     /// The rows of the records that count.
     fn decode(
         &mut self,
-        records: &[RecordRef<'_>],
+        records: RecordSlice<'_>,
         rejected: &mut Vec<RejectedRecord>,
     ) -> Result<RecordBatch, JobError> {
-        let behind = records.partition_point(|record| record.seq() < self.from);
-        let (before, records) = records.split_at(behind);
+        let (before, records) = records.split_at(records.place_of(self.from));
         if !before.is_empty() {
             self.spec.decoder.decode(before, &mut self.memory)?;
         }
         let decoded = self.spec.decoder.decode(records, &mut self.memory)?;
-        rejected.extend(decoded.rejected.into_iter().map(|one| RejectedRecord {
-            stream: self.spec.stream.clone(),
-            seq: records[one.place].seq(),
-            reason: one.reason,
+        rejected.extend(decoded.rejected.into_iter().filter_map(|one| {
+            let (stream, seq) = (self.spec.stream.clone(), records.get(one.place)?.seq());
+            Some(RejectedRecord { stream, seq, reason: one.reason })
         }));
         Ok(decoded.rows)
     }
@@ -200,13 +198,12 @@ impl Live {
             let missed =
                 missing.map_or(0, |missing| missing.end.since(missing.start.max(input.from)));
             input.position = records.next();
-            let records: Vec<_> = records.iter().collect();
             if records.is_empty() && missed == 0 {
                 continue;
             }
             let missed = (missed > 0).then(|| (input.spec.stream.clone(), missed));
             let mut rejected = Vec::new();
-            let rows = self.take(number, &records, &mut rejected)?;
+            let rows = self.take(number, records.as_slice(), &mut rejected)?;
             return Ok(LiveStep { is_at_end: false, missed, rows, rejected });
         }
         Ok(LiveStep { is_at_end: true, missed: None, rows: None, rejected: Vec::new() })
@@ -215,7 +212,7 @@ impl Live {
     fn take(
         &mut self,
         number: usize,
-        records: &[RecordRef<'_>],
+        records: RecordSlice<'_>,
         rejected: &mut Vec<RejectedRecord>,
     ) -> Result<Option<RecordBatch>, JobError> {
         self.turns += 1;

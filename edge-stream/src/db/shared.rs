@@ -158,8 +158,8 @@ impl Part {
             return Ok(None);
         }
         let missed = records.missing().map_or(0, |missing| missing.end.min(until).since(from));
-        let wanted: Vec<_> = records.iter().take_while(|record| record.seq() < until).collect();
-        let Decoded { rows, rejected } = decoder.decode(&wanted, memory)?;
+        let (wanted, _) = records.as_slice().split_at(records.as_slice().place_of(until));
+        let Decoded { rows, rejected } = decoder.decode(wanted, memory)?;
         let range = 0..wanted.len();
         Ok(Some(Part { next, missed, all: Arc::new(records), range, rows, rejected }))
     }
@@ -175,7 +175,8 @@ impl Part {
 
     /// Records, whether they are rows or not.
     pub(crate) fn records(&self) -> impl DoubleEndedIterator<Item = RecordRef<'_>> {
-        self.range.clone().filter_map(|place| self.all.get(place))
+        let (within, _) = self.all.as_slice().split_at(self.range.end);
+        within.split_at(self.range.start).1.iter()
     }
 
     /// How many they are.

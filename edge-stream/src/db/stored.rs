@@ -12,7 +12,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::stream::RecordBatchReceiverStream;
 use datafusion::physical_plan::streaming::PartitionStream;
-use edge_db::{Db, Log, RecordRef, Seq, Snapshot, Table, Time};
+use edge_db::{Db, Log, RecordSlice, Seq, Snapshot, Table, Time};
 
 use super::cells::{self, Cell};
 use crate::decode::format::FormatKind;
@@ -98,7 +98,7 @@ fn each_chunk(
     log: &Log,
     at: &Snapshot,
     wanted: &Wanted,
-    mut give: impl FnMut(&[RecordRef<'_>]) -> Result<bool>,
+    mut give: impl FnMut(RecordSlice<'_>) -> Result<bool>,
 ) -> Result<()> {
     let (mut position, end) = (Seq::new(wanted.seqs.start), Seq::new(wanted.seqs.end));
     if wanted.since > Wanted::ALL.since {
@@ -112,8 +112,7 @@ fn each_chunk(
             return Ok(());
         }
         position = records.next();
-        let records: Vec<_> = records.iter().collect();
-        if !give(&records)? {
+        if !give(records.as_slice())? {
             return Ok(());
         }
     }
@@ -206,7 +205,7 @@ impl LogRows {
     }
 
     /// Bytes that are no text are shown with replacement characters.
-    fn rows(&self, records: &[RecordRef<'_>]) -> Result<RecordBatch> {
+    fn rows(&self, records: RecordSlice<'_>) -> Result<RecordBatch> {
         let seqs = records.iter().map(|record| record.seq().get().cast_signed());
         let times = records.iter().map(|record| record.time().micros());
         let times = TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC");

@@ -5,16 +5,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use edge_db::{Seq, Time, Watch};
+use edge_db::{Batch, Seq, Time, Watch};
 use futures::future::select_all;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::blocking;
 use super::catalog::Catalog;
 use super::job::{Job, JobError, JobSpec, Step};
+use super::output::Output;
 use super::status::{JobState, JobStatus};
+use super::{blocking, here_if};
 use crate::error::{SqlError, chain};
 use crate::pipeline::Pipeline;
 use crate::sql::statement::Kind as JobKind;
@@ -30,6 +31,10 @@ const AT_ONCE: usize = 4;
 /// How much longer rows gather for each job more, and how long at most.
 const GATHER_EACH: Duration = Duration::from_micros(500);
 const GATHER_MOST: Duration = Duration::from_millis(100);
+
+/// How long they gather for a stream's own job, as nobody waits for what is no row as for an answer. What
+/// others have decoded meanwhile is still there.
+const GATHER_OWN: Duration = Duration::from_millis(10);
 
 /// Pauses between attempts of a job that fails.
 const RETRY_FIRST: Duration = Duration::from_millis(500);
@@ -221,7 +226,7 @@ impl Task {
         let mut job = opened.map_err(JobError::Died)??;
         // Who waits for its position waits for these rows, too.
         if job.owes_rows() {
-            job = self.commit(job).await?;
+            job = self.checkpoint(job).await?;
         } else {
             self.publish(&job);
         }
@@ -230,22 +235,18 @@ impl Task {
             let wish = *self.wishes.borrow_and_update();
             if wish.halt {
                 if job.is_dirty() {
-                    self.commit(job).await?;
+                    self.checkpoint(job).await?;
                 }
                 return Ok(());
             }
             let begun = Instant::now();
-            let (stepped, outcome) = step(job).await?;
-            job = stepped;
-            let step = outcome?;
-            if !job.is_dirty() {
-                due = None;
-            } else if due.is_none() {
-                due = Some(Instant::now() + CHECKPOINT_EVERY);
-            }
             let is_asked = wish.drain || wish.flushes > served;
-            if due.is_some_and(|due| is_due(due, step, is_asked)) {
-                job = self.commit(job).await?;
+            let (stepped, turn) = turn(job, due, is_asked).await?;
+            job = stepped;
+            let Turn { step, due: until, staged } = turn?;
+            due = until;
+            if let Some(staged) = staged {
+                job = self.commit(job, staged).await?;
                 due = None;
                 // Who asked wants what is at the end; rows on the way there do not serve it.
                 if step.is_at_end {
@@ -258,26 +259,37 @@ impl Task {
             if step.is_at_end {
                 let idle = idle_in(&job).map(|idle| Instant::now() + idle);
                 let due = due.into_iter().chain(idle).min();
-                self.wait(&mut appended, begun + gather(job.readers()), due).await;
+                self.wait(&mut appended, begun + self.gather(&job), due).await;
             }
         }
     }
 
-    /// Commits all that has changed, in as many batches as the rows need that came out.
-    async fn commit(&self, mut job: Job) -> Result<Job, JobError> {
+    /// How long rows gather for a job.
+    fn gather(&self, job: &Job) -> Duration {
+        let least = match self.spec.output {
+            Output::Errors(_) => GATHER_OWN,
+            _ => Duration::ZERO,
+        };
+        let more = u32::try_from(job.readers().saturating_sub(AT_ONCE)).unwrap_or(u32::MAX);
+        GATHER_EACH.saturating_mul(more).clamp(least, GATHER_MOST)
+    }
+
+    /// Commits all that has changed.
+    async fn checkpoint(&self, job: Job) -> Result<Job, JobError> {
+        let (job, staged) = stage(job).await?;
+        self.commit(job, staged?).await
+    }
+
+    /// Commits what is staged, in as many batches as the rows need that came out.
+    async fn commit(&self, mut job: Job, mut staged: Staged) -> Result<Job, JobError> {
         loop {
-            let begun = Instant::now();
-            let staged = blocking(move || {
-                let batch = job.checkpoint();
-                (job, batch)
-            });
-            let (staged, batch) = staged.await.map_err(JobError::Died)?;
-            job = staged;
-            batch?.commit_async().await?;
-            self.status.send_modify(|status| status.stored(Time::now(), begun.elapsed()));
+            staged.batch.commit_async().await?;
+            self.status.send_modify(|status| status.stored(Time::now(), staged.begun.elapsed()));
             if !job.owes_rows() {
                 break;
             }
+            let (more, next) = stage(job).await?;
+            (job, staged) = (more, next?);
         }
         job.committed();
         self.publish(&job);
@@ -327,12 +339,54 @@ impl Task {
     }
 }
 
-async fn step(mut job: Job) -> Result<(Job, Result<Step, JobError>), JobError> {
-    let stepped = blocking(move || {
-        let outcome = job.step(Time::now());
-        (job, outcome)
+/// A checkpoint on its way.
+struct Staged {
+    begun: Instant,
+    batch: Batch,
+}
+
+impl Staged {
+    fn new(job: &mut Job) -> Result<Staged, JobError> {
+        let begun = Instant::now();
+        Ok(Staged { begun, batch: job.checkpoint()? })
+    }
+}
+
+async fn stage(mut job: Job) -> Result<(Job, Result<Staged, JobError>), JobError> {
+    let staged = blocking(move || {
+        let staged = Staged::new(&mut job);
+        (job, staged)
     });
-    stepped.await.map_err(JobError::Died)
+    staged.await.map_err(JobError::Died)
+}
+
+/// What a job has done in one go.
+struct Turn {
+    step: Step,
+    /// When what has changed is to be committed.
+    due: Option<Instant>,
+    /// What is to be committed now.
+    staged: Option<Staged>,
+}
+
+/// Reads on, and stages a checkpoint if one is due.
+async fn turn(
+    mut job: Job,
+    due: Option<Instant>,
+    is_asked: bool,
+) -> Result<(Job, Result<Turn, JobError>), JobError> {
+    let is_brief = job.is_brief();
+    let turned = here_if(is_brief, move || {
+        let turn = job.step(Time::now()).and_then(|step| {
+            let now = Instant::now();
+            let due = job.is_dirty().then(|| due.unwrap_or(now + CHECKPOINT_EVERY));
+            let is_due = due.is_some_and(|due| is_due(due, now, step, is_asked));
+            let staged = is_due.then(|| Staged::new(&mut job)).transpose()?;
+            Ok(Turn { step, due, staged })
+        });
+        (job, turn)
+    });
+    turned.await.map_err(JobError::Died)
 }
 
 /// How long to wait for the next input that becomes idle.
@@ -341,13 +395,7 @@ fn idle_in(job: &Job) -> Option<Duration> {
     Some(job.idle_at(now)?.since(now))
 }
 
-/// How long rows gather where so many jobs read one stream.
-fn gather(jobs: usize) -> Duration {
-    let more = u32::try_from(jobs.saturating_sub(AT_ONCE)).unwrap_or(u32::MAX);
-    GATHER_EACH.saturating_mul(more).min(GATHER_MOST)
-}
-
 /// Whether to commit now: somebody waits for it, or it has waited long enough.
-fn is_due(due: Instant, step: Step, is_asked: bool) -> bool {
-    step.has_output || (step.is_at_end && is_asked) || Instant::now() >= due
+fn is_due(due: Instant, now: Instant, step: Step, is_asked: bool) -> bool {
+    step.has_output || (step.is_at_end && is_asked) || now >= due
 }

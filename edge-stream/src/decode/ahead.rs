@@ -18,22 +18,22 @@ use crate::sql::times::Span;
 const UNSET: i64 = 1_577_836_800_000_000;
 
 /// Rows of `records` without those whose event time, in this column, is more than `most` ahead.
-pub(super) fn without(
+pub(super) fn without<'a>(
     rows: RecordBatch,
     (column, most): (usize, &Span),
-    records: &[RecordRef<'_>],
+    records: impl Iterator<Item = RecordRef<'a>> + Clone,
     of: &OfRecords,
 ) -> Result<Decoded, ArrowError> {
-    let latest = |record: &RecordRef<'_>| latest(record.time().micros(), most);
+    let arrivals = records.map(|record| record.time().micros());
     let times = rows.column(column).as_primitive::<TimestampMicrosecondType>();
-    let least = records.iter().map(latest).min();
-    if max(times) <= least {
+    if max(times) <= arrivals.clone().map(|arrived| latest(arrived, most)).min() {
         return Ok(rows.into());
     }
+    let arrivals: Vec<_> = arrivals.collect();
     let (mut is_kept, mut rejected) = (Vec::with_capacity(times.len()), Vec::<Rejected>::new());
     for (row, time) in times.values().iter().enumerate() {
         let place = of.record(row);
-        is_kept.push(*time <= latest(&records[place]));
+        is_kept.push(*time <= latest(arrivals[place], most));
         if is_kept[row] {
             continue;
         }
@@ -41,8 +41,7 @@ pub(super) fn without(
             Some(last) => last.rows_ahead += 1,
             None => {
                 let name = rows.schema_ref().field(column).name();
-                let arrived = records[place].time().micros();
-                let reason = reason(name, *time, most, arrived);
+                let reason = reason(name, *time, most, arrivals[place]);
                 rejected.push(Rejected { place, reason, rows_ahead: 1 });
             }
         }

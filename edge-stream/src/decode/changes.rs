@@ -57,10 +57,13 @@ impl ChangeReader {
     ///
     /// # Errors
     /// When any of the records is no change of the table.
-    pub(super) fn read(&self, records: &[RecordRef<'_>]) -> Result<Rows, String> {
+    pub(super) fn read<'a>(
+        &self,
+        records: impl Iterator<Item = RecordRef<'a>>,
+    ) -> Result<Rows, String> {
         let (mut rows, mut ops) = (Vec::new(), Vec::new());
         for record in records {
-            let change = self.table.change_of(*record).map_err(|error| chain(&error))?;
+            let change = self.table.change_of(record).map_err(|error| chain(&error))?;
             let op = match change.kind {
                 ChangeKind::Insert => "insert",
                 ChangeKind::Update => "update",

@@ -63,7 +63,10 @@ impl Flat {
     }
 
     /// The columns of payloads of one object each; `None` if one of them is for others to read.
-    pub(super) fn read(&self, payloads: &[&[u8]]) -> Option<Vec<ArrayRef>> {
+    pub(super) fn read<'a>(
+        &self,
+        payloads: impl ExactSizeIterator<Item = &'a [u8]>,
+    ) -> Option<Vec<ArrayRef>> {
         let columns = self.fields.iter().map(|field| Column::new(field.kind, payloads.len()));
         let mut columns: Vec<_> = columns.collect();
         for payload in payloads {

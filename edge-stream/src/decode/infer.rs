@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use edge_db::RecordRef;
+use edge_db::RecordSlice;
 use serde_json::Value;
 
 use super::json::{MAX_DEPTH, depth};
@@ -36,7 +36,7 @@ enum Shape {
 /// # Errors
 /// When there is nothing to learn from, or too much.
 pub(crate) fn columns(
-    records: &[RecordRef<'_>],
+    records: RecordSlice<'_>,
     levels: &[&str],
     time: Option<&str>,
 ) -> Result<String, String> {

@@ -27,9 +27,9 @@ pub(crate) fn stream_schema(declared: &[Field]) -> SchemaRef {
 }
 
 /// What stands at the named levels of the records' topics.
-pub(crate) fn levels(
+pub(crate) fn levels<'a>(
     pattern: &TopicPattern,
-    records: &[RecordRef<'_>],
+    records: impl Iterator<Item = RecordRef<'a>>,
 ) -> Result<Vec<ArrayRef>, String> {
     let mut columns: Vec<_> = pattern.names().map(|_| StringBuilder::new()).collect();
     for record in records {
@@ -41,27 +41,27 @@ pub(crate) fn levels(
     Ok(columns.into_iter().map(|mut column| Arc::new(column.finish()) as ArrayRef).collect())
 }
 
-pub(crate) fn topic_of<'a>(record: &RecordRef<'a>) -> Result<&'a str, String> {
+pub(crate) fn topic_of(record: RecordRef<'_>) -> Result<&str, String> {
     std::str::from_utf8(record.key()).map_err(|_| "topic is no text".to_owned())
 }
 
 /// A column of [`METADATA`].
-pub(crate) fn metadata(name: &str, records: &[RecordRef<'_>]) -> ArrayRef {
+pub(crate) fn metadata<'a>(name: &str, records: impl Iterator<Item = RecordRef<'a>>) -> ArrayRef {
     match name {
         "_topic" => {
-            let topics = records.iter().map(|record| std::str::from_utf8(record.key()).ok());
+            let topics = records.map(|record| std::str::from_utf8(record.key()).ok());
             Arc::new(topics.collect::<StringArray>())
         }
         "_time" => {
-            let times = records.iter().map(|record| record.time().micros());
+            let times = records.map(|record| record.time().micros());
             Arc::new(TimestampMicrosecondArray::from_iter_values(times).with_timezone("UTC"))
         }
         "_seq" => {
-            let seqs = records.iter().map(|record| record.seq().get().cast_signed());
+            let seqs = records.map(|record| record.seq().get().cast_signed());
             Arc::new(Int64Array::from_iter_values(seqs))
         }
         "_qos" => {
-            let qos = records.iter().map(|record| record.header("qos")?.first().copied());
+            let qos = records.map(|record| record.header("qos")?.first().copied());
             Arc::new(qos.collect::<UInt8Array>())
         }
         _ => {

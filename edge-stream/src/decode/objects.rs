@@ -106,7 +106,10 @@ impl Objects {
 
     /// The columns of JSON payloads of one object each, if all are of the usual kind; if not, that
     /// says nothing about them.
-    pub(crate) fn read_flat(&self, payloads: &[&[u8]]) -> Option<Vec<ArrayRef>> {
+    pub(crate) fn read_flat<'a>(
+        &self,
+        payloads: impl ExactSizeIterator<Item = &'a [u8]>,
+    ) -> Option<Vec<ArrayRef>> {
         self.flat.as_ref()?.read(payloads)
     }
 

@@ -47,11 +47,14 @@ pub(crate) struct Rows {
 
 impl Payload {
     /// All payloads at once; an error if any of them is no row as it stands.
-    pub(crate) fn read(&self, payloads: &[&[u8]]) -> Result<Rows, String> {
+    pub(crate) fn read<'a>(
+        &self,
+        payloads: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
+    ) -> Result<Rows, String> {
         match self {
             Payload::Objects(objects, syntax) => {
                 if let Syntax::Json = syntax
-                    && let Some(columns) = objects.read_flat(payloads)
+                    && let Some(columns) = objects.read_flat(payloads.clone())
                 {
                     return Ok(Rows { columns, counts: None });
                 }
@@ -88,7 +91,7 @@ impl Payload {
     /// One payload, with all the patience there is, or the reason why it is no row.
     pub(crate) fn read_one(&self, payload: &[u8]) -> Result<Rows, String> {
         let Payload::Objects(objects, syntax) = self else {
-            return self.read(&[payload]);
+            return self.read(std::iter::once(payload));
         };
         let mut decoder = objects.decoder(1)?;
         syntax.read(&mut decoder, payload)?;
@@ -141,8 +144,7 @@ fn text(payload: &[u8]) -> Result<&str, String> {
     std::str::from_utf8(payload).map_err(|_| "payload is no text in UTF-8".to_owned())
 }
 
-fn whole(kind: &DataType, payloads: &[&[u8]]) -> Result<Rows, String> {
-    let payloads = payloads.iter().copied();
+fn whole<'a>(kind: &DataType, payloads: impl Iterator<Item = &'a [u8]>) -> Result<Rows, String> {
     let column: ArrayRef = match kind {
         DataType::Binary => Arc::new(BinaryArray::from_iter_values(payloads)),
         _ => {

@@ -3,7 +3,7 @@
 mod hostile;
 
 use arrow::datatypes::{DataType, Field, TimeUnit};
-use edge_db::{Db, Entry, Record, Seq, Time};
+use edge_db::{Db, Entry, Records, Seq, Time};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -29,19 +29,18 @@ fn of(format: &Format) -> Decoder {
 }
 
 /// Records as a Log gives them back.
-fn records(entries: impl IntoIterator<Item = Entry>) -> Vec<Record> {
+fn records(entries: impl IntoIterator<Item = Entry>) -> Records {
     let dir = tempfile::tempdir().unwrap();
     let db = Db::open(dir.path()).unwrap();
     let log = db.log("log").unwrap();
     let mut batch = db.batch();
     entries.into_iter().for_each(|entry| batch.append(&log, entry));
     batch.commit().unwrap();
-    log.read(Seq::ZERO, usize::MAX).unwrap().into_iter().collect()
+    log.read(Seq::ZERO, usize::MAX).unwrap()
 }
 
-fn decoded(decoder: &Decoder, records: &[Record]) -> Decoded {
-    let records: Vec<_> = records.iter().map(Record::view).collect();
-    decoder.decode(&records, &mut Memory::default()).unwrap()
+fn decoded(decoder: &Decoder, records: RecordSlice<'_>) -> Decoded {
+    decoder.decode(records, &mut Memory::default()).unwrap()
 }
 
 fn entry(payload: &str) -> Entry {
@@ -52,7 +51,7 @@ fn entry(payload: &str) -> Entry {
 fn columns_come_from_payload_topic_and_headers() {
     let entry = entry(r#"{"ts":"2026-01-01T00:00:01.5","temp":21.5,"name":7,"more":[1]}"#);
     let entry = entry.header("qos", vec![1]).header("client", "dev-1").at(Time::from_micros(5));
-    let decoded = decoded(&decoder(), &records([entry]));
+    let decoded = decoded(&decoder(), records([entry]).as_slice());
     assert_eq!(decoded.rejected, []);
     let text = arrow::util::pretty::pretty_format_batches(&[decoded.rows]).unwrap().to_string();
     let row = text.lines().nth(3).unwrap().split('|').map(str::trim).collect::<Vec<_>>().join("|");
@@ -105,7 +104,7 @@ fn types_are_taken_as_people_write_them() {
         ("\u{0}", false),
     ];
     for (payload, is_row) in table {
-        let decoded = decoded(&decoder(), &records([entry(payload)]));
+        let decoded = decoded(&decoder(), records([entry(payload)]).as_slice());
         assert_eq!(decoded.rows.num_rows() == 1, is_row, "{payload}: {:?}", decoded.rejected);
     }
 }
@@ -122,7 +121,7 @@ fn times_outside_the_calendar_are_no_rows() {
     ];
     for (micros, is_row) in table {
         let records = records([entry(&format!(r#"{{"ts":{micros}}}"#))]);
-        let decoded = decoded(&of(&format), &records);
+        let decoded = decoded(&of(&format), records.as_slice());
         assert_eq!(decoded.rows.num_rows() == 1, is_row, "{micros}: {:?}", decoded.rejected);
     }
 }
@@ -137,7 +136,7 @@ fn reasons_name_the_column_and_show_the_value() {
         ("[1]", "expected one object, found `[1]`"),
     ];
     for (payload, reason) in table {
-        let decoded = decoded(&decoder(), &records([entry(payload)]));
+        let decoded = decoded(&decoder(), records([entry(payload)]).as_slice());
         assert_eq!(decoded.rejected[0].reason, reason);
     }
 }
@@ -152,7 +151,7 @@ fn other_topics_and_bytes_are_no_rows() {
         Entry::new(vec![0xFF, 0xFE]).key("office/lab"),
         Entry::new([br#"{"ts":1,"name":""#, &[0xFF][..], br#""}"#].concat()).key("office/lab"),
     ];
-    let decoded = decoded(&decoder(), &records(entries));
+    let decoded = decoded(&decoder(), records(entries).as_slice());
     assert_eq!(decoded.rows.num_rows(), 1);
     let places: Vec<_> = decoded.rejected.iter().map(|one| one.place).collect();
     assert_eq!(places, [1, 2, 3, 4]);
@@ -165,7 +164,7 @@ fn nesting_that_would_overflow_the_stack_is_no_row() {
         |levels| format!(r#"{{"ts":1,"temp":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
     let other = |levels| format!(r#"{{"ts":1,"x":{}{}}}"#, "[".repeat(levels), "]".repeat(levels));
     let payloads = [nested(500_000), other(500_000), "[".repeat(1 << 20), nested(60), other(60)];
-    let decoded = decoded(&decoder(), &records(payloads.iter().map(|text| entry(text))));
+    let decoded = decoded(&decoder(), records(payloads.iter().map(|text| entry(text))).as_slice());
     assert_eq!(decoded.rows.num_rows(), 1, "what nobody declared may be nested somewhat");
     let places: Vec<_> = decoded.rejected.iter().map(|one| one.place).collect();
     assert_eq!(places, [0, 1, 2, 3]);
@@ -176,7 +175,7 @@ fn nesting_that_would_overflow_the_stack_is_no_row() {
 #[test]
 fn columns_nobody_wants_are_null_and_rows_the_same() {
     let records = records([entry(r#"{"ts":1,"temp":"warm"}"#), entry(r#"{"ts":1}"#)]);
-    let decoded = decoded(&decoder().with_columns(&[1]), &records);
+    let decoded = decoded(&decoder().with_columns(&[1]), records.as_slice());
     assert_eq!((decoded.rows.num_rows(), decoded.rejected.len()), (1, 1));
     assert!(decoded.rows["_seq"].is_null(0) && decoded.rows["_topic"].is_null(0));
 }
@@ -194,11 +193,12 @@ proptest! {
         1 => Just(r#"{"ts":1}{"ts":2}"#.to_owned()),
     ], 1..20)) {
         let records = records(payloads.iter().map(|payload| entry(payload)));
-        let together = decoded(&decoder(), &records);
+        let together = decoded(&decoder(), records.as_slice());
         let mut rows = Vec::new();
         let mut rejected = Vec::new();
-        for (place, record) in records.iter().enumerate() {
-            let alone = decoded(&decoder(), std::slice::from_ref(record));
+        for place in 0..records.len() {
+            let (record, _) = records.as_slice().split_at(place).1.split_at(1);
+            let alone = decoded(&decoder(), record);
             prop_assert_eq!(alone.rows.num_rows() + alone.rejected.len(), 1);
             rejected.extend(alone.rejected.into_iter().map(|one| Rejected { place, ..one }));
             rows.push(alone.rows);
@@ -227,21 +227,21 @@ fn rows_whose_clock_runs_ahead_of_their_arrival_are_left_out() {
         ahead(day_seconds + 1, today - 1_000_000),
     ];
     let records = records(entries);
-    let decode = |most: &Option<Span>, records: &[Record]| {
+    let decode = |most: &Option<Span>, records| {
         let decoded = decoded(&decoder().with_max_ahead(most.clone()), records);
         (decoded.rows.num_rows(), decoded.rejected)
     };
-    let (rows, rejected) = decode(&day, &records);
+    let (rows, rejected) = decode(&day, records.as_slice());
     assert_eq!((rows, rejected.iter().map(|one| one.place).collect()), (4, vec![2, 5]));
     assert_eq!(
         rejected[0].reason,
         "`ts` is 2027-01-16T08:00:01Z, and it came at 2027-01-15T08:00:00Z: more than max_ahead = \
          '1 day' ahead"
     );
-    let alone: Vec<_> =
-        records.iter().map(|one| decode(&day, std::slice::from_ref(one)).0).collect();
+    let one = |place| records.as_slice().split_at(place).1.split_at(1).0;
+    let alone: Vec<_> = (0..6).map(|place| decode(&day, one(place)).0).collect();
     assert_eq!(alone, [1, 1, 0, 1, 1, 0]);
-    assert_eq!(decode(&None, &records), (6, vec![]));
+    assert_eq!(decode(&None, records.as_slice()), (6, vec![]));
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn of_a_record_with_many_rows_those_ahead_are_left_out() {
         entry(&lines.collect::<String>()).at(Time::from_micros(today * 1_000_000))
     };
     let entries = [lines(&[1]), lines(&[2]), entry("no row"), lines(&[0, 3, -1, 2])];
-    let decoded = decoded(&decoder, &records(entries));
+    let decoded = decoded(&decoder, records(entries).as_slice());
     let hours =
         decoded.rows.column_by_name("n").unwrap().as_primitive::<arrow::datatypes::Int32Type>();
     assert_eq!(hours.values(), &[1, 0, -1]);

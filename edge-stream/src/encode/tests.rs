@@ -77,8 +77,7 @@ fn read_back(format: &Format, rows: &RecordBatch) -> RecordBatch {
         log.append(Entry::new(payload)).unwrap();
     }
     let records = log.read(edge_db::Seq::ZERO, 100).unwrap();
-    let records: Vec<_> = records.iter().collect();
-    let decoded = decoder.decode(&records, &mut Memory::default()).unwrap();
+    let decoded = decoder.decode(records.as_slice(), &mut Memory::default()).unwrap();
     assert_eq!(decoded.rejected, [], "{format:?}");
     let places: Vec<_> = (0..fields.len()).collect();
     decoded.rows.project(&places).unwrap()

@@ -108,7 +108,7 @@ impl Engine {
             reads,
             schema: columns,
             table: Some(Arc::new(table)),
-            spec: JobSpec { name, slot: 0, inputs, output },
+            spec: JobSpec { name, slot: 0, inputs, output, has_own_code: false },
             planner: None,
             topic,
         })
@@ -188,7 +188,8 @@ impl Engine {
             }
         };
         let topic = sink.and_then(|sink| sink.to.topic().cloned());
-        let spec = JobSpec { name: name.to_owned(), slot, inputs, output };
+        let has_own_code = self.inner.has_own_code;
+        let spec = JobSpec { name: name.to_owned(), slot, inputs, output, has_own_code };
         Ok(Prepared { what, reads, schema, table, spec, planner: Some(planner), topic })
     }
 
@@ -415,3 +416,6 @@ pub(super) fn check_storable(schema: &SchemaRef, key: Option<&[usize]>) -> Resul
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

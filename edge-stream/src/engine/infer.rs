@@ -33,9 +33,8 @@ impl Engine {
         let Some(records) = self.newest(log).await? else {
             return Err(refuse(format!("log `{log}` is empty, so it says nothing of columns")));
         };
-        let records: Vec<_> = records.iter().collect();
         let time = stream.watermark.as_ref().map(|(column, _)| column.as_str());
-        let columns = infer::columns(&records, &levels, time);
+        let columns = infer::columns(records.as_slice(), &levels, time);
         let columns = columns.map_err(|reason| refuse(format!("log `{log}`: {reason}")))?;
         let text = filled(&statement.text, gap, &columns);
         let mut statements = statement::parse_script(&text)?;

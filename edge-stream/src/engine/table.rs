@@ -34,7 +34,7 @@ impl Engine {
         }
         let (output, table) = self.view((name, 0), &schema, Some(key)).await?;
         let (output, inputs) = (Output::View(output), Vec::new());
-        let spec = JobSpec { name: name.to_owned(), slot: 0, inputs, output };
+        let spec = JobSpec { name: name.to_owned(), slot: 0, inputs, output, has_own_code: false };
         let (reads, table, planner, topic) = (Vec::new(), Some(table), None, None);
         Ok(Prepared { what, reads, schema, table, spec, planner, topic })
     }

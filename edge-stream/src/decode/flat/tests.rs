@@ -25,7 +25,7 @@ fn fields() -> Vec<FieldRef> {
 }
 
 fn read(payload: &[u8]) -> Option<Vec<ArrayRef>> {
-    Flat::new(&fields(), &BTreeMap::new(), TimeFormat::Auto).unwrap().read(&[payload])
+    Flat::new(&fields(), &BTreeMap::new(), TimeFormat::Auto).unwrap().read(std::iter::once(payload))
 }
 
 fn read_slowly(payload: &[u8]) -> Result<Vec<ArrayRef>, String> {
@@ -116,7 +116,7 @@ fn rows_of_a_batch_stand_in_their_order_whatever_the_order_of_their_fields() {
     let payloads: [&[u8]; 3] =
         [br#"{"text":"a","big":1}"#, br#"{"big":2,"text":"b"}"#, br#"{"big":3}"#];
     let flat = Flat::new(&fields(), &BTreeMap::new(), TimeFormat::Auto).unwrap();
-    let columns = flat.read(&payloads).unwrap();
+    let columns = flat.read(payloads.iter().copied()).unwrap();
     for (row, payload) in payloads.into_iter().enumerate() {
         let alone: Vec<_> = columns.iter().map(|column| column.slice(row, 1)).collect();
         assert_eq!(alone, read_slowly(payload).unwrap());

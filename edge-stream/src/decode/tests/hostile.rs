@@ -44,7 +44,7 @@ fn survive(payloads: &[Vec<u8>]) {
     let entries = payloads.iter().zip(topics.iter().cycle());
     let records = records(entries.map(|(payload, topic)| Entry::new(payload.clone()).key(*topic)));
     for kind in KINDS {
-        let decoded = decoded(&decoder_of(kind), &records);
+        let decoded = decoded(&decoder_of(kind), records.as_slice());
         for rejected in &decoded.rejected {
             let length = rejected.reason.len();
             assert!((1..2000).contains(&length), "{rejected:?}");
@@ -120,7 +120,7 @@ fn nesting_in_cbor_is_bounded() {
     for opening in [b"\xA1aa".as_slice(), b"\x81", b"\xC1", b"\x9F", b"\xBFaa"] {
         let payload = [b"\xA1av".as_slice(), &opening.repeat(200_000)].concat();
         let records = records([Entry::new(payload)]);
-        let mut decoded = decoded(&decoder_of(FormatKind::Cbor), &records);
+        let mut decoded = decoded(&decoder_of(FormatKind::Cbor), records.as_slice());
         let reason = decoded.rejected.remove(0).reason;
         let limit = json::MAX_DEPTH;
         assert_eq!(reason, format!("payload is nested more than {limit} levels deep"));
