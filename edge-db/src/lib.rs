@@ -60,8 +60,8 @@ pub use index::{Index, IndexRows};
 pub use key::Key;
 pub use keyspace::{Entries, Keyspace};
 pub use log::{
-    Compression, Entry, Gap, GapReason, Headers, IntoRecords, Log, LogOptions, LogState, Record,
-    RecordRef, RecordRefs, RecordSlice, Records, Tail, WhenFull,
+    Compression, Entry, Gap, GapReason, Headers, IntoRecords, Log, LogOptions, LogState, MemoryLog,
+    Record, RecordRef, RecordRefs, RecordSlice, Records, Tail, WhenFull,
 };
 pub use names::{NameKind, RawRow, RawRows};
 pub use queue::Commit;

@@ -4,6 +4,7 @@ pub(crate) mod chunk;
 pub(crate) mod coalesce;
 mod compression;
 pub(crate) mod gap;
+mod in_memory;
 pub(crate) mod oldest;
 mod options;
 mod reading;
@@ -20,6 +21,7 @@ use bytes::Bytes;
 
 pub use compression::Compression;
 pub use gap::{Gap, GapReason};
+pub use in_memory::MemoryLog;
 pub use options::{LogOptions, LogState, WhenFull};
 pub use record::{Entry, Headers, Record, RecordRef};
 pub use records::{IntoRecords, RecordRefs, RecordSlice, Records};

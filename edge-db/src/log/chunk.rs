@@ -85,10 +85,7 @@ impl ChunkBuilder {
         put_varint(&mut self.bytes, zigzag(time.wrapping_sub(self.base)));
         put_bytes(&mut self.bytes, &entry.key);
         self.headers.clear();
-        for (name, value) in &entry.headers {
-            put_bytes(&mut self.headers, name.as_bytes());
-            put_bytes(&mut self.headers, value);
-        }
+        put_headers(&mut self.headers, entry);
         put_bytes(&mut self.bytes, &self.headers);
         put_bytes(&mut self.bytes, &entry.value);
     }
@@ -115,6 +112,14 @@ impl ChunkBuilder {
         part[4..8].copy_from_slice(&records.to_le_bytes());
         part[8..16].copy_from_slice(&self.base.to_le_bytes());
         self.bytes
+    }
+}
+
+/// The headers of an entry, as a record has them.
+pub(crate) fn put_headers(bytes: &mut Vec<u8>, entry: &Entry) {
+    for (name, value) in &entry.headers {
+        put_bytes(bytes, name.as_bytes());
+        put_bytes(bytes, value);
     }
 }
 

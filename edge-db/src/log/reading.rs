@@ -11,7 +11,7 @@ use crate::view::View;
 use crate::{Seq, Snapshot, Time};
 
 /// One read takes no more than about this much, so that a backlog costs no memory.
-const READ_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const READ_BYTES: usize = 4 * 1024 * 1024;
 
 impl Log {
     /// The records from `from` on, at most `max_records` and about 4 MiB of them. None at the end.

@@ -237,6 +237,9 @@ struct Place {
 type Span = (u32, u32);
 
 impl Found {
+    /// What each record takes beside its body.
+    pub(crate) const PLACE_BYTES: usize = size_of::<Place>();
+
     pub(crate) fn len(&self) -> usize {
         self.places.len()
     }
@@ -275,6 +278,14 @@ impl Found {
     pub(crate) fn begin(&mut self, body: Bytes, records: usize) {
         self.bodies.push(body);
         self.places.reserve(records);
+    }
+
+    /// Takes in some of the records of another, which lie where they are.
+    pub(crate) fn share(&mut self, of: &Found, places: Range<usize>) {
+        let before = short(self.bodies.len());
+        self.bodies.extend_from_slice(&of.bodies);
+        let places = of.places[places].iter().cloned();
+        self.places.extend(places.map(|place| Place { body: before + place.body, ..place }));
     }
 
     /// A record in the body that was begun last.
