@@ -16,12 +16,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use clock::Clock;
-use edge_db::{Batch, Db, Entry, Log, OpenError, ReadError, Table, WriteError};
+use edge_db::{Batch, Db, Entry, Log, MemoryLog, OpenError, ReadError, Table, WriteError};
 use parking_lot::Mutex;
 use queue::Chunks;
 use rows::Rows;
 
-use crate::hub::{Deed, Effects, Hub, Urgency};
+use crate::hub::{Deed, Effects, Hub, Take, Urgency};
 use crate::message::{Message, Routed};
 use crate::packet::{DecodeError, Property, ReasonCode, Text};
 use crate::store::{LogSlot, PageFuture, PageRequest, Refused, Store, Write};
@@ -347,6 +347,13 @@ fn is_out_of_space(error: &WriteError) -> bool {
 fn unreadable(error: JournalError) -> Refused {
     let code = ReasonCode::UNSPECIFIED_ERROR;
     Refused { code, cause: Arc::new(error), is_selective: false, is_full: false }
+}
+
+/// Appends messages to a log in memory, as they would stand in a Log.
+pub(crate) fn recorder(log: MemoryLog) -> Arc<Take> {
+    Arc::new(move |routed, client| {
+        log.append(&entry(routed, client, Clock::now()));
+    })
 }
 
 /// A message as it stands in a Log; the crate's README has the table of headers.

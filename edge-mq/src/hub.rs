@@ -13,6 +13,7 @@ mod estate;
 mod hook;
 mod inspect;
 mod leave_out;
+mod record;
 mod route;
 mod share;
 mod subscribe;
@@ -33,6 +34,9 @@ use estate::Estates;
 use foldhash::HashMap;
 pub use inspect::{ClientInfo, ConnectionInfo};
 use leave_out::LeftOut;
+use record::Recorder;
+#[cfg(feature = "db")]
+pub(crate) use record::Take;
 use route::Match;
 use share::Group;
 pub(crate) use subscribe::Subscription;
@@ -94,6 +98,7 @@ enum Subscriber {
     Session(Box<Session>),
     Tap(Box<Tap>),
     Counter(Box<Counter>),
+    Recorder(Box<Recorder>),
 }
 
 /// What the caller does once it has given the lock back.
@@ -335,7 +340,9 @@ impl Hub {
                         stored_bytes += kept.waiting_bytes();
                     }
                 }
-                Subscriber::Tap(_) | Subscriber::Counter(_) => subscriptions += 1,
+                Subscriber::Tap(_) | Subscriber::Counter(_) | Subscriber::Recorder(_) => {
+                    subscriptions += 1;
+                }
             }
         }
         let (retained, delayed) = (self.retained.len(), self.delays.len());
@@ -369,7 +376,7 @@ impl Hub {
             fx.wakes.extend(match subscriber {
                 Subscriber::Session(session) => session.link.as_mut().map(|link| link.call()),
                 Subscriber::Tap(tap) => tap.wake(),
-                Subscriber::Counter(_) => None,
+                Subscriber::Counter(_) | Subscriber::Recorder(_) => None,
             });
         }
     }
@@ -386,7 +393,7 @@ impl Hub {
     fn session(&mut self, key: Key) -> Option<&mut Session> {
         match self.subscribers.get_mut(key)? {
             Subscriber::Session(session) => Some(session),
-            Subscriber::Tap(_) | Subscriber::Counter(_) => None,
+            Subscriber::Tap(_) | Subscriber::Counter(_) | Subscriber::Recorder(_) => None,
         }
     }
 }

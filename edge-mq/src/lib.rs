@@ -31,6 +31,8 @@ mod message;
 mod net;
 pub mod packet;
 mod rate;
+#[cfg(feature = "db")]
+mod recording;
 mod retain;
 mod router;
 mod session;
@@ -54,6 +56,8 @@ pub use local::{LocalClient, LocalSubscription, PublishError, SubscribeError};
 pub use message::Message;
 pub use packet::{QoS, ReasonCode, Text};
 pub use rate::Rate;
+#[cfg(feature = "db")]
+pub use recording::Recording;
 pub use stats::Stats;
 #[cfg(feature = "tls")]
 pub use tls::{Pem, Tls, TlsBuilder, TlsError};

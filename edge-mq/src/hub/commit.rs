@@ -371,7 +371,7 @@ impl Hub {
         let Delivery { routed, mut matches, publisher, receipt, reply } = delivery;
         let code = match outcome {
             Ok(()) => {
-                self.route(routed, &mut matches, fx);
+                self.route(routed, publisher, &mut matches, fx);
                 ReasonCode::SUCCESS
             }
             Err(refused) => refused.code,

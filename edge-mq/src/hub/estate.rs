@@ -225,7 +225,7 @@ impl Hub {
                 .for_each(|session| session.outgoing.hand_over(bytes, all_of.clone()));
             self.untold.insert(owner);
             for (routed, heir) in deliveries {
-                self.route(routed, &mut vec![heir], fx);
+                self.route(routed, None, &mut vec![heir], fx);
             }
         }
         // The next page may be read, or the rest by its own client.

@@ -67,7 +67,7 @@ impl Hub {
         let key = self.clients.get(client_id)?;
         match self.subscribers.get(*key)? {
             Subscriber::Session(session) => Some(self.info(session, now)),
-            Subscriber::Tap(_) | Subscriber::Counter(_) => None,
+            Subscriber::Tap(_) | Subscriber::Counter(_) | Subscriber::Recorder(_) => None,
         }
     }
 
@@ -118,7 +118,7 @@ impl Hub {
             self.find(&routed.message, None, &mut matches);
             // It comes again soon, if there is no room.
             drop(self.retained.store(&routed, now));
-            self.route(routed, &mut matches, fx);
+            self.route(routed, None, &mut matches, fx);
         }
     }
 

@@ -106,7 +106,7 @@ impl Hub {
             if routed.message.is_retained() {
                 self.retain(&routed, now, fx);
             }
-            self.route(routed, &mut matches, fx);
+            self.route(routed, publisher, &mut matches, fx);
             self.settle(publisher, receipt, ReasonCode::SUCCESS, fx);
             fx.replies.extend(reply.map(|reply| (reply, Ok(()))));
             self.matches = matches;
@@ -324,10 +324,11 @@ impl Hub {
     pub(super) fn route(
         &mut self,
         routed: Arc<Routed>,
+        publisher: Option<Key>,
         matches: &mut Vec<Match>,
         fx: &mut Effects,
     ) {
-        let mut routing = Routing::new(routed);
+        let mut routing = Routing::new(routed, publisher);
         for found in matches.chunk_by(Match::is_one_with) {
             self.deliver(&mut routing, found, fx);
         }
@@ -345,6 +346,11 @@ impl Hub {
                 fx.wakes.extend(tap.wake());
             }
             Some(Subscriber::Counter(counter)) => counter.count(&routing.routed.message),
+            Some(Subscriber::Recorder(recorder)) => {
+                let take = recorder.take();
+                let session = routing.publisher.and_then(|key| self.session(key));
+                take(&routing.routed, session.map(|session| &session.client_id));
+            }
             // It is gone since the message came; others of its group are there.
             None => {
                 let name = found[0].group.as_ref();
@@ -360,12 +366,14 @@ impl Hub {
 /// The message at hand, twice: as it came, and in memory of its own for those who keep it long.
 pub(super) struct Routing {
     routed: Arc<Routed>,
+    /// The session that it came from, as far as that is known.
+    publisher: Option<Key>,
     detached: Option<Arc<Routed>>,
 }
 
 impl Routing {
-    pub(super) fn new(routed: Arc<Routed>) -> Routing {
-        Routing { routed, detached: None }
+    pub(super) fn new(routed: Arc<Routed>, publisher: Option<Key>) -> Routing {
+        Routing { routed, publisher, detached: None }
     }
 
     fn detached(&mut self) -> Arc<Routed> {

@@ -116,7 +116,7 @@ impl Hub {
                 again.qos > QoS::AtMostOnce && self.place(heir.subscriber, again, &mut writes, fx);
             match is_stored {
                 true => self.note_lazily(writes, fx),
-                false => self.deliver(&mut Routing::new(queued.routed), &[heir], fx),
+                false => self.deliver(&mut Routing::new(queued.routed, None), &[heir], fx),
             }
         }
     }

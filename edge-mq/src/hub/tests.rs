@@ -18,6 +18,7 @@ mod kept;
 mod limits;
 mod queue;
 mod received;
+mod record;
 mod retained;
 mod session;
 mod share;
