@@ -16,6 +16,7 @@ pub(crate) mod shared;
 pub(crate) mod status;
 pub(crate) mod stored;
 pub(crate) mod tables;
+pub(crate) mod tape;
 pub(crate) mod task;
 
 use std::any::Any;

@@ -147,6 +147,10 @@ pub enum SqlError {
     #[cfg(feature = "mq")]
     #[error("broker did not take the rule that stores a topic: {0}")]
     Journal(Arc<edge_mq::JournalError>),
+    /// The broker does not give the messages of a live topic.
+    #[cfg(feature = "mq")]
+    #[error("broker does not give the messages of a topic: {0}")]
+    Record(edge_mq::SubscribeError),
     /// The engine was shut down.
     #[error("engine is closed")]
     Closed,
@@ -156,6 +160,13 @@ pub enum SqlError {
 impl From<edge_db::OpenError> for SqlError {
     fn from(error: edge_db::OpenError) -> SqlError {
         SqlError::Open(Arc::new(error))
+    }
+}
+
+#[cfg(feature = "mq")]
+impl From<edge_mq::SubscribeError> for SqlError {
+    fn from(error: edge_mq::SubscribeError) -> SqlError {
+        SqlError::Record(error)
     }
 }
 

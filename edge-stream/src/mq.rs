@@ -1,4 +1,4 @@
-//! Topics: the journal rules of streams, and the messages of sinks.
+//! Topics: the messages of streams, into Logs or memory, and those of sinks.
 
 use async_trait::async_trait;
 use edge_db::{Batch, Entry, Log, Record};
@@ -8,6 +8,7 @@ use crate::db::deliver::{Stopped, Target};
 use crate::db::job::JobSpec;
 use crate::db::output::Output;
 use crate::db::output::sink::{TopicOutput, delivery_of};
+use crate::db::tape::Tape;
 use crate::engine::Engine;
 use crate::error::{SqlError, chain};
 use crate::topic::TopicPattern;
@@ -79,7 +80,7 @@ impl Publisher {
 }
 
 impl Engine {
-    /// Has the messages of a stream's topic stored in its Log.
+    /// Has the messages of a stream's topic stored in its Log, or kept in memory.
     pub(crate) async fn connect(
         &self,
         topic: Option<&TopicPattern>,
@@ -87,9 +88,20 @@ impl Engine {
     ) -> Result<(), SqlError> {
         let (Some(broker), Some(topic)) = (self.broker(), topic) else { return Ok(()) };
         if let Output::Errors(_) = &spec.output {
-            let filter =
-                topic.filter().parse().expect("a topic with + at its named levels is a filter");
-            broker.journal(filter, spec.log().name()).await?;
+            match spec.log() {
+                Tape::Log(log) => {
+                    let filter = topic.filter().parse();
+                    let filter = filter.expect("a topic with + at its named levels is a filter");
+                    broker.journal(filter, log.name()).await?;
+                }
+                Tape::Live(live) => {
+                    let mut recording = live.recording.lock();
+                    if recording.is_none() {
+                        *recording = Some(broker.record(&live.records)?);
+                    }
+                    recording.iter().try_for_each(|recording| recording.add(topic.filter()))?;
+                }
+            }
         }
         Ok(())
     }
@@ -100,7 +112,7 @@ impl Engine {
         Some(Publisher { sink: sink.to_owned(), errors: topic.errors.clone(), client })
     }
 
-    /// Takes back the journal rule that [`Engine::connect`] has set.
+    /// Takes back what [`Engine::connect`] has done.
     pub(crate) async fn disconnect(
         &self,
         topic: Option<&TopicPattern>,
@@ -108,8 +120,16 @@ impl Engine {
     ) -> Result<(), SqlError> {
         let (Some(broker), Some(topic)) = (self.broker(), topic) else { return Ok(()) };
         if let Output::Errors(_) = &spec.output {
-            let filter = topic.filter().parse().expect("it was a filter when it was set");
-            broker.unjournal(filter, spec.log().name()).await?;
+            match spec.log() {
+                Tape::Log(log) => {
+                    let filter = topic.filter().parse().expect("it was a filter when it was set");
+                    broker.unjournal(filter, log.name()).await?;
+                }
+                Tape::Live(live) => {
+                    let recording = live.recording.lock();
+                    recording.iter().try_for_each(|recording| recording.remove(topic.filter()))?;
+                }
+            }
         }
         Ok(())
     }

@@ -258,14 +258,15 @@ impl Pipeline {
 
     /// What it reads, and each operator behind that, with the numbers of those that it takes from.
     #[cfg(feature = "db")]
-    pub(crate) fn explain(&self) -> Vec<(String, Explain)> {
+    pub(crate) fn explain(&self, is_live: impl Fn(&str) -> bool) -> Vec<(String, Explain)> {
         let sources = self.sources.iter().map(|source| {
             let watermark = match source.watermark {
                 Some(_) => "the position, and the watermark",
                 None => "the position",
             };
             let (keeps, until) = (watermark.to_owned(), "it moves on".to_owned());
-            let what = format!("read {}", source.scan.stream);
+            let live = if is_live(&source.scan.stream) { ", live: at most once" } else { "" };
+            let what = format!("read {}{live}", source.scan.stream);
             (String::new(), Explain { what, keeps, until })
         });
         let operators = self.flow.explain().map(|(inputs, explain)| {

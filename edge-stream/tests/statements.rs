@@ -329,7 +329,10 @@ async fn sql_tells_what_there_is_and_how_it_stands() {
     assert!(ask(&engine, failing).await[0].contains("Divide by zero error true"));
     assert_eq!(ask(&engine, "SELECT name, reads FROM system.views").await.len(), 3);
     let shown = ask(&engine, "SHOW STREAMS").await;
-    assert!(shown[0].starts_with("readings running raw CREATE STREAM readings"), "{shown:?}");
+    assert!(
+        shown[0].starts_with("readings running raw exactly once CREATE STREAM readings"),
+        "{shown:?}"
+    );
     assert_eq!(
         ask(&engine, "SHOW MATERIALIZED VIEWS;").await.len(),
         ask(&engine, "SHOW VIEWS").await.len()

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use edge_db::{Cursor, ReadError, Seq, Time, WriteError};
+use edge_db::{ReadError, Seq, Time};
 use tokio::sync::watch;
 
 use super::blocking;
 use super::catalog::{Catalog, cursor_name};
-use super::input::InputSpec;
+use super::input::{InputSpec, OpenError};
 use super::job::{Job, JobError, JobSpec};
 use super::output::Output;
+use super::tape::Mark;
 use crate::error::{SqlError, chain};
 use crate::pipeline::Pipeline;
 
@@ -26,7 +27,7 @@ pub(crate) struct Build {
     job: Job,
     spec: JobSpec,
     /// For each input the position of the old one, if that reads the same Log.
-    old: Vec<Option<Cursor>>,
+    old: Vec<Option<Mark>>,
     closing: watch::Receiver<bool>,
 }
 
@@ -42,7 +43,7 @@ impl Build {
         let own = spec.clone();
         let opened = blocking(move || {
             let cursors = own.inputs.iter().map(|input| cursor_of(&old, input));
-            let cursors = cursors.collect::<Result<_, WriteError>>()?;
+            let cursors = cursors.collect::<Result<_, OpenError>>()?;
             Ok::<_, JobError>((Job::open(catalog, own, Some(pipeline), Time::now())?, cursors))
         });
         let opened = opened.await.map_err(JobError::Died).and_then(|opened| opened);
@@ -106,12 +107,12 @@ impl Build {
 }
 
 /// Where the old job stands in what an input of the new one reads: by its stream, or by its Log.
-fn cursor_of(old: &JobSpec, input: &InputSpec) -> Result<Option<Cursor>, WriteError> {
-    let same_log = |one: &InputSpec| one.log.name() == input.log.name();
+fn cursor_of(old: &JobSpec, input: &InputSpec) -> Result<Option<Mark>, OpenError> {
+    let same_log = |one: &InputSpec| one.log.is_same(&input.log);
     let same = |one: &InputSpec| one.stream == input.stream && same_log(one);
     let number = old.inputs.iter().position(same);
     let number = number.or_else(|| old.inputs.iter().position(same_log));
-    number.map(|number| input.log.cursor(&cursor_name(&old.place(), number))).transpose()
+    number.map(|number| input.log.mark(&cursor_name(&old.place(), number))).transpose()
 }
 
 fn steps(job: &mut Job, is_mute: bool) -> Result<(bool, edge_db::Batch), JobError> {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::job::{JobSpec, Progress};
 use super::output::Output;
+use super::tape::LivePositions;
 
 /// The cursor of a publisher in the Log of its sink.
 pub(crate) const PUBLISHER: &str = "stream:publish";
@@ -34,6 +35,8 @@ pub(crate) struct Catalog {
     created: Table<String, Created>,
     /// How far each job has come.
     pub(crate) progress: Table<String, Progress>,
+    /// How far each job has come in what lies in memory.
+    pub(crate) live: LivePositions,
     /// How long the file of each sink is without what no commit knows of.
     pub(crate) lengths: Table<String, u64>,
     /// Held by all who may still write for this engine, so that the next one waits for them.
@@ -44,8 +47,9 @@ impl Catalog {
     pub(crate) fn open(db: Db, claim: Claim) -> Result<Catalog, OpenError> {
         let created = db.table("stream.catalog")?;
         let progress = db.table("stream.progress")?;
+        let live = db.table("stream.live")?;
         let lengths = db.table("stream.files")?;
-        Ok(Catalog { db, created, progress, lengths, _claim: Arc::new(claim) })
+        Ok(Catalog { db, created, progress, live, lengths, _claim: Arc::new(claim) })
     }
 
     /// All statements in the order in which they came.
@@ -124,7 +128,11 @@ impl Catalog {
         batch.remove(&self.progress, &place);
         batch.clear(&self.db.keyspace(&state_name(&place))?);
         for (number, input) in spec.inputs.iter().enumerate() {
-            batch.remove_cursor(&input.log.cursor(&cursor_name(&place, number))?);
+            let cursor = cursor_name(&place, number);
+            batch.remove(&self.live, &cursor);
+            if let Some(log) = input.log.log() {
+                batch.remove_cursor(&log.cursor(&cursor)?);
+            }
         }
         if let Output::View(view) = &spec.output {
             batch.clear_table(&view.table);

@@ -1,12 +1,13 @@
-//! One stream that a job reads: its Log, how its records become rows, and how far it was read.
+//! One stream that a job reads: where its records lie, how its records become rows, and how far it was read.
 
 use std::sync::Arc;
 
-use edge_db::{Cursor, Log, LogState, ReadError, Seq, Time, WriteError};
+use edge_db::{ReadError, Seq, Time, WriteError};
 
 use super::catalog::cursor_name;
 use super::job::JobError;
 use super::shared::{Part, Reader, Shared};
+use super::tape::{Mark, Tape};
 use crate::decode::{Decoder, Memory};
 use crate::sql::times::Span;
 use crate::watermark::EventTime;
@@ -15,7 +16,7 @@ use crate::watermark::EventTime;
 #[derive(Debug, Clone)]
 pub(crate) struct InputSpec {
     pub(crate) stream: String,
-    pub(crate) log: Log,
+    pub(crate) log: Tape,
     pub(crate) decoder: Decoder,
     /// How long it says nothing until others do not wait for it.
     pub(crate) idle_timeout: Option<Span>,
@@ -29,7 +30,7 @@ pub(crate) struct Input {
     pub(crate) spec: InputSpec,
     /// `None` if the decoder has to remember what it saw before: then the job decodes by itself.
     reader: Option<Reader>,
-    pub(crate) cursor: Cursor,
+    pub(crate) cursor: Mark,
     pub(crate) position: Seq,
     pub(crate) committed: Seq,
     /// What the decoder remembers of the records in front of the position.
@@ -50,11 +51,11 @@ pub(crate) struct Input {
 impl Input {
     /// Opens the input of this number among those of the job in this place, where its last checkpoint left it.
     pub(crate) fn open(place: &str, number: usize, spec: InputSpec) -> Result<Input, OpenError> {
-        let cursor = spec.log.cursor(&cursor_name(place, number))?;
+        let cursor = spec.log.mark(&cursor_name(place, number))?;
         let position = cursor.position()?;
         let (committed, memory) = (position, Memory::default());
         let (until, reached, turn) = (None, None, 0);
-        let last = spec.log.read_back(position, 1)?.get(0).map(|last| last.time());
+        let last = spec.log.time_before(position)?;
         let is_idle = false;
         let is_shared = !spec.decoder.has_memory();
         let reader = is_shared.then(|| spec.shared.reader(&spec.decoder, position));
@@ -95,15 +96,15 @@ impl Input {
 
     /// Whether there is nothing to read now.
     pub(crate) fn has_nothing_more(&mut self) -> Result<bool, ReadError> {
-        let LogState { next, appended_bytes, .. } = self.spec.log.state()?;
-        self.at_end_bytes = (next <= self.position).then_some(appended_bytes);
-        Ok(self.until.map_or(next, |until| next.min(until)) <= self.position)
+        let (end, appended_bytes) = self.spec.log.end()?;
+        self.at_end_bytes = appended_bytes.filter(|_| end <= self.position);
+        Ok(self.until.map_or(end, |until| end.min(until)) <= self.position)
     }
 
     /// How many bytes of records there are to read; `None` if it is behind, so that nobody has counted.
     pub(crate) fn unread_bytes(&self) -> Option<u64> {
-        let appended = self.spec.log.state().ok()?.appended_bytes;
-        appended.checked_sub(self.at_end_bytes?)
+        let (_, appended_bytes) = self.spec.log.end().ok()?;
+        appended_bytes?.checked_sub(self.at_end_bytes?)
     }
 
     /// When it becomes idle, if nothing more comes. Its records say when it spoke last; while nobody
@@ -159,7 +160,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let db = edge_db::Db::open(dir.path()).unwrap();
         let input = |number, reached: Option<i64>, turn| {
-            let (log, schema) = (db.log("l").unwrap(), Arc::new(Schema::empty()));
+            let (log, schema) = (Tape::from(db.log("l").unwrap()), Arc::new(Schema::empty()));
             let decoder = Decoder::new(&schema, None, None, &Format::default()).unwrap();
             let shared = Arc::new(Shared::new(log.clone(), decoder.clone()));
             let (stream, idle_timeout) = ("s".to_owned(), None);

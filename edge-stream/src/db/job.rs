@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arrow::error::ArrowError;
 use bytes::Bytes;
-use edge_db::{Batch, Entry, Keyspace, Log, OpenError, ReadError, Seq, Time, WriteError};
+use edge_db::{Batch, Entry, Keyspace, OpenError, ReadError, Seq, Time, WriteError};
 use serde::{Deserialize, Serialize};
 
 use super::FEW_BYTES;
@@ -16,6 +16,7 @@ use super::input::{self, Input, InputSpec, by_event_time};
 use super::late::{LATE_KEY, Late};
 use super::output::{self, Output, OutputError, StreamOutput};
 use super::shared::Part;
+use super::tape::Tape;
 use crate::decode::MEMORY_KEY;
 use crate::error::OperatorError;
 use crate::pipeline::Pipeline;
@@ -90,8 +91,9 @@ impl JobSpec {
         catalog::place(&self.name, self.slot)
     }
 
-    /// The Log of a stream, which its own job alone reads; of another job that of its first input.
-    pub(crate) fn log(&self) -> &Log {
+    /// Where the records of a stream lie, which its own job alone reads; of another job those of its
+    /// first input.
+    pub(crate) fn log(&self) -> &Tape {
         &self.inputs[0].log
     }
 }
@@ -354,10 +356,11 @@ impl Job {
     pub(crate) fn repeats_itself(&self) -> bool {
         let is_numbered = matches!(&self.spec.output, Output::Sink(sink) if sink.numbers_rows());
         let mut inputs = self.inputs.iter();
-        let forgets = inputs.all(|input| !input.spec.decoder.has_memory());
+        let is_there_again =
+            inputs.all(|input| input.spec.log.log().is_some() && !input.spec.decoder.has_memory());
         let pipeline = self.pipeline.as_ref();
         is_numbered
-            && forgets
+            && is_there_again
             && !self.spec.has_own_code
             && pipeline.is_some_and(Pipeline::repeats_itself)
     }
@@ -384,7 +387,7 @@ impl Job {
             batch.put(&self.state, LATE_KEY, stored);
         }
         for input in &self.inputs {
-            batch.advance(&input.cursor, input.position);
+            input.cursor.advance(batch, input.position);
         }
         Ok(())
     }

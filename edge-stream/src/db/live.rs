@@ -80,7 +80,7 @@ impl Standing {
         let place = spec.place();
         let keyspace = db.keyspace(&state_name(&place))?;
         let cursors = spec.inputs.iter().enumerate();
-        let cursors = cursors.map(|(number, input)| input.log.cursor(&cursor_name(&place, number)));
+        let cursors = cursors.map(|(number, input)| input.log.mark(&cursor_name(&place, number)));
         let cursors = cursors.collect::<Result<Vec<_>, _>>()?;
         let at = db.snapshot()?;
         let entries = at.prefix(&keyspace, b"")?.map(|entry| {
@@ -88,7 +88,8 @@ impl Standing {
             Ok((key.to_vec(), value))
         });
         let mut state = entries.collect::<Result<Stored, edge_db::ReadError>>()?;
-        let positions = cursors.iter().map(|cursor| Ok((at.position(cursor)?, Memory::default())));
+        let positions =
+            cursors.iter().map(|cursor| Ok((cursor.position_at(&at)?, Memory::default())));
         let mut inputs = positions.collect::<Result<Vec<_>, edge_db::ReadError>>()?;
         for (key, value) in state.extract_if(vec![MEMORY_KEY]..vec![MEMORY_KEY + 1], |_, _| true) {
             let input = key.get(1).and_then(|number| inputs.get_mut(usize::from(*number)));

@@ -10,11 +10,12 @@ use std::sync::{Arc, OnceLock};
 use std::thread::available_parallelism;
 
 use arrow::array::RecordBatch;
-use edge_db::{Log, RecordRef, Records, Seq};
+use edge_db::{RecordRef, Records, Seq};
 use parking_lot::Mutex;
 
 use super::in_background;
 use super::job::JobError;
+use super::tape::Tape;
 use crate::decode::{Decoded, Decoder, Memory, Rejected};
 
 /// Records in a piece: more cost latency and memory, fewer cost speed.
@@ -29,7 +30,7 @@ const MOST_AHEAD: u64 = 4;
 /// What jobs share of a stream.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    log: Log,
+    log: Tape,
     decoder: Decoder,
     state: Mutex<State>,
 }
@@ -74,8 +75,8 @@ pub(crate) struct Part {
 }
 
 impl Shared {
-    /// For a stream over this Log.
-    pub(crate) fn new(log: Log, decoder: Decoder) -> Shared {
+    /// For a stream of these records.
+    pub(crate) fn new(log: Tape, decoder: Decoder) -> Shared {
         Shared { log, decoder, state: Mutex::default() }
     }
 
@@ -146,7 +147,7 @@ impl Shared {
 impl Part {
     /// Reads records from a position on, and decodes them; `None` at the end of the Log.
     pub(crate) fn read(
-        log: &Log,
+        log: &Tape,
         decoder: &Decoder,
         memory: &mut Memory,
         from: Seq,

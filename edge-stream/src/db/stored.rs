@@ -15,6 +15,7 @@ use datafusion::physical_plan::streaming::PartitionStream;
 use edge_db::{Db, Log, RecordSlice, Seq, Snapshot, Table, Time};
 
 use super::cells::{self, Cell};
+use super::tape::Tape;
 use crate::decode::format::FormatKind;
 use crate::decode::{Decoder, Memory};
 use crate::history::{History, Wanted};
@@ -93,21 +94,25 @@ fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusion
     DataFusionError::External(Box::new(error))
 }
 
-/// Gives the records of a log that are wanted, some at a time.
+/// Gives the records that are wanted, some at a time.
 fn each_chunk(
-    log: &Log,
+    log: &Tape,
     at: &Snapshot,
     wanted: &Wanted,
     mut give: impl FnMut(RecordSlice<'_>) -> Result<bool>,
 ) -> Result<()> {
-    let (mut position, end) = (Seq::new(wanted.seqs.start), Seq::new(wanted.seqs.end));
-    if wanted.since > Wanted::ALL.since {
+    let (mut position, mut end) = (Seq::new(wanted.seqs.start), Seq::new(wanted.seqs.end));
+    if let (true, Some(log)) = (wanted.since > Wanted::ALL.since, log.log()) {
         let since = at.position_at(log, Time::from_micros(wanted.since)).map_err(external)?;
         position = position.max(since);
     }
+    if log.live().is_some() {
+        // More may come as fast as it is read.
+        end = end.min(log.bounds().map_err(external)?.end);
+    }
     loop {
         let left = usize::try_from(end.since(position)).unwrap_or(usize::MAX);
-        let records = at.read(log, position, left.min(BATCH_ROWS)).map_err(external)?;
+        let records = log.read_at(at, position, left.min(BATCH_ROWS)).map_err(external)?;
         if records.is_empty() {
             return Ok(());
         }
@@ -121,7 +126,7 @@ fn each_chunk(
 /// The history of a stream: the readable records of its Log.
 #[derive(Debug)]
 pub(crate) struct StreamRows {
-    pub(crate) log: Log,
+    pub(crate) log: Tape,
     pub(crate) decoder: Decoder,
 }
 
@@ -182,7 +187,7 @@ impl StoredRows for ViewRows {
 /// Any Log under its own name: its records as they are.
 #[derive(Debug)]
 pub(crate) struct LogRows {
-    log: Log,
+    log: Tape,
     schema: SchemaRef,
 }
 
@@ -201,7 +206,7 @@ impl LogRows {
             Field::new("value", DataType::Utf8, false),
             Field::new("headers", DataType::Map(Arc::new(entries), false), false),
         ]);
-        LogRows { log, schema: Arc::new(schema) }
+        LogRows { log: log.into(), schema: Arc::new(schema) }
     }
 
     /// Bytes that are no text are shown with replacement characters.

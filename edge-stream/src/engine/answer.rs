@@ -15,7 +15,7 @@ use crate::sql::statement::Kind;
 impl Engine {
     /// The operators of a query in order.
     pub(super) async fn explain(&self, query: JobQuery) -> Result<Vec<RecordBatch>, SqlError> {
-        let steps = self.planner(query)().await?.explain();
+        let steps = self.planner(query)().await?.explain(|stream| self.is_live(stream));
         let text = |value: &dyn Fn(usize) -> String| -> ArrayRef {
             Arc::new(StringArray::from_iter_values((0..steps.len()).map(value)))
         };
@@ -43,6 +43,13 @@ impl Engine {
             }
             None => Err(self.no_such(None, name, None, "EXPLAIN")),
         }
+    }
+
+    /// Whether the records of a stream are in memory alone.
+    fn is_live(&self, stream: &str) -> bool {
+        let objects = self.inner.objects.lock();
+        let object = objects.by_name.get(stream).filter(|object| object.kind == Kind::Stream);
+        object.is_some_and(|object| object.spec.log().live().is_some())
     }
 
     /// The columns of a stream, view or sink; `None` if it is none of them.
@@ -80,8 +87,10 @@ impl Object {
             Output::View(view) if view.key.as_ref().is_some_and(|key| key.contains(&place)) => {
                 "key"
             }
-            _ if self.kind == Kind::Stream && name.starts_with('_') => "of every record",
-            _ => "",
+            _ if self.kind != Kind::Stream || !name.starts_with('_') => "",
+            _ if self.spec.log().live().is_none() => "of every record",
+            _ if name == "_seq" => "of every record; live, at most once: from 0 at each start",
+            _ => "of every record; live, at most once",
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::db::output::{Output, StreamOutput, ViewOutput};
 use crate::db::shared::Shared;
 use crate::db::stored::{Partition, StreamRows, ViewRows};
 use crate::db::tables::{LATE, table_of};
+use crate::db::tape::{LiveTape, Tape};
 use crate::db::task::{Planner, Running};
 use crate::decode::{Decoder, stream_schema};
 use crate::error::SqlError;
@@ -82,7 +83,10 @@ impl Engine {
             Source::Log(log) => (None, log),
             Source::Table(table) => (None, changes::changes_log(&table)),
         };
-        let log = self.log(&log_name).await?;
+        let log = match stream.live_bytes {
+            Some(bytes) => Tape::Live(self.live_tape(name, bytes)),
+            None => self.log(&log_name).await?.into(),
+        };
         let errors = self.errors_log(name).await?;
         let rows = StreamRows { log: log.clone(), decoder: decoder.clone() };
         let history = Partition::new(&self.inner.catalog.db, Arc::new(rows));
@@ -112,6 +116,16 @@ impl Engine {
             planner: None,
             topic,
         })
+    }
+
+    /// The memory of a live topic. One that is there goes on, as whoever reads it stands somewhere in it.
+    fn live_tape(&self, name: &str, bytes: usize) -> Arc<LiveTape> {
+        let objects = self.inner.objects.lock();
+        let found = objects.by_name.get(name).filter(|object| object.kind == Kind::Stream);
+        if let Some(live) = found.and_then(|object| object.spec.log().live()) {
+            return Arc::clone(live);
+        }
+        Arc::new(LiveTape::new(name, bytes, &self.inner.catalog))
     }
 
     /// How the records of a stream are read, and which column is its event time.

@@ -88,7 +88,8 @@ impl Engine {
     /// From here on what changes in the table of such a stream is in its Log.
     pub(super) async fn capture(&self, what: &Definition, spec: &JobSpec) -> Result<(), SqlError> {
         let Some(table) = table_of(what) else { return Ok(()) };
-        let ((rows, _), log) = (self.changing(table)?, spec.log().clone());
+        let (rows, _) = self.changing(table)?;
+        let Some(log) = spec.log().log().cloned() else { return Ok(()) };
         let captured = blocking(move || rows.capture_into(&log)).await;
         Ok(captured.map_err(|_| SqlError::Closed)??)
     }
@@ -105,7 +106,8 @@ impl Engine {
         if self.streams_over(table).iter().any(|other| other != name) {
             return Ok(());
         }
-        let ((rows, _), log) = (self.changing(table)?, spec.log().clone());
+        let (rows, _) = self.changing(table)?;
+        let Some(log) = spec.log().log().cloned() else { return Ok(()) };
         let db = self.inner.catalog.db.clone();
         let ended = blocking(move || {
             // A crash behind this leaves the stream, and the next start captures again.

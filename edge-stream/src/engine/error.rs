@@ -88,6 +88,12 @@ pub enum PushError {
         /// The name.
         stream: String,
     },
+    /// The stream is a live topic, of which nothing is stored. Publish to the topic.
+    #[error("stream `{stream}` is a live topic, and nothing of it is stored: publish to its topic")]
+    Live {
+        /// The stream.
+        stream: String,
+    },
     /// The rows are none of this stream. Correct them, or create another stream.
     #[error("stream `{stream}` does not take the batch: {reason}")]
     Rows {
@@ -112,6 +118,12 @@ pub enum ReplayError {
     #[error("there is no stream `{stream}`")]
     NoStream {
         /// The name.
+        stream: String,
+    },
+    /// The stream is a live topic, of which nothing is stored. Publish to the topic.
+    #[error("stream `{stream}` is a live topic, and nothing of it is stored: publish to its topic")]
+    Live {
+        /// The stream.
         stream: String,
     },
     /// The file cannot be opened, or not be replayed into this stream. Nothing is stored.
@@ -149,6 +161,7 @@ impl From<PushError> for ReplayError {
     fn from(error: PushError) -> ReplayError {
         match error {
             PushError::NoStream { stream } => ReplayError::NoStream { stream },
+            PushError::Live { stream } => ReplayError::Live { stream },
             _ => ReplayError::Closed,
         }
     }

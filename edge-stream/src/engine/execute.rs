@@ -9,6 +9,7 @@ use crate::db::catalog::{Created, place, view_name};
 use crate::db::input::InputSpec;
 use crate::db::job::JobSpec;
 use crate::db::output::Output;
+use crate::db::tape::Tape;
 use crate::error::SqlError;
 use crate::sql::statement::{self, Action, Definition, IfThere, Kind, Statement};
 
@@ -181,8 +182,8 @@ impl Engine {
             }
             let own = spec.inputs[0].clone();
             let inputs = logs.into_iter().map(|log| {
-                // A Log that has gone has no cursors.
-                let log = db.find_log(&log).unwrap_or_else(|| own.log.clone());
+                // A Log that has gone has no cursors, nor has memory.
+                let log = db.find_log(&log).map_or_else(|| own.log.clone(), Tape::from);
                 InputSpec { log, ..own.clone() }
             });
             spec.inputs = inputs.collect();

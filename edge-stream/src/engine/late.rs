@@ -26,7 +26,7 @@ impl Engine {
         // Levels of the topic are in the object, as all columns are.
         let decoder = Decoder::new(schema, None, Some(event_time.index), &Format::default());
         let decoder = decoder.map_err(|reason| SqlError::statement(None, reason))?;
-        let rows = StreamRows { log: log.clone(), decoder };
+        let rows = StreamRows { log: log.clone().into(), decoder };
         let table = table_of(&self.inner.catalog.db, Arc::new(rows));
         let table = table.map_err(|error| SqlError::planning(&error))?;
         Ok((LateOutput { log, event_time }, table))

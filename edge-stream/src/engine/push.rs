@@ -1,7 +1,7 @@
 //! Rows that the application itself has: batches into the Log of a stream.
 
 use arrow::array::RecordBatch;
-use edge_db::{Entry, Time};
+use edge_db::{Entry, Log, Time};
 
 use super::{Engine, PushError};
 use crate::db::blocking;
@@ -42,7 +42,7 @@ impl Engine {
     /// # Cancel safety
     /// When dropped, the batch is stored whole or not at all.
     pub async fn push(&self, stream: &str, batch: &RecordBatch) -> Result<(), PushError> {
-        let spec = self.stream_spec(stream)?;
+        let (spec, log) = self.stream_spec(stream)?;
         let (db, batch) = (self.inner.catalog.db.clone(), batch.clone());
         let name = stream.to_owned();
         let staged = blocking(move || {
@@ -50,7 +50,7 @@ impl Engine {
             spec.decoder.check_batch(&batch, Time::now()).map_err(refused)?;
             let mut staged = db.batch();
             for payload in pieces(&batch).map_err(|error| refused(error.to_string()))? {
-                staged.append(&spec.log, Entry::new(payload));
+                staged.append(&log, Entry::new(payload));
             }
             Ok::<_, PushError>(staged)
         });
@@ -58,13 +58,18 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn stream_spec(&self, name: &str) -> Result<InputSpec, PushError> {
+    /// How a stream is read, and the Log that it reads.
+    pub(super) fn stream_spec(&self, name: &str) -> Result<(InputSpec, Log), PushError> {
         let objects = self.inner.objects.lock();
         if objects.is_closed {
             return Err(PushError::Closed);
         }
         let stream = objects.by_name.get(name).filter(|object| object.kind == Kind::Stream);
         let spec = stream.map(|stream| stream.spec.inputs[0].clone());
-        spec.ok_or_else(|| PushError::NoStream { stream: name.to_owned() })
+        let spec = spec.ok_or_else(|| PushError::NoStream { stream: name.to_owned() })?;
+        match spec.log.log().cloned() {
+            Some(log) => Ok((spec, log)),
+            None => Err(PushError::Live { stream: name.to_owned() }),
+        }
     }
 }

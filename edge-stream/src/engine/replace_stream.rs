@@ -16,6 +16,7 @@ use crate::db::input::InputSpec;
 use crate::db::job::{Job, JobError, JobSpec};
 use crate::db::output::Output;
 use crate::db::tables::Tables;
+use crate::db::tape::Tape;
 use crate::error::{SqlError, chain};
 use crate::pipeline::Pipeline;
 use crate::sql::statement::Definition;
@@ -38,7 +39,7 @@ impl Engine {
         let (old_created, old) = found.ok_or(SqlError::Closed)?;
         let prepared = self.prepare(name, old.slot, what).await?;
         let names = self.reading(name);
-        if prepared.spec.log().name() != old.log().name() {
+        if !prepared.spec.log().is_same(old.log()) {
             return self.replace_source(sql, prepared, old_created.paused, names).await;
         }
         let readers = self.replanned(&prepared, &names).await?;
@@ -62,8 +63,11 @@ impl Engine {
     ) -> Result<(), SqlError> {
         let name = prepared.spec.name.clone();
         if !readers.is_empty() {
-            let reason =
-                format!("`{name}` would read another log, and {} read it", listed(&readers));
+            let from = match prepared.spec.log() {
+                Tape::Log(_) => "another log",
+                Tape::Live(_) => "a live topic, and no log",
+            };
+            let reason = format!("`{name}` would read {from}, and {} read it", listed(&readers));
             return Err(SqlError::statement(None, reason)
                 .or("drop them first, or create a stream of another name"));
         }
@@ -127,7 +131,7 @@ impl Engine {
         created: Created,
         readers: Vec<Reader>,
     ) -> Result<(), SqlError> {
-        let name = prepared.spec.name.clone();
+        let (name, live_bytes) = (prepared.spec.name.clone(), prepared.what.live_bytes());
         let readers = self.rehearsed(readers).await?;
         self.connect(prepared.topic.as_ref(), &prepared.spec).await?;
         let (row, of) = (created.clone(), name.clone());
@@ -155,6 +159,9 @@ impl Engine {
             self.disconnect(unwanted.as_ref(), &prepared.spec).await?;
         }
         stored?;
+        if let (Some(live), Some(bytes)) = (prepared.spec.log().live(), live_bytes) {
+            live.records.set_limit_bytes(bytes);
+        }
         if let Some(table) = prepared.table {
             self.inner.tables.insert(&name, table);
         }

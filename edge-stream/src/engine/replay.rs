@@ -7,7 +7,7 @@ mod rows;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use edge_db::{Db, Entry};
+use edge_db::{Db, Entry, Log};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Engine, ReplayError};
@@ -67,13 +67,13 @@ impl Engine {
         stream: &str,
         speed: Speed,
     ) -> Result<u64, ReplayError> {
-        let spec = self.stream_spec(stream)?;
+        let (spec, log) = self.stream_spec(stream)?;
         let path = path.as_ref().to_owned();
         let (file, decoder) = (path.clone(), spec.decoder.clone());
         let opened = blocking(move || Lines::open(&file, &decoder)).await;
         let opened = opened.map_err(|_| ReplayError::Closed)?;
         let lines = opened.map_err(|reason| ReplayError::File { path: path.clone(), reason })?;
-        let replay = Replay { db: self.inner.catalog.db.clone(), spec, path, stored: 0 };
+        let replay = Replay { db: self.inner.catalog.db.clone(), spec, log, path, stored: 0 };
         replay.run(lines, speed).await
     }
 }
@@ -82,6 +82,7 @@ impl Engine {
 struct Replay {
     db: Db,
     spec: InputSpec,
+    log: Log,
     path: PathBuf,
     stored: u64,
 }
@@ -148,7 +149,7 @@ impl Replay {
         }
         let mut batch = self.db.batch();
         let count = waiting.len() as u64;
-        waiting.drain(..).for_each(|payload| batch.append(&self.spec.log, Entry::new(payload)));
+        waiting.drain(..).for_each(|payload| batch.append(&self.log, Entry::new(payload)));
         let stored = batch.commit_async().await;
         stored.map_err(|source| ReplayError::Write { stored: self.stored, source })?;
         self.stored += count;

@@ -51,7 +51,7 @@ pub enum Update {
         rows: RecordBatch,
         /// Where a new subscription to this query begins to go on behind these rows, without a
         /// gap and without repeating one. `None` where there is no such place: the query keeps a
-        /// state, as windows do, or reads several streams.
+        /// state, as windows do, or reads several streams, or a live topic.
         next: Option<Seq>,
     },
     /// A Log has dropped records before they were read, as the subscriber was so slow, or away for so
@@ -281,6 +281,11 @@ fn check_begin(plan: &mut Plan, begin: Begin) -> Result<(), SqlError> {
             "begin now, or write the answer into a Log by CREATE SINK and subscribe to a stream over it",
         );
     };
+    if input.log.live().is_some() {
+        let reason =
+            format!("`{}` is a live topic, whose positions end with the process", input.stream);
+        return refuse(&reason, "begin now, or at the oldest record that memory has");
+    }
     if plan.view.is_some() && !plan.pipeline.is_stateless() {
         return refuse(
             "what the view held at that position is gone",
@@ -299,7 +304,8 @@ impl Plan {
     /// Whether a position says all that has to be known to go on.
     fn is_resumable(&self) -> bool {
         let pipelines = std::iter::once(&self.pipeline).chain(&self.over);
-        self.inputs.len() == 1 && pipelines.into_iter().all(Pipeline::is_stateless)
+        let is_stored = self.inputs.iter().all(|input| input.log.live().is_none());
+        is_stored && self.inputs.len() == 1 && pipelines.into_iter().all(Pipeline::is_stateless)
     }
 
     fn open(self, db: &edge_db::Db, begin: Begin) -> Result<Live, JobError> {

@@ -73,6 +73,18 @@ impl System {
         if kind != Kind::View {
             columns.push(("topic", of(&|object| object.topic.as_ref().map(ToString::to_string))));
         }
+        if kind == Kind::Stream {
+            let live = |object: &Object| object.spec.log().live().cloned();
+            let promise = |object: &Object| match live(object) {
+                Some(_) => "at most once",
+                None => "exactly once",
+            };
+            columns.push(("promise", of(&|object| Some(promise(object).to_owned()))));
+            // The first one had position 0.
+            let dropped = |object: &Object| Some(live(object)?.records.bounds().start.get());
+            let dropped = objects.iter().map(|(_, object)| dropped(object));
+            columns.push(("dropped", Arc::new(dropped.collect::<UInt64Array>())));
+        }
         columns.push(("sql", of(&|object| Some(object.created.sql.clone()))));
         Ok(RecordBatch::try_from_iter_with_nullable(
             columns.into_iter().map(|(name, column)| (name, column, name != "name")),
@@ -142,7 +154,7 @@ impl Object {
     /// The Log that a stream reads, or that the rows of a sink lie in.
     fn log(&self) -> Option<String> {
         let log = match &self.spec.output {
-            Output::Errors(_) => self.spec.log(),
+            Output::Errors(_) => self.spec.log().log()?,
             Output::Sink(sink) => &sink.log,
             Output::View(_) => return None,
         };

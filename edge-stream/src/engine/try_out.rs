@@ -9,7 +9,6 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::SessionState;
 use datafusion::sql::sqlparser::ast::Ident;
-use edge_db::Log;
 
 use super::build::check_storable;
 use super::changes::changes_log;
@@ -21,6 +20,7 @@ use crate::db::job::JobSpec;
 use crate::db::live::RejectedRecord;
 use crate::db::shared::Shared;
 use crate::db::tables::Tables;
+use crate::db::tape::Tape;
 use crate::decode::Decoder;
 use crate::error::SqlError;
 use crate::pipeline::Pipeline;
@@ -64,7 +64,7 @@ struct Scope<'a> {
     tables: Arc<Tables>,
     state: SessionState,
     /// Streams that nobody has created, with their Logs, which need not be there either.
-    own: BTreeMap<String, (Option<Log>, Decoder)>,
+    own: BTreeMap<String, (Option<Tape>, Decoder)>,
 }
 
 /// A query, and what it reads.
@@ -168,6 +168,8 @@ impl Scope<'_> {
             Source::Table(table) => changes_log(table),
         };
         let log = self.engine.inner.catalog.db.find_log(&log);
+        // Of a live topic there is no Log, whatever has its name.
+        let log = log.filter(|_| stream.live_bytes.is_none()).map(Tape::from);
         let schema = Arc::clone(decoder.schema());
         let table =
             StreamTable { name: name.clone(), schema, event_time, history: None, late: None };
@@ -198,7 +200,7 @@ impl Scope<'_> {
         Ok(Plan { pipeline, inputs, decoders })
     }
 
-    fn source(&self, stream: &str) -> Result<(Option<Log>, Decoder, Option<JobSpec>), SqlError> {
+    fn source(&self, stream: &str) -> Result<(Option<Tape>, Decoder, Option<JobSpec>), SqlError> {
         if let Some((log, decoder)) = self.own.get(stream) {
             return Ok((log.clone(), decoder.clone(), None));
         }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use datafusion::sql::sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::emit::fixed_micros;
+use super::live::LiveOptions;
 use super::sink::SinkOptions;
 use super::times::Times;
 use super::{Script, nearest};
@@ -20,10 +21,12 @@ pub(super) enum Side {
 }
 
 /// What `WITH` of a stream may have.
-pub(super) const OF_STREAMS: [&str; 11] = [
+pub(super) const OF_STREAMS: [&str; 13] = [
     "topic",
     "log",
     "table",
+    "journal",
+    "max_bytes",
     "format",
     "ts_format",
     "header",
@@ -91,6 +94,7 @@ pub(super) struct Options {
     pub(super) topic: Option<TopicPattern>,
     pub(super) log: Option<String>,
     pub(super) table: Option<String>,
+    pub(super) live: LiveOptions,
     pub(super) format: Format,
     /// Where the first option is that is about that.
     pub(super) about_format: Option<Position>,
@@ -131,6 +135,7 @@ impl Script<'_> {
             topic: None,
             log: None,
             table: None,
+            live: LiveOptions::default(),
             format: Format::default(),
             about_format: None,
             sink: SinkOptions::default(),
@@ -167,6 +172,8 @@ impl Script<'_> {
                 }
                 "log" => options.log = Some(value.clone()),
                 "table" => options.table = Some(value.clone()),
+                _ if side == Side::Stream
+                    && self.live_option(&mut options.live, &name, &value, &at)? => {}
                 "late" | "allowed_lateness" => {
                     self.late_option(&mut options, &name, &value, &at)?;
                 }

@@ -92,6 +92,8 @@ pub(crate) struct StreamDefinition {
     pub(crate) watermark: Option<(String, Expr)>,
     /// How far behind it rows may come.
     pub(crate) lateness_micros: i64,
+    /// How much memory the messages of a live topic may take; `None` if what comes is stored.
+    pub(crate) live_bytes: Option<usize>,
     /// Where the columns belong, if they were left out.
     pub(crate) infer: Option<Gap>,
 }
@@ -120,6 +122,14 @@ impl Definition {
             Definition::Stream(stream) => matches!(stream.source, Source::Topic(_)),
             Definition::View(_) | Definition::Table(_) => false,
             Definition::Sink(sink, _) => sink.to.topic().is_some(),
+        }
+    }
+
+    /// How much memory the messages of a live topic may take.
+    pub(crate) fn live_bytes(&self) -> Option<usize> {
+        match self {
+            Definition::Stream(stream) => stream.live_bytes,
+            Definition::View(_) | Definition::Sink(..) | Definition::Table(_) => None,
         }
     }
 

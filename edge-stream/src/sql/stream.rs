@@ -70,6 +70,7 @@ impl Script<'_> {
         if let (Source::Topic(topic), false) = (&source, columns.is_empty()) {
             check_levels(topic, &columns, options.position)?;
         }
+        let live_bytes = options.live.bytes(matches!(source, Source::Topic(_)))?;
         if let (Some(at), None) = (options.about_times, &watermark) {
             let reason = "this option is about the event time, and the stream has none";
             return Err(SqlError::statement(at, reason)
@@ -83,13 +84,26 @@ impl Script<'_> {
             let reason = "columns can be left out for format 'json' alone";
             return Err(self.at(&open, reason).or("declare them: (ts TIMESTAMP, temp DOUBLE, ..)"));
         }
+        if infer.is_some() && live_bytes.is_some() {
+            let reason = "nothing of a live topic is stored that would say which columns there are";
+            return Err(self.at(&open, reason).or("declare them: (ts TIMESTAMP, temp DOUBLE, ..)"));
+        }
         let levels: Vec<_> = topic_of(&source).into_iter().flat_map(TopicPattern::names).collect();
         let own = columns.iter().filter(|field| !levels.contains(&field.name().as_str()));
         let own: Vec<_> = own.cloned().map(Arc::new).collect();
         let payload = format.payload(&own);
         payload.map_err(|reason| SqlError::statement(options.position, reason))?;
         let times = options.times;
-        Ok(StreamDefinition { source, columns, format, times, watermark, lateness_micros, infer })
+        Ok(StreamDefinition {
+            source,
+            columns,
+            format,
+            times,
+            watermark,
+            lateness_micros,
+            live_bytes,
+            infer,
+        })
     }
 
     /// The changes of a table have its columns, and no syntax.

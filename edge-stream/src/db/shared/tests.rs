@@ -26,7 +26,7 @@ fn stream(records: u64) -> (TempDir, Arc<Shared>) {
     batch.commit().unwrap();
     let schema = stream_schema(&[Field::new("n", DataType::Int64, true)]);
     let decoder = Decoder::new(&schema, None, None, &Format::default()).unwrap();
-    let shared = Arc::new(Shared::new(log.clone(), decoder));
+    let shared = Arc::new(Shared::new(log.into(), decoder));
     (dir, shared)
 }
 
