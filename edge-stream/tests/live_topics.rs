@@ -461,7 +461,12 @@ async fn what_needs_a_log_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscriber_begins_with_what_memory_holds_or_now() {
     let dir = tempfile::tempdir().unwrap();
-    let gateway = Gateway::with(dir.path(), VIBRATION).await;
+    let db = Db::open(dir.path()).unwrap();
+    // It needs no database.
+    let broker = Broker::builder().start().await.unwrap();
+    let engine = Engine::builder().db(&db).broker(&broker).start().await.unwrap();
+    let gateway = Gateway { db, broker, engine };
+    gateway.run(VIBRATION).await;
     gateway.vibrate("a", 0, 0.1).await;
     let query = "SELECT g FROM vibration";
     for (begin, expected) in [(Begin::Oldest, vec!["0.1", "0.2"]), (Begin::Now, vec!["0.3"])] {
