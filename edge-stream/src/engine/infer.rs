@@ -37,7 +37,14 @@ impl Engine {
         let columns = infer::columns(records.as_slice(), &levels, time);
         let columns = columns.map_err(|reason| refuse(format!("log `{log}`: {reason}")))?;
         let text = filled(&statement.text, gap, &columns);
-        let mut statements = statement::parse_script(&text)?;
+        let completed = statement::parse_script(&text);
+        // Places in that text mean nothing to who wrote the other.
+        let mut statements = completed.map_err(|error| match error {
+            SqlError::Statement { reason, help, .. } => {
+                SqlError::Statement { position: Some(position), reason, help }
+            }
+            other => other,
+        })?;
         let completed = statements.pop().ok_or(SqlError::Closed)?;
         Ok(Statement { position, ..completed })
     }
