@@ -46,7 +46,7 @@ pub use db::deliver::callback::Delivery;
 #[cfg(feature = "db")]
 pub use db::live::RejectedRecord;
 #[cfg(feature = "db")]
-pub use db::status::{InputStatus, JobState, JobStatus};
+pub use db::status::{InputStatus, JobState, JobStatus, KeyStatus};
 pub use delta::Delta;
 #[cfg(feature = "db")]
 pub use engine::{

@@ -11,7 +11,7 @@ pub(crate) mod matches;
 pub(crate) mod over;
 mod packed;
 mod pending;
-mod places;
+pub(crate) mod places;
 mod project;
 pub(crate) mod rank;
 pub(crate) mod row_window;

@@ -17,7 +17,9 @@ use crate::operator::{Explain, Origin};
 use crate::plan::{self, JobPlan, Scan};
 use crate::session::Functions;
 use crate::stream::{EventTimeColumn, StreamTable};
-use crate::watermark::{EventTime, Watermark};
+#[cfg(feature = "db")]
+use crate::watermark::KeysStand;
+use crate::watermark::{EventTime, Keys, Watermark, below};
 use crate::{session, sql};
 
 /// Behind the keys of all operators.
@@ -25,6 +27,9 @@ const PROGRESS_KEY: &[u8] = &[0xFF];
 
 /// Where a query of several sources stores the watermarks of its operators.
 const WATERMARKS_KEY: &[u8] = &[0xFF, 1];
+
+/// Where each source stores the watermarks of its keys, behind its number.
+const KEYS_KEY: &[u8] = &[0xFF, 2];
 
 /// A query over rows that never end, without task, thread or I/O: rows go in, and what they make
 /// comes out. What [`Engine`](crate::Engine) runs as jobs is this, with durable positions.
@@ -61,6 +66,8 @@ pub struct Pipeline {
     #[cfg_attr(not(feature = "db"), allow(dead_code, reason = "tables lie in a database"))]
     tables: Vec<String>,
     late: u64,
+    /// What is stored of keys that no source has.
+    unwanted: Vec<Vec<u8>>,
 }
 
 /// A stream in the `FROM` of the query.
@@ -83,14 +90,16 @@ struct Declared {
     name: String,
     schema: SchemaRef,
     watermark: Option<(String, Duration)>,
+    /// A column, and when its values are idle.
+    keys: Option<(String, Option<Duration>)>,
     lateness: Duration,
 }
 
 impl PipelineBuilder {
     /// One more stream that the query may read; [`Pipeline::push_to`] brings its rows.
     pub fn stream(mut self, name: impl Into<String>, schema: SchemaRef) -> PipelineBuilder {
-        let (name, watermark, lateness) = (name.into(), None, Duration::ZERO);
-        self.streams.push(Declared { name, schema, watermark, lateness });
+        let (name, watermark, keys, lateness) = (name.into(), None, None, Duration::ZERO);
+        self.streams.push(Declared { name, schema, watermark, keys, lateness });
         self
     }
 
@@ -100,6 +109,20 @@ impl PipelineBuilder {
     pub fn watermark(mut self, column: impl Into<String>, delay: Duration) -> PipelineBuilder {
         if let Some(stream) = self.streams.last_mut() {
             stream.watermark = Some((column.into(), delay));
+        }
+        self
+    }
+
+    /// The stream that was named last has a watermark for each value of this column, of text or whole
+    /// numbers, and its own is the least of them. One that has said nothing for `idle_timeout` holds up no
+    /// others until it speaks again: that goes by the arrivals of rows in a TIMESTAMP column `_time`.
+    pub fn watermark_by(
+        mut self,
+        column: impl Into<String>,
+        idle_timeout: Option<Duration>,
+    ) -> PipelineBuilder {
+        if let Some(stream) = self.streams.last_mut() {
+            stream.keys = Some((column.into(), idle_timeout));
         }
         self
     }
@@ -137,14 +160,20 @@ impl PipelineBuilder {
         self.functions.register(&context);
         let state = context.state();
         let mut event_times = HashMap::new();
-        for Declared { name, schema, watermark, lateness } in self.streams {
-            let lateness_micros = i64::try_from(lateness.as_micros()).unwrap_or(i64::MAX);
+        let micros_of = |length: Duration| i64::try_from(length.as_micros()).unwrap_or(i64::MAX);
+        for Declared { name, schema, watermark, keys, lateness } in self.streams {
+            let lateness_micros = micros_of(lateness);
             let event_time = watermark.map(|(column, delay)| {
                 let watermark = EventTimeColumn::delayed(&column, delay);
                 EventTimeColumn::new(&state, &schema, &column, watermark)
             });
             let event_time = event_time.transpose()?;
             let event_time = event_time.map(|time| EventTimeColumn { lateness_micros, ..time });
+            let event_time = event_time.map(|time| match &keys {
+                Some((column, timeout)) => time.by(&schema, column, timeout.map(micros_of)),
+                None => Ok(time),
+            });
+            let event_time = event_time.transpose()?;
             event_times.insert(name.clone(), event_time.clone());
             let stream = StreamTable {
                 name: name.clone(),
@@ -179,7 +208,15 @@ impl Pipeline {
             let watermark = event_time(&scan.stream).map(Watermark::new);
             Source { scan, watermark }
         });
-        Pipeline { sources: sources.collect(), flow, schema, key, tables, late: 0 }
+        Pipeline {
+            sources: sources.collect(),
+            flow,
+            schema,
+            key,
+            tables,
+            late: 0,
+            unwanted: Vec::new(),
+        }
     }
 
     /// The columns of what comes out.
@@ -251,6 +288,13 @@ impl Pipeline {
         Some(watermark.current())
     }
 
+    /// How the keys of a stream stand, if they have watermarks of their own.
+    #[cfg(feature = "db")]
+    pub(crate) fn keys(&self, stream: &str) -> Option<KeysStand> {
+        let watermark = self.sources[self.first_of(stream)?].watermark.as_ref()?;
+        Some(watermark.keys()?.stand())
+    }
+
     /// Rows that came behind the watermark, when their window was closed. They are in no answer.
     pub fn late(&self) -> u64 {
         self.late
@@ -260,11 +304,16 @@ impl Pipeline {
     #[cfg(feature = "db")]
     pub(crate) fn explain(&self, is_live: impl Fn(&str) -> bool) -> Vec<(String, Explain)> {
         let sources = self.sources.iter().map(|source| {
-            let watermark = match source.watermark {
-                Some(_) => "the position, and the watermark",
-                None => "the position",
+            let keys = source.watermark.as_ref().map(|watermark| watermark.keys().map(Keys::name));
+            let keeps = match keys {
+                Some(Some(key)) => format!("the position, and the watermark of each {key}"),
+                Some(None) => "the position, and the watermark".to_owned(),
+                None => "the position".to_owned(),
             };
-            let (keeps, until) = (watermark.to_owned(), "it moves on".to_owned());
+            let until = match keys.flatten() {
+                Some(_) => "it moves on, or the key is idle".to_owned(),
+                None => "it moves on".to_owned(),
+            };
             let live = if is_live(&source.scan.stream) { ", live: at most once" } else { "" };
             let what = format!("read {}{live}", source.scan.stream);
             (String::new(), Explain { what, keeps, until })
@@ -283,7 +332,8 @@ impl Pipeline {
     /// Bytes of its state, as the last checkpoint has stored them.
     #[cfg(feature = "db")]
     pub(crate) fn state_bytes(&self) -> usize {
-        self.flow.state_bytes()
+        let keys = self.sources.iter().filter_map(|source| source.watermark.as_ref()?.keys());
+        self.flow.state_bytes() + keys.map(Keys::state_bytes).sum::<usize>()
     }
 
     /// The most that its state may take in a checkpoint, in bytes; 64 MiB without this call. Each step
@@ -417,6 +467,12 @@ impl Pipeline {
             self.flow.watermarks().for_each(|watermark| write_watermark(&mut bytes, watermark, 0));
             changes.insert(WATERMARKS_KEY.to_vec(), Some(bytes.into()));
         }
+        changes.extend(self.unwanted.drain(..).map(|key| (key, None)));
+        for (number, source) in (0u8..).zip(&mut self.sources) {
+            if let Some(keys) = source.watermark.as_mut().and_then(Watermark::keys_mut) {
+                keys.store(&keys_key(number), &mut changes);
+            }
+        }
         Ok(changes)
     }
 
@@ -428,6 +484,14 @@ impl Pipeline {
     pub fn restore(&mut self, stored: &Stored) -> Result<(), OperatorError> {
         let Some(progress) = stored.get(PROGRESS_KEY) else { return Ok(()) };
         self.restore_progress(progress)?;
+        for (number, source) in (0u8..).zip(&mut self.sources) {
+            let (own, keys) = (keys_key(number), source.watermark.as_mut());
+            let keys = keys.and_then(Watermark::keys_mut);
+            if !keys.map_or(Ok(false), |keys| keys.restore(&own, stored))? {
+                let unwanted = below(stored, &own).map(|(key, _)| [&own, key].concat());
+                self.unwanted.extend(unwanted);
+            }
+        }
         self.flow.restore(stored)?;
         let sources = self.sources.iter();
         let sources = sources.map(|source| source.watermark.as_ref().and_then(Watermark::current));
@@ -484,6 +548,10 @@ impl Pipeline {
 
 fn rows_of(deltas: Vec<Delta>) -> Vec<RecordBatch> {
     deltas.into_iter().filter_map(Delta::into_rows).collect()
+}
+
+fn keys_key(source: u8) -> Vec<u8> {
+    [KEYS_KEY, &[source]].concat()
 }
 
 fn damaged() -> OperatorError {

@@ -18,6 +18,7 @@ use datafusion::physical_plan::ExecutionPlan;
 
 use crate::error::SqlError;
 use crate::history::{self, History};
+use crate::watermark::KeyColumn;
 
 /// The event time of a stream, and the watermark that goes with it.
 #[derive(Debug, Clone)]
@@ -32,6 +33,8 @@ pub(crate) struct EventTimeColumn {
     pub(crate) lateness_micros: i64,
     /// Whether it is never less for a later time, so that of several rows the newest decides.
     pub(crate) rises_with_time: bool,
+    /// What has clocks of its own.
+    pub(crate) keys: Option<KeyColumn>,
 }
 
 impl EventTimeColumn {
@@ -75,8 +78,23 @@ impl EventTimeColumn {
                 .or(format!("write WATERMARK FOR {column} AS {column} - INTERVAL '10 seconds'")));
         }
         let columns = used.iter().map(|column| column.index()).chain([index]).collect();
-        let lateness_micros = 0;
-        Ok(EventTimeColumn { index, columns, watermark, lateness_micros, rises_with_time })
+        let (lateness_micros, keys) = (0, None);
+        Ok(EventTimeColumn { index, columns, watermark, lateness_micros, rises_with_time, keys })
+    }
+
+    /// The same with a watermark for each value of a column. Others do not wait for one that has said
+    /// nothing for `idle_micros`.
+    pub(crate) fn by(
+        mut self,
+        schema: &SchemaRef,
+        column: &str,
+        idle_micros: Option<i64>,
+    ) -> Result<EventTimeColumn, SqlError> {
+        let keys = KeyColumn::new(schema, column, idle_micros);
+        let keys = keys.map_err(|(reason, help)| SqlError::statement(None, reason).or(help))?;
+        self.columns.extend(keys.columns());
+        self.keys = Some(keys);
+        Ok(self)
     }
 
     /// Event time less a fixed delay.

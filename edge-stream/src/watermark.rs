@@ -1,9 +1,21 @@
 //! How far event time has come: no row older than the watermark is expected any more.
 
+mod key_column;
+mod keys;
+mod lowest;
+mod stored;
+
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{cast, max};
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use arrow::error::ArrowError;
 use datafusion::physical_expr::PhysicalExpr;
+
+pub(crate) use key_column::KeyColumn;
+pub(crate) use keys::Keys;
+#[cfg(feature = "db")]
+pub(crate) use keys::KeysStand;
+pub(crate) use stored::below;
 
 use crate::error::OperatorError;
 use crate::stream::EventTimeColumn;
@@ -24,16 +36,19 @@ impl EventTime {
     }
 }
 
-/// The watermark of one stream: the greatest value that `WATERMARK FOR` has given for a row.
+/// The watermark of one stream: the greatest value that `WATERMARK FOR` has given for a row, or the least
+/// of those that it has given for the rows of each key.
 #[derive(Debug)]
 pub(crate) struct Watermark {
     of: EventTimeColumn,
     current: Option<EventTime>,
+    keys: Option<Keys>,
 }
 
 impl Watermark {
     pub(crate) fn new(of: EventTimeColumn) -> Watermark {
-        Watermark { of, current: None }
+        let keys = of.keys.clone().map(Keys::new);
+        Watermark { of, current: None, keys }
     }
 
     pub(crate) fn current(&self) -> Option<EventTime> {
@@ -43,6 +58,15 @@ impl Watermark {
     /// Goes on from where it stood.
     pub(crate) fn restore(&mut self, current: Option<EventTime>) {
         self.current = current;
+    }
+
+    /// Those that have watermarks of their own.
+    pub(crate) fn keys(&self) -> Option<&Keys> {
+        self.keys.as_ref()
+    }
+
+    pub(crate) fn keys_mut(&mut self) -> Option<&mut Keys> {
+        self.keys.as_mut()
     }
 
     /// Looks at rows with all columns of the stream. Returns the new watermark if it has moved.
@@ -55,7 +79,15 @@ impl Watermark {
             let column = rows.schema_ref().field(self.of.index).name().clone();
             return Err(OperatorError::NoEventTime { column, rows: times.null_count() });
         }
-        let reached = latest(&self.of, rows)?;
+        let reached = match &mut self.keys {
+            None => latest(&self.of, rows)?,
+            Some(keys) => {
+                let mut reached = self.current;
+                let marks = times_of(&*self.of.watermark, rows)?;
+                keys.observe(rows, (times, &marks), &mut reached, |_, _| {})?;
+                reached
+            }
+        };
         if reached <= self.current {
             return Ok(None);
         }
@@ -79,8 +111,16 @@ pub(crate) fn times_of(
     rows: &RecordBatch,
 ) -> Result<ArrayRef, OperatorError> {
     let values = expr.evaluate(rows)?.into_array(rows.num_rows())?;
-    Ok(cast(&values, &DataType::Timestamp(TimeUnit::Microsecond, None))?)
+    Ok(micros_of(&values)?)
 }
+
+/// Times of any unit, in microseconds.
+fn micros_of(times: &dyn Array) -> Result<ArrayRef, ArrowError> {
+    cast(times, &DataType::Timestamp(TimeUnit::Microsecond, None))
+}
+
+#[cfg(test)]
+mod tests;
 
 /// The place of the greatest of these times, none of which is null; `None` if they are of another unit
 /// than columns have.

@@ -13,14 +13,14 @@ use super::FEW_BYTES;
 use super::backlog::{BACKLOG_KEY, Backlog};
 use super::catalog::{self, Catalog, state_name};
 use super::input::{self, Input, InputSpec, by_event_time};
-use super::late::{LATE_KEY, Late};
+use super::late::Late;
 use super::output::{self, Output, OutputError, StreamOutput};
 use super::shared::Part;
 use super::tape::Tape;
 use crate::decode::MEMORY_KEY;
 use crate::error::OperatorError;
 use crate::pipeline::Pipeline;
-use crate::watermark::EventTime;
+use crate::watermark::{EventTime, KeysStand};
 
 /// Within what time a checkpoint is on disk that a power cut may lose, as the next life says the same. A
 /// message on its way through a filter then waits for one sync, that of its broker.
@@ -151,7 +151,7 @@ impl Job {
         rows.restore(stored.extract_if(vec![BACKLOG_KEY]..vec![BACKLOG_KEY + 1], |_, _| true))?;
         let late = match &spec.output {
             Output::Errors(StreamOutput { late: Some(late), .. }) => {
-                Some(Late::open(late.clone(), stored.get(LATE_KEY))?)
+                Some(Late::open(late.clone(), &stored)?)
             }
             _ => None,
         };
@@ -366,12 +366,12 @@ impl Job {
     }
 
     fn add_changes(&mut self, batch: &mut Batch) -> Result<(), JobError> {
-        if let Some(pipeline) = &mut self.pipeline {
-            for (key, change) in pipeline.checkpoint()? {
-                match change {
-                    Some(value) => batch.put(&self.state, key, value),
-                    None => batch.delete(&self.state, key),
-                }
+        let of_query = self.pipeline.as_mut().map(Pipeline::checkpoint).transpose()?;
+        let of_late = self.late.as_mut().map(|late| late.store(batch));
+        for (key, change) in of_query.into_iter().chain(of_late).flatten() {
+            match change {
+                Some(value) => batch.put(&self.state, key, value),
+                None => batch.delete(&self.state, key),
             }
         }
         for (number, input) in (0u8..).zip(&mut self.inputs) {
@@ -381,10 +381,6 @@ impl Job {
         }
         if let Output::Errors(StreamOutput { errors, .. }) = &self.spec.output {
             self.rejected.drain(..).for_each(|entry| batch.append(errors, entry));
-        }
-        if let Some(late) = &mut self.late {
-            let stored = late.store(batch);
-            batch.put(&self.state, LATE_KEY, stored);
         }
         for input in &self.inputs {
             input.cursor.advance(batch, input.position);
@@ -410,6 +406,15 @@ impl Job {
     pub(crate) fn watermark(&self) -> Option<EventTime> {
         let late = self.late.as_ref().and_then(Late::watermark);
         self.pipeline.as_ref().map_or(late, Pipeline::watermark)
+    }
+
+    /// For each input how its keys stand, if they have watermarks of their own.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Option<KeysStand>> {
+        let late = self.late.as_ref();
+        self.inputs.iter().map(move |input| match &self.pipeline {
+            Some(pipeline) => pipeline.keys(&input.spec.stream),
+            None => late?.keys(),
+        })
     }
 
     pub(crate) fn late(&self) -> u64 {

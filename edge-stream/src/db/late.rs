@@ -2,7 +2,8 @@
 //!
 //! The stream's own job decides, record by record: it is late what lies in front of the greatest
 //! watermark of the records before it. That does not depend on how many records are read at a
-//! time, and whatever a query over the stream alone can find late is among it.
+//! time, and whatever a query over the stream alone can find late is among it. With a watermark for each
+//! key of the stream, it is the least of those.
 
 use std::collections::VecDeque;
 
@@ -10,16 +11,19 @@ use arrow::array::{Array, AsArray, Int64Array, RecordBatch, UInt64Array};
 use arrow::compute::take_record_batch;
 use arrow::datatypes::{FieldRef, Int64Type, TimestampMicrosecondType};
 use arrow_json::LineDelimitedWriter;
-use bytes::Bytes;
 use edge_db::{Batch, Entry, Log, RecordRef};
 
 use crate::decode::{METADATA, rfc3339};
 use crate::error::OperatorError;
+use crate::operator::{Changes, Stored};
 use crate::stream::EventTimeColumn;
-use crate::watermark::{EventTime, times_of};
+use crate::watermark::{EventTime, Keys, KeysStand, below, times_of};
 
 /// Under which the state of a stream's own job has its watermark. No decoder has this key.
-pub(crate) const LATE_KEY: &[u8] = &[0xFD];
+const LATE_KEY: &[u8] = &[0xFD];
+
+/// And those of its keys.
+const LATE_KEYS_KEY: &[u8] = &[0xFD, 1];
 
 /// What a Log of late rows keeps; of more in one checkpoint the oldest would be dropped at once.
 pub(crate) const LATE_BYTES: u64 = 16 * 1024 * 1024;
@@ -36,6 +40,9 @@ pub(crate) struct LateOutput {
 pub(crate) struct Late {
     of: LateOutput,
     watermark: Option<EventTime>,
+    keys: Option<Keys>,
+    /// What is stored of keys that it has not.
+    unwanted: Vec<Vec<u8>>,
     /// Rows that have been late.
     count: u64,
     /// Those since the last checkpoint, with their bytes.
@@ -45,9 +52,16 @@ pub(crate) struct Late {
 
 impl Late {
     /// Goes on from what [`Late::store`] has written.
-    pub(crate) fn open(of: LateOutput, stored: Option<&Bytes>) -> Result<Late, OperatorError> {
-        let mut late = Late { of, watermark: None, count: 0, entries: VecDeque::new(), bytes: 0 };
-        if let Some(stored) = stored {
+    pub(crate) fn open(of: LateOutput, stored: &Stored) -> Result<Late, OperatorError> {
+        let mut keys = of.event_time.keys.clone().map(Keys::new);
+        let mut unwanted = Vec::new();
+        if !keys.as_mut().map_or(Ok(false), |keys| keys.restore(LATE_KEYS_KEY, stored))? {
+            let stored = below(stored, LATE_KEYS_KEY);
+            unwanted.extend(stored.map(|(key, _)| [LATE_KEYS_KEY, key].concat()));
+        }
+        let (watermark, count, entries, bytes) = (None, 0, VecDeque::new(), 0);
+        let mut late = Late { of, watermark, keys, unwanted, count, entries, bytes };
+        if let Some(stored) = stored.get(LATE_KEY) {
             let damaged = || OperatorError::State { reason: "its watermark is damaged".to_owned() };
             let (count, watermark) = stored.split_first_chunk::<8>().ok_or_else(damaged)?;
             late.count = u64::from_le_bytes(*count);
@@ -62,6 +76,11 @@ impl Late {
 
     pub(crate) fn watermark(&self) -> Option<EventTime> {
         self.watermark
+    }
+
+    /// How the keys of the stream stand, if they have watermarks of their own.
+    pub(crate) fn keys(&self) -> Option<KeysStand> {
+        self.keys.as_ref().map(Keys::stand)
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -103,10 +122,15 @@ impl Late {
         seqs: &Int64Array,
     ) -> Result<Vec<(usize, EventTime)>, OperatorError> {
         let marks = times_of(&*self.of.event_time.watermark, rows)?;
-        let marks = marks.as_primitive::<TimestampMicrosecondType>();
         let times = rows.column(self.of.event_time.index);
-        let times = times.as_primitive::<TimestampMicrosecondType>();
         let (mut late, mut reached) = (Vec::new(), self.watermark);
+        if let Some(keys) = &mut self.keys {
+            let found = |row, watermark| late.push((row, watermark));
+            keys.observe(rows, (times, &marks), &mut self.watermark, found)?;
+            return Ok(late);
+        }
+        let marks = marks.as_primitive::<TimestampMicrosecondType>();
+        let times = times.as_primitive::<TimestampMicrosecondType>();
         for row in 0..rows.num_rows() {
             // Rows of one record are not late for each other.
             if row > 0 && seqs.value(row) != seqs.value(row - 1) {
@@ -157,15 +181,20 @@ impl Late {
         Ok(())
     }
 
-    /// Puts what has come since the last checkpoint into its batch; returns what goes under
-    /// [`LATE_KEY`]: the count, and the watermark if there is one.
-    pub(crate) fn store(&mut self, batch: &mut Batch) -> Bytes {
+    /// Puts the rows that have come since the last checkpoint into its batch; returns what has changed
+    /// besides: the count with the watermark, if there is one, and keys.
+    pub(crate) fn store(&mut self, batch: &mut Batch) -> Changes {
         self.bytes = 0;
         self.entries.drain(..).for_each(|(entry, _)| batch.append(&self.of.log, entry));
         let mut stored = self.count.to_le_bytes().to_vec();
         if let Some(watermark) = self.watermark {
             stored.extend_from_slice(&watermark.micros().to_le_bytes());
         }
-        stored.into()
+        let mut changes: Changes = self.unwanted.drain(..).map(|key| (key, None)).collect();
+        changes.insert(LATE_KEY.to_vec(), Some(stored.into()));
+        if let Some(keys) = &mut self.keys {
+            keys.store(LATE_KEYS_KEY, &mut changes);
+        }
+        changes
     }
 }

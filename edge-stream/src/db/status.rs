@@ -7,6 +7,7 @@ use edge_db::{Seq, Time};
 use super::input::InputSpec;
 use super::job::JobSpec;
 use crate::sql::statement::Kind as JobKind;
+use crate::watermark::KeysStand;
 
 /// Whether a job runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,11 +88,36 @@ pub struct InputStatus {
     pub position: Seq,
     /// Whether the others do not wait for it, as it was quiet for its `idle_timeout`.
     pub is_idle: bool,
+    /// With `watermark_by`, how its keys stand.
+    pub keys: Option<KeyStatus>,
+}
+
+/// The keys of a stream, each with a watermark of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct KeyStatus {
+    /// Those that are waited for.
+    pub count: usize,
+    /// The one whose watermark is the least, and which holds up event time; of several one of them.
+    pub slowest: Option<String>,
+    /// That watermark. It may lie behind that of the stream, which never goes back.
+    pub watermark: Option<Time>,
+    /// How often a key was forgotten as there were more than 10,000.
+    pub crowded_out: u64,
+}
+
+impl KeyStatus {
+    pub(crate) fn new(of: KeysStand) -> KeyStatus {
+        let KeysStand { count, slowest, crowded_out } = of;
+        let (slowest, watermark) = slowest.unzip();
+        let watermark = watermark.map(|time| Time::from_micros(time.micros()));
+        KeyStatus { count, slowest, watermark, crowded_out }
+    }
 }
 
 impl InputStatus {
     fn new(of: &InputSpec) -> InputStatus {
-        InputStatus { stream: of.stream.clone(), position: Seq::ZERO, is_idle: false }
+        InputStatus { stream: of.stream.clone(), position: Seq::ZERO, is_idle: false, keys: None }
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use super::catalog::Catalog;
 use super::job::{Job, JobError, JobSpec, Step};
 use super::output::Output;
-use super::status::{JobState, JobStatus};
+use super::status::{JobState, JobStatus, KeyStatus};
 use super::{blocking, here_if};
 use crate::error::{SqlError, chain};
 use crate::pipeline::Pipeline;
@@ -320,9 +320,10 @@ impl Task {
     fn publish(&self, job: &Job) {
         let progress = job.progress();
         self.status.send_modify(|status| {
-            let of = job.committed_positions().zip(job.idle_inputs());
-            for (input, (position, is_idle)) in status.inputs.iter_mut().zip(of) {
+            let of = job.committed_positions().zip(job.idle_inputs()).zip(job.keys());
+            for (input, ((position, is_idle), keys)) in status.inputs.iter_mut().zip(of) {
                 (input.position, input.is_idle) = (position, is_idle);
+                input.keys = keys.map(KeyStatus::new);
             }
             status.position = status.inputs[0].position;
             status.watermark = job.watermark().map(|time| Time::from_micros(time.micros()));

@@ -145,6 +145,11 @@ impl Engine {
         let lateness_micros = stream.lateness_micros;
         let event_time = event_time.transpose()?;
         let event_time = event_time.map(|time| EventTimeColumn { lateness_micros, ..time });
+        let event_time = event_time.map(|time| match &stream.times.watermark_by {
+            Some(column) => time.by(&schema, column, stream.times.idle_micros()),
+            None => Ok(time),
+        });
+        let event_time = event_time.transpose()?;
         let topic = match &stream.source {
             Source::Topic(topic) => Some(topic),
             Source::Log(_) | Source::Table(_) => None,

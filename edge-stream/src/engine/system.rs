@@ -134,6 +134,9 @@ fn jobs_batch(jobs: &[JobStatus]) -> Result<RecordBatch> {
         ("missed", count(&|job| job.missed)),
         ("watermark", time(&|job| job.watermark)),
         ("idle", text(jobs.iter().map(idle))),
+        ("keys", Arc::new(jobs.iter().map(key_count).collect::<UInt64Array>())),
+        ("slowest_key", text(jobs.iter().map(slowest_key))),
+        ("keys_crowded_out", count(&crowded_out)),
         ("position", count(&|job| job.position.get())),
         ("lag", count(&|job| job.lag)),
         ("state_bytes", count(&|job| job.state_bytes as u64)),
@@ -143,8 +146,16 @@ fn jobs_batch(jobs: &[JobStatus]) -> Result<RecordBatch> {
         ("failed_since", time(&|job| job.failed_since)),
         ("retries", count(&|job| job.retries)),
     ];
-    let nullable =
-        ["watermark", "idle", "checkpoint_at", "checkpoint_micros", "error", "failed_since"];
+    let nullable = [
+        "watermark",
+        "idle",
+        "keys",
+        "slowest_key",
+        "checkpoint_at",
+        "checkpoint_micros",
+        "error",
+        "failed_since",
+    ];
     let columns =
         columns.into_iter().map(|(name, column)| (name, column, nullable.contains(&name)));
     Ok(RecordBatch::try_from_iter_with_nullable(columns)?)
@@ -167,6 +178,24 @@ fn idle(job: &JobStatus) -> Option<String> {
     let idle = job.inputs.iter().filter(|input| input.is_idle);
     let names: Vec<_> = idle.map(|input| input.stream.as_str()).collect();
     (!names.is_empty()).then(|| names.join(", "))
+}
+
+/// Keys of streams that are waited for; `None` if no stream has any.
+fn key_count(job: &JobStatus) -> Option<u64> {
+    let counts = job.inputs.iter().filter_map(|input| input.keys.as_ref());
+    counts.map(|keys| keys.count as u64).reduce(|a, b| a + b)
+}
+
+/// The one of each stream that holds it up.
+fn slowest_key(job: &JobStatus) -> Option<String> {
+    let keys = job.inputs.iter().filter_map(|input| input.keys.as_ref()?.slowest.as_deref());
+    let keys: Vec<_> = keys.collect();
+    (!keys.is_empty()).then(|| keys.join(", "))
+}
+
+fn crowded_out(job: &JobStatus) -> u64 {
+    let keys = job.inputs.iter().filter_map(|input| input.keys.as_ref());
+    keys.map(|keys| keys.crowded_out).sum()
 }
 
 fn text(values: impl Iterator<Item = Option<impl AsRef<str>>>) -> ArrayRef {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 #[derive(Debug)]
-pub(super) struct Places<T> {
+pub(crate) struct Places<T> {
     by_key: HashMap<Box<[u8]>, u32>,
     entries: Vec<Option<Entry<T>>>,
     /// Numbers that no key has.
@@ -24,30 +24,34 @@ impl<T> Default for Places<T> {
 
 impl<T> Places<T> {
     /// How many keys there are.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.by_key.len()
     }
 
-    pub(super) fn find(&self, key: &[u8]) -> Option<u32> {
+    pub(crate) fn find(&self, key: &[u8]) -> Option<u32> {
         self.by_key.get(key).copied()
     }
 
-    pub(super) fn get(&self, place: u32) -> Option<&T> {
+    pub(crate) fn key(&self, place: u32) -> Option<&[u8]> {
+        Some(&*self.entries.get(place as usize)?.as_ref()?.key)
+    }
+
+    pub(crate) fn get(&self, place: u32) -> Option<&T> {
         self.entries.get(place as usize)?.as_ref().map(|entry| &entry.of)
     }
 
-    pub(super) fn get_mut(&mut self, place: u32) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, place: u32) -> Option<&mut T> {
         self.entries.get_mut(place as usize)?.as_mut().map(|entry| &mut entry.of)
     }
 
     /// The places of all keys.
-    pub(super) fn places(&self) -> impl Iterator<Item = u32> + '_ {
+    pub(crate) fn places(&self) -> impl Iterator<Item = u32> + '_ {
         let entries = (0..).zip(&self.entries);
         entries.filter_map(|(place, entry)| entry.as_ref().map(|_| place))
     }
 
     /// The place of a key; a new one gets the least that is free.
-    pub(super) fn place_of(&mut self, key: &[u8], new: impl FnOnce() -> T) -> u32 {
+    pub(crate) fn place_of(&mut self, key: &[u8], new: impl FnOnce() -> T) -> u32 {
         if let Some(place) = self.find(key) {
             return place;
         }
@@ -59,7 +63,7 @@ impl<T> Places<T> {
     }
 
     /// Puts a key at a place that no other has.
-    pub(super) fn insert(&mut self, place: u32, key: Box<[u8]>, of: T) {
+    pub(crate) fn insert(&mut self, place: u32, key: Box<[u8]>, of: T) {
         let known = u32::try_from(self.entries.len()).expect("the limit of state is far below");
         self.free.extend(known..place);
         self.free.remove(&place);
@@ -69,7 +73,7 @@ impl<T> Places<T> {
         self.entries[place as usize] = Some(Entry { key, of });
     }
 
-    pub(super) fn remove(&mut self, place: u32) -> Option<T> {
+    pub(crate) fn remove(&mut self, place: u32) -> Option<T> {
         let entry = self.entries.get_mut(place as usize)?.take()?;
         self.by_key.remove(&entry.key);
         self.free.insert(place);

@@ -21,7 +21,7 @@ pub(super) enum Side {
 }
 
 /// What `WITH` of a stream may have.
-pub(super) const OF_STREAMS: [&str; 13] = [
+pub(super) const OF_STREAMS: [&str; 14] = [
     "topic",
     "log",
     "table",
@@ -35,6 +35,7 @@ pub(super) const OF_STREAMS: [&str; 13] = [
     "allowed_lateness",
     "max_ahead",
     "idle_timeout",
+    "watermark_by",
 ];
 
 /// And that of a sink.
@@ -102,6 +103,8 @@ pub(super) struct Options {
     pub(super) times: Times,
     /// Where the first option is that is about those.
     pub(super) about_times: Option<Position>,
+    /// And the one that says what has watermarks of its own.
+    pub(super) about_keys: Option<Position>,
     /// Whether late rows change windows that are closed.
     late_updates: bool,
     /// How late they may be, in microseconds.
@@ -141,6 +144,7 @@ impl Script<'_> {
             sink: SinkOptions::default(),
             times: Times::default(),
             about_times: None,
+            about_keys: None,
             late_updates: false,
             allowed_lateness: None,
         };
@@ -182,7 +186,10 @@ impl Script<'_> {
                 name if Times::OPTIONS.contains(&name) => {
                     let set = options.times.set(name, &value);
                     set.map_err(|(reason, help)| self.at(&at, reason).or(help))?;
-                    options.about_times.get_or_insert(self.here(&at.span.start));
+                    let here = self.here(&at.span.start);
+                    options.about_times.get_or_insert(here);
+                    options.about_keys =
+                        options.about_keys.or((name == "watermark_by").then_some(here));
                 }
                 _ => {
                     self.format_option(&mut options.format, &name, &value, &at)?;

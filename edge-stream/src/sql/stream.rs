@@ -12,8 +12,10 @@ use super::options::Side;
 use super::statement::{Gap, Source, StreamDefinition};
 use super::types::column_type;
 use crate::decode::format::FormatKind;
+use crate::decode::stream_schema;
 use crate::error::{Position, SqlError};
 use crate::topic::TopicPattern;
+use crate::watermark::KeyColumn;
 
 /// When a record was stored.
 const TIME: &str = "_time";
@@ -75,6 +77,13 @@ impl Script<'_> {
             let reason = "this option is about the event time, and the stream has none";
             return Err(SqlError::statement(at, reason)
                 .or("declare it: WATERMARK FOR ts AS ts - INTERVAL '5 seconds'"));
+        }
+        if let (Some(column), Some(at), false) =
+            (&options.times.watermark_by, options.about_keys, columns.is_empty())
+        {
+            // Where columns are left out, it is looked at when they are known.
+            let keys = KeyColumn::new(&stream_schema(&columns), column, None);
+            keys.map_err(|(reason, help)| SqlError::statement(at, reason).or(help))?;
         }
         let mut format = options.format;
         format.paths = paths;

@@ -22,11 +22,13 @@ pub(crate) struct Times {
     pub(crate) diverts_late: bool,
     /// How long the stream says nothing until others do not wait for it.
     pub(crate) idle_timeout: Option<Span>,
+    /// The column whose values have watermarks of their own, which may be idle, too.
+    pub(crate) watermark_by: Option<String>,
 }
 
 impl Times {
     /// The names of its options.
-    pub(crate) const OPTIONS: [&'static str; 2] = ["max_ahead", "idle_timeout"];
+    pub(crate) const OPTIONS: [&'static str; 3] = ["max_ahead", "idle_timeout", "watermark_by"];
 
     /// Takes one of its options.
     ///
@@ -35,6 +37,7 @@ impl Times {
     pub(crate) fn set(&mut self, name: &str, value: &str) -> Result<(), (String, String)> {
         let refuse = |help: &str| Err((format!("{name} is '{value}'"), help.to_owned()));
         match (name, value, Span::parse(value)) {
+            ("watermark_by", ..) => self.watermark_by = Some(value.to_owned()),
             ("max_ahead", "none", _) => self.max_ahead = None,
             ("max_ahead", _, Some(span)) => self.max_ahead = Some(span),
             ("idle_timeout", "none", _) => self.idle_timeout = None,
@@ -43,12 +46,17 @@ impl Times {
         }
         Ok(())
     }
+
+    pub(crate) fn idle_micros(&self) -> Option<i64> {
+        self.idle_timeout.as_ref().map(|timeout| timeout.micros)
+    }
 }
 
 impl Default for Times {
     /// A day leaves room for a clock in a wrong zone, which is 14 hours ahead at most.
     fn default() -> Times {
-        Times { max_ahead: Span::parse("1 day"), diverts_late: false, idle_timeout: None }
+        let max_ahead = Span::parse("1 day");
+        Times { max_ahead, diverts_late: false, idle_timeout: None, watermark_by: None }
     }
 }
 
