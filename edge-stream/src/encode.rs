@@ -66,11 +66,6 @@ impl Encoder {
         is_said.then(|| lines::line(&self.names, self.format.delimiter)).transpose()
     }
 
-    /// Whether each row has a payload of its own.
-    pub(crate) fn is_one_each(&self) -> bool {
-        self.format.kind != FormatKind::ArrowIpc
-    }
-
     /// The payloads of these rows in order: of `arrow_ipc` one for each few thousand, of all others
     /// one for each.
     pub(crate) fn payloads(&self, rows: &RecordBatch) -> Result<Vec<Vec<u8>>, ArrowError> {

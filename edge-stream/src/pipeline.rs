@@ -256,13 +256,6 @@ impl Pipeline {
         self.flow.is_stateless()
     }
 
-    /// Whether the same rows come out, in the same order, whenever the same rows go in again, however
-    /// many at a time.
-    #[cfg(feature = "db")]
-    pub(crate) fn repeats_itself(&self) -> bool {
-        self.is_stateless() && self.sources.len() == 1 && self.tables.is_empty()
-    }
-
     /// The tables and views that it looks rows up in.
     #[cfg(feature = "db")]
     pub(crate) fn tables(&self) -> &[String] {

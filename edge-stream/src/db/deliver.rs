@@ -7,7 +7,7 @@ pub(crate) mod file;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use edge_db::{Batch, Commit, Cursor, Db, Log, Record, Seq, WriteError};
+use edge_db::{Batch, Cursor, Db, Log, Record, Seq};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -16,10 +16,6 @@ use super::{FEW_BYTES, here_if};
 
 /// Records between two commits of the position; as many go out twice after a crash.
 const STEP_RECORDS: usize = 1000;
-
-/// What went out within this time goes out twice after a power cut, and once after all else: the position
-/// need not have a sync of its own.
-const STORED_WITHIN: Duration = Duration::from_millis(100);
 
 /// The pause when a target took nothing, or the database failed.
 const RETRY: Duration = Duration::from_secs(1);
@@ -160,10 +156,9 @@ impl<T: Target> Carrier<T> {
         let mut appended = self.cursor.log().watch();
         let mut position = self.cursor.position().map_err(retry)?;
         self.target.open().await?;
-        // The commit of the position is under way while the next rows are.
-        let (mut storing, mut seen) = (None, None);
-        self.reached.send_modify(|reached| reached.position = position);
+        let mut seen = None;
         loop {
+            self.reached.send_modify(|reached| reached.position = position);
             let (log, from) = (self.cursor.log().clone(), position);
             let state = log.state().map_err(retry)?;
             let unread = seen.and_then(|seen| state.appended_bytes.checked_sub(seen));
@@ -172,10 +167,7 @@ impl<T: Target> Carrier<T> {
             let records = records.map_err(|_| Stopped::Closed)?.map_err(retry)?;
             seen = (records.next() >= state.next).then_some(state.appended_bytes);
             if records.is_empty() {
-                tokio::select! {
-                    stored = stored(&mut storing) => self.note(stored)?,
-                    () = appended.changed() => {}
-                }
+                appended.changed().await;
                 continue;
             }
             let records: Vec<_> = records.into_iter().collect();
@@ -184,36 +176,10 @@ impl<T: Target> Carrier<T> {
             position = records[..taken].last().map_or(position, |last| last.seq().next());
             // A crash here carries these once more, with the same numbers.
             batch.advance(&self.cursor, position);
-            let batch = batch.within(STORED_WITHIN);
-            if storing.is_some() {
-                let stored = stored(&mut storing).await;
-                self.note(stored)?;
-            }
-            storing = Some((batch.commit_async(), position));
-            if outcome.is_err() {
-                let stored = stored(&mut storing).await;
-                self.note(stored)?;
-            }
+            batch.commit_async().await.map_err(retry)?;
+            self.reached.send_modify(|reached| reached.error = None);
             outcome?;
         }
-    }
-
-    fn note(&self, stored: Result<Seq, WriteError>) -> Result<(), Stopped> {
-        let position = stored.map_err(retry)?;
-        self.reached.send_replace(Reached { position, error: None });
-        Ok(())
-    }
-}
-
-/// Waits until the commit of a position has ended that is under way; for ever if there is none.
-async fn stored(storing: &mut Option<(Commit, Seq)>) -> Result<Seq, WriteError> {
-    match storing {
-        Some((commit, position)) => {
-            let outcome = commit.await.map(|_| *position);
-            *storing = None;
-            outcome
-        }
-        None => std::future::pending().await,
     }
 }
 

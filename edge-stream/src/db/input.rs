@@ -118,6 +118,10 @@ impl Input {
 
     /// Whether it was idle already when another one said this.
     pub(crate) fn was_idle_at(&self, heard: Time) -> bool {
+        // Of what came to a live topic before, nobody knows.
+        if self.last.is_none() && self.spec.log.live().is_some() {
+            return false;
+        }
         let last = self.last.map_or(i64::MIN, Time::micros);
         let quiet = heard.micros().saturating_sub(last);
         self.spec.idle_timeout.as_ref().is_some_and(|timeout| quiet >= timeout.micros)

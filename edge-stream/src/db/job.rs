@@ -2,7 +2,6 @@
 //! into one batch. It blocks for the disk and has no clock and no task.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use arrow::error::ArrowError;
 use bytes::Bytes;
@@ -21,10 +20,6 @@ use crate::decode::MEMORY_KEY;
 use crate::error::OperatorError;
 use crate::pipeline::Pipeline;
 use crate::watermark::{EventTime, KeysStand};
-
-/// Within what time a checkpoint is on disk that a power cut may lose, as the next life says the same. A
-/// message on its way through a filter then waits for one sync, that of its broker.
-const REPEATED_WITHIN: Duration = Duration::from_millis(100);
 
 /// What a job counts, stored with its position.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -206,11 +201,15 @@ impl Job {
         Ok(Step { is_at_end, has_output })
     }
 
-    /// Whether the next step has so little to do that nobody has to wait for it.
+    /// Whether the next step has so little to do that nobody has to wait for it: of an operator with
+    /// state, and of a table that rows are looked up in, nobody knows.
     pub(crate) fn is_brief(&self) -> bool {
+        let is_simple = |query: &Pipeline| query.is_stateless() && query.tables().is_empty();
         let unread = self.inputs.iter().map(Input::unread_bytes).sum::<Option<u64>>();
-        let bytes = unread.map(|unread| unread.saturating_add(self.state_bytes() as u64));
-        bytes.is_some_and(|bytes| bytes <= FEW_BYTES) && !self.spec.has_own_code
+        unread.is_some_and(|bytes| bytes <= FEW_BYTES)
+            && !self.spec.has_own_code
+            && self.late.is_none()
+            && self.pipeline.as_ref().is_none_or(is_simple)
     }
 
     /// Says to the query which of these inputs, that have nothing more, are idle.
@@ -348,21 +347,7 @@ impl Job {
         batch
             .insert(&self.catalog.progress, &self.spec.place(), &self.progress)
             .map_err(OutputError::from)?;
-        Ok(if self.repeats_itself() { batch.within(REPEATED_WITHIN) } else { batch })
-    }
-
-    /// Whether a power cut that loses the last checkpoints changes nothing: the records of the one
-    /// stream are on disk, and the same rows come out of them again under the same numbers.
-    pub(crate) fn repeats_itself(&self) -> bool {
-        let is_numbered = matches!(&self.spec.output, Output::Sink(sink) if sink.numbers_rows());
-        let mut inputs = self.inputs.iter();
-        let is_there_again =
-            inputs.all(|input| input.spec.log.log().is_some() && !input.spec.decoder.has_memory());
-        let pipeline = self.pipeline.as_ref();
-        is_numbered
-            && is_there_again
-            && !self.spec.has_own_code
-            && pipeline.is_some_and(Pipeline::repeats_itself)
+        Ok(batch)
     }
 
     fn add_changes(&mut self, batch: &mut Batch) -> Result<(), JobError> {

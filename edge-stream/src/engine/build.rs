@@ -435,6 +435,3 @@ pub(super) fn check_storable(schema: &SchemaRef, key: Option<&[usize]>) -> Resul
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

@@ -20,6 +20,7 @@ use crate::db::tape::Tape;
 use crate::error::{SqlError, chain};
 use crate::pipeline::Pipeline;
 use crate::sql::statement::Definition;
+use crate::topic::TopicPattern;
 
 /// What reads something, as it was planned over the new columns.
 pub(super) struct Reader {
@@ -155,7 +156,9 @@ impl Engine {
             Ok(()) => (old_topic, prepared.topic),
             Err(_) => (prepared.topic, old_topic),
         };
-        if unwanted != kept {
+        // Patterns that differ in the names of their levels alone are one filter of the broker.
+        let filter = |topic: &Option<TopicPattern>| topic.as_ref().map(TopicPattern::filter);
+        if filter(&unwanted) != filter(&kept) {
             self.disconnect(unwanted.as_ref(), &prepared.spec).await?;
         }
         stored?;

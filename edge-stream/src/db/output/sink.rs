@@ -57,12 +57,6 @@ impl SinkOutput {
         !matches!(self.to, Destination::Log)
     }
 
-    /// Whether its rows go on to others as soon as they are in its Log, under the numbers that they have
-    /// there, and rows that come out once more get the same ones.
-    pub(crate) fn numbers_rows(&self) -> bool {
-        matches!(self.to, Destination::Topic(_)) && self.encoder.is_one_each()
-    }
-
     pub(super) fn add(&self, batch: &mut Batch, rows: &RecordBatch) -> Result<(), OutputError> {
         let entries = self.encoder.payloads(rows)?.into_iter().map(Entry::new);
         match &self.to {
