@@ -18,8 +18,10 @@ use crate::plan::{self, JobPlan, Scan};
 use crate::session::Functions;
 use crate::stream::{EventTimeColumn, StreamTable};
 #[cfg(feature = "db")]
+use crate::watermark::Keys;
+#[cfg(feature = "db")]
 use crate::watermark::KeysStand;
-use crate::watermark::{EventTime, Keys, Watermark, below};
+use crate::watermark::{EventTime, Watermark, below};
 use crate::{session, sql};
 
 /// Behind the keys of all operators.

@@ -23,6 +23,7 @@ pub(crate) struct Functions {
 }
 
 impl Functions {
+    #[cfg(feature = "db")]
     pub(crate) fn is_empty(&self) -> bool {
         self.scalars.is_empty() && self.aggregates.is_empty()
     }

@@ -8,6 +8,7 @@ mod arrows;
 pub(crate) mod asof;
 pub(crate) mod emit;
 mod keyed;
+#[cfg(feature = "db")]
 mod live;
 pub(crate) mod matches;
 #[cfg(feature = "db")]

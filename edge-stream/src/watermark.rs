@@ -61,6 +61,7 @@ impl Watermark {
     }
 
     /// Those that have watermarks of their own.
+    #[cfg(feature = "db")]
     pub(crate) fn keys(&self) -> Option<&Keys> {
         self.keys.as_ref()
     }

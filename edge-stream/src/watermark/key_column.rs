@@ -79,6 +79,7 @@ impl KeyColumn {
         [Some(self.index), self.seq, self.time].into_iter().flatten()
     }
 
+    #[cfg(feature = "db")]
     pub(crate) fn name(&self) -> &str {
         &self.name
     }

@@ -87,6 +87,7 @@ impl Keys {
     }
 
     /// The name of the column.
+    #[cfg(feature = "db")]
     pub(crate) fn name(&self) -> &str {
         self.of.name()
     }
