@@ -69,13 +69,13 @@ impl Broker {
     /// ```
     ///
     /// # Errors
-    /// When the broker is closed, or has as many sessions and readers as it takes.
+    /// When the broker is closed.
     pub fn record(&self, log: &MemoryLog) -> Result<Recording, SubscribeError> {
         let shared = Arc::clone(&self.inner.shared);
         let take = db::recorder(log.clone());
         let key = shared.hub(|hub| match hub.is_closed() {
             true => Err(SubscribeError::Closed),
-            false => hub.record(take).ok_or(SubscribeError::Full { limit: hub.limits().sessions }),
+            false => Ok(hub.record(take)),
         })?;
         Ok(Recording { shared, key })
     }

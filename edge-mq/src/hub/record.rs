@@ -32,13 +32,11 @@ impl Recorder {
 }
 
 impl Hub {
-    /// A recorder without topics; `None` if there are too many sessions and readers.
-    pub(crate) fn record(&mut self, take: Arc<Take>) -> Option<Key> {
-        if self.is_full() {
-            return None;
-        }
+    /// A recorder without topics. As with journal rules, the application knows how many it wants, and is
+    /// not kept from them by sessions of others.
+    pub(crate) fn record(&mut self, take: Arc<Take>) -> Key {
         let recorder = Recorder { filters: Vec::new(), take };
-        Some(self.subscribers.insert(Subscriber::Recorder(Box::new(recorder))))
+        self.subscribers.insert(Subscriber::Recorder(Box::new(recorder)))
     }
 
     /// From here on it takes the messages that this filter matches, too. One that several of its
