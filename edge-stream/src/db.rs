@@ -25,7 +25,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 
-/// Bytes of records, and of state, that are worked off so fast that nobody has to wait for it.
+/// Bytes of records that are worked off so fast that nobody has to wait for it.
 pub(crate) const FEW_BYTES: u64 = 16 * 1024;
 
 /// Runs what waits for the disk, or computes for long, on a thread that may. The one place of

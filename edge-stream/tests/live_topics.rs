@@ -6,17 +6,19 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #[path = "support/device.rs"]
 mod device;
+#[path = "support/gateway.rs"]
+mod gateway;
 #[path = "support/site.rs"]
 mod site;
 
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use device::Device;
 use edge_db::{Db, Entry, Log, Seq};
 use edge_mq::{Broker, Message};
-use edge_stream::{Begin, Engine, PushError, Speed, Subscription, Update};
+use edge_stream::{Begin, Engine, PushError, Sample, Speed, Subscription, Update};
+use gateway::Gateway;
 use site::{LONG, append, ask, cells, job};
 
 const VIBRATION: &str = "
@@ -35,65 +37,9 @@ CREATE SINK IF NOT EXISTS strong WITH (log = 'strong_ones') AS
   SELECT press, ts, g FROM vibration WHERE g > 1;
 ";
 
-struct Gateway {
-    db: Db,
-    broker: Broker,
-    engine: Engine,
-}
-
-impl Gateway {
-    async fn start(dir: &Path) -> Gateway {
-        let db = Db::open(dir).unwrap();
-        let broker = Broker::builder().db(&db).listen(([127, 0, 0, 1], 0).into());
-        let broker = broker.start().await.unwrap();
-        let engine = Engine::builder().db(&db).broker(&broker).start().await.unwrap();
-        Gateway { db, broker, engine }
-    }
-
-    async fn with(dir: &Path, script: &str) -> Gateway {
-        let gateway = Gateway::start(dir).await;
-        gateway.engine.execute(script).await.unwrap();
-        gateway
-    }
-
-    /// A reading of a press, in the device's own time.
-    async fn vibrate(&self, press: &str, second: u32, g: f64) {
-        self.publish(&format!("press/{press}/vibration"), &reading(second, g)).await;
-    }
-
-    async fn publish(&self, topic: &str, payload: &str) {
-        let message = Message::new(topic.parse().unwrap(), payload.to_owned());
-        self.broker.local().publish(message).await.unwrap();
-    }
-
-    async fn caught_up(&self) {
-        self.engine.caught_up(LONG).await.unwrap();
-    }
-
-    async fn ask(&self, query: &str) -> Vec<String> {
-        ask(&self.engine, query).await
-    }
-
-    async fn run(&self, script: &str) {
-        self.engine.execute(script).await.unwrap();
-    }
-
-    /// What `execute` says against it.
-    async fn refused(&self, script: &str) -> String {
-        self.engine.execute(script).await.unwrap_err().to_string()
-    }
-
-    fn crash(self) {
-        drop(self.engine);
-        drop(self.broker);
-        self.db.shutdown(LONG).unwrap();
-    }
-
-    async fn end(self) {
-        assert_eq!(self.engine.shutdown(LONG).await.unwrap().records, 0);
-        self.broker.shutdown(LONG).await.unwrap();
-        self.db.shutdown(LONG).unwrap();
-    }
+/// A reading of a press, in the device's own time.
+async fn vibrate(gateway: &Gateway, press: &str, second: u32, g: f64) {
+    gateway.publish(&format!("press/{press}/vibration"), &reading(second, g)).await;
 }
 
 fn reading(second: u32, g: f64) -> String {
@@ -133,9 +79,9 @@ async fn messages_of_devices_are_rows_with_their_metadata_and_nothing_of_them_is
     let row = |seq: u32| format!("7 press/7/vibration {seq} 1 sensor-7 false");
     assert_eq!(gateway.ask(metadata).await, [row(198), row(199)]);
     // The application is no client.
-    gateway.vibrate("8", 300, 0.5).await;
+    vibrate(&gateway, "8", 300, 0.5).await;
     let client = "SELECT _qos, _client IS NULL FROM vibration WHERE press = '8'";
-    assert_eq!(gateway.ask(client).await, ["0 true"]);
+    assert_eq!(gateway.ask(client).await, ["1 true"]);
     gateway.end().await;
 }
 
@@ -148,7 +94,7 @@ async fn a_crash_loses_what_was_in_memory_alone_and_nothing_counts_twice() {
         // In the first life nothing is paused.
         gateway.run("RESUME JOB counted; RESUME JOB strong").await;
         for number in 0..20 {
-            gateway.vibrate("a", life * 100 + number, 2.0).await;
+            vibrate(&gateway, "a", life * 100 + number, 2.0).await;
         }
         gateway.caught_up().await;
         counted += 20;
@@ -159,7 +105,7 @@ async fn a_crash_loses_what_was_in_memory_alone_and_nothing_counts_twice() {
         // Whoever stands still in this process goes on where it stood.
         gateway.run("PAUSE JOB counted; PAUSE JOB strong").await;
         for number in 20..25 {
-            gateway.vibrate("a", life * 100 + number, 2.0).await;
+            vibrate(&gateway, "a", life * 100 + number, 2.0).await;
         }
         if life % 2 == 0 {
             gateway.run("RESUME JOB counted; RESUME JOB strong").await;
@@ -183,7 +129,7 @@ async fn open_windows_and_the_watermark_go_on_over_a_crash() {
     let windows = "SELECT n, g FROM windows ORDER BY window_start";
     let gateway = Gateway::with(dir.path(), &format!("{VIBRATION}{JOBS}")).await;
     for (second, g) in [(0, 0.1), (5, 0.2), (12, 0.3)] {
-        gateway.vibrate("a", second, g).await;
+        vibrate(&gateway, "a", second, g).await;
     }
     gateway.caught_up().await;
     assert_eq!(gateway.ask(windows).await, ["2 0.2"]);
@@ -192,7 +138,7 @@ async fn open_windows_and_the_watermark_go_on_over_a_crash() {
     let gateway = Gateway::start(dir.path()).await;
     // The first one is late: its window was closed before the crash.
     for (second, g) in [(3, 0.9), (15, 0.2), (25, 0.1)] {
-        gateway.vibrate("a", second, g).await;
+        vibrate(&gateway, "a", second, g).await;
     }
     gateway.caught_up().await;
     assert_eq!(gateway.ask(windows).await, ["2 0.2", "2 0.3"]);
@@ -248,8 +194,8 @@ ON v.press = p.press AND p.ts BETWEEN v.ts - INTERVAL '5 seconds' AND v.ts + INT
     };
     let parts = |db: &Db| -> Log { db.log("parts").unwrap() };
     let gateway = Gateway::with(dir.path(), &format!("{VIBRATION}{join}")).await;
-    gateway.vibrate("a", 0, 0.1).await;
-    gateway.vibrate("a", 1, 0.2).await;
+    vibrate(&gateway, "a", 0, 0.1).await;
+    vibrate(&gateway, "a", 1, 0.2).await;
     append(&gateway.db, &parts(&gateway.db), [part(2, "x")]);
     gateway.caught_up().await;
     assert_eq!(gateway.ask(pairs).await, ["0.1 x", "0.2 x"]);
@@ -257,7 +203,7 @@ ON v.press = p.press AND p.ts BETWEEN v.ts - INTERVAL '5 seconds' AND v.ts + INT
 
     let gateway = Gateway::start(dir.path()).await;
     append(&gateway.db, &parts(&gateway.db), [part(4, "y")]);
-    gateway.vibrate("a", 6, 0.3).await;
+    vibrate(&gateway, "a", 6, 0.3).await;
     gateway.caught_up().await;
     let all = ["0.1 x", "0.2 x", "0.3 x", "0.1 y", "0.2 y", "0.3 y"];
     assert_eq!(gateway.ask(pairs).await, all);
@@ -271,12 +217,12 @@ async fn late_rows_and_what_is_no_row_are_kept_in_logs_as_of_any_stream() {
     let gateway = Gateway::with(dir.path(), &stream).await;
     gateway.publish("press/a/vibration", "no JSON").await;
     for second in [10, 3, 12] {
-        gateway.vibrate("a", second, f64::from(second)).await;
+        vibrate(&gateway, "a", second, f64::from(second)).await;
     }
     gateway.caught_up().await;
     gateway.crash();
     let gateway = Gateway::start(dir.path()).await;
-    gateway.vibrate("a", 11, 11.0).await;
+    vibrate(&gateway, "a", 11, 11.0).await;
     gateway.caught_up().await;
     let late = "SELECT press, g FROM vibration_late ORDER BY vibration_late._seq";
     assert_eq!(gateway.ask(late).await, ["a 3.0", "a 11.0"]);
@@ -308,7 +254,7 @@ async fn the_catalog_says_what_is_live_and_takes_it_elsewhere() {
     let dir = tempfile::tempdir().unwrap();
     let gateway = Gateway::with(dir.path(), &exported).await;
     assert_eq!(gateway.engine.export(), exported);
-    gateway.vibrate("a", 0, 0.1).await;
+    vibrate(&gateway, "a", 0, 0.1).await;
     gateway.caught_up().await;
     assert_eq!(gateway.ask("SELECT * FROM counted").await, ["a 1"]);
     assert!(gateway.db.find_log("vibration").is_none());
@@ -334,15 +280,15 @@ async fn what_is_replaced_begins_with_what_memory_holds() {
         )
     };
     for second in 0..3 {
-        gateway.vibrate("a", second, 0.1).await;
+        vibrate(&gateway, "a", second, 0.1).await;
     }
     gateway.run(&by(10)).await;
-    gateway.vibrate("a", 3, 0.1).await;
+    vibrate(&gateway, "a", 3, 0.1).await;
     gateway.caught_up().await;
     assert_eq!(gateway.ask(counted).await, ["40"]);
     gateway.crash();
     let gateway = Gateway::start(dir.path()).await;
-    gateway.vibrate("a", 4, 0.1).await;
+    vibrate(&gateway, "a", 4, 0.1).await;
     gateway.caught_up().await;
     assert_eq!(gateway.ask(counted).await, ["50"]);
     gateway.run(&by(100)).await;
@@ -351,7 +297,7 @@ async fn what_is_replaced_begins_with_what_memory_holds() {
     // Another topic: who reads the stream goes on, and each message counts once.
     let moved = VIBRATION.replace("IF NOT EXISTS ", "").replace("CREATE", "CREATE OR REPLACE");
     gateway.run(&moved.replace("'press/{press}/vibration'", "'{press}/a/vibration'")).await;
-    gateway.vibrate("b", 5, 0.1).await;
+    vibrate(&gateway, "b", 5, 0.1).await;
     for topic in ["a/a/vibration", "press/a/vibration"] {
         gateway.publish(topic, &reading(6, 0.1)).await;
     }
@@ -373,7 +319,7 @@ async fn a_stream_becomes_live_and_journaled_again_where_nobody_reads_it() {
     let rows = "SELECT count(*) FROM vibration";
     for is_live in [true, false, true] {
         gateway.run(&stream(!is_live)).await;
-        gateway.vibrate("a", 0, 0.1).await;
+        vibrate(&gateway, "a", 0, 0.1).await;
         // Its Log stays, as that of a dropped stream does.
         assert_eq!(gateway.ask(rows).await, ["1"], "{is_live}");
         assert_eq!(gateway.broker.journal_rules().is_empty(), is_live);
@@ -392,6 +338,50 @@ async fn a_stream_becomes_live_and_journaled_again_where_nobody_reads_it() {
         "line 1, column 1: `vibration` would read a live topic, and no log, and `s` read it; drop them \
          first, or create a stream of another name"
     );
+    gateway.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_topic_is_waited_for_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let stream = VIBRATION.replace("'65536'", "'65536', idle_timeout = '1 hour'");
+    let join = "
+CREATE STREAM parts (press VARCHAR, ts TIMESTAMP, part VARCHAR, WATERMARK FOR ts) WITH (log = 'parts');
+CREATE MATERIALIZED VIEW pairs AS SELECT p.part, v.g FROM parts p LEFT JOIN vibration v
+ON v.press = p.press AND v.ts BETWEEN p.ts - INTERVAL '5 seconds' AND p.ts + INTERVAL '5 seconds';";
+    Gateway::with(dir.path(), &format!("{stream}{join}")).await.crash();
+    // These came before the next life, in which nobody has heard the topic yet.
+    let db = Db::open(dir.path()).unwrap();
+    let part = |second: u32, part: &str| {
+        let ts = format!("2026-01-01T00:{:02}:{:02}", second / 60, second % 60);
+        Entry::new(format!(r#"{{"press":"a","ts":"{ts}","part":"{part}"}}"#))
+    };
+    append(&db, &db.log("parts").unwrap(), [part(2, "x"), part(200, "y")]);
+    db.shutdown(LONG).unwrap();
+
+    let gateway = Gateway::start(dir.path()).await;
+    gateway.caught_up().await;
+    assert!(gateway.ask("SELECT * FROM pairs").await.is_empty(), "it may have what belongs to x");
+    vibrate(&gateway, "a", 3, 0.1).await;
+    vibrate(&gateway, "a", 100, 0.2).await;
+    gateway.caught_up().await;
+    assert_eq!(gateway.ask("SELECT part, g FROM pairs").await, ["x 0.1"]);
+    gateway.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_is_tried_out_on_what_memory_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = Gateway::with(dir.path(), VIBRATION).await;
+    for (second, g) in [(0, 3.0), (1, 0.5), (2, 4.0)] {
+        vibrate(&gateway, "a", second, g).await;
+    }
+    let strong = "SELECT g FROM vibration WHERE g > 1";
+    for (newest, expected) in [(2, vec!["4.0"]), (u64::MAX, vec!["3.0", "4.0"])] {
+        let tried = gateway.engine.try_out(strong, Sample::Newest(newest)).await.unwrap();
+        assert_eq!(cells(&tried.rows), expected, "{newest}");
+    }
+    assert_eq!(gateway.engine.jobs().len(), 1, "that of the stream");
     gateway.end().await;
 }
 
@@ -467,12 +457,12 @@ async fn a_subscriber_begins_with_what_memory_holds_or_now() {
     let engine = Engine::builder().db(&db).broker(&broker).start().await.unwrap();
     let gateway = Gateway { db, broker, engine };
     gateway.run(VIBRATION).await;
-    gateway.vibrate("a", 0, 0.1).await;
+    vibrate(&gateway, "a", 0, 0.1).await;
     let query = "SELECT g FROM vibration";
     for (begin, expected) in [(Begin::Oldest, vec!["0.1", "0.2"]), (Begin::Now, vec!["0.3"])] {
         let mut live = gateway.engine.subscribe(query, begin).await.unwrap();
         let g = if begin == Begin::Oldest { 0.2 } else { 0.3 };
-        gateway.vibrate("a", 1, g).await;
+        vibrate(&gateway, "a", 1, g).await;
         let Update::Rows { rows, next } = update(&mut live).await else { panic!() };
         assert_eq!(
             (cells(&[rows]), next),

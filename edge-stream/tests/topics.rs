@@ -3,16 +3,19 @@
 
 #![cfg(feature = "mq")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#[path = "support/gateway.rs"]
+mod gateway;
+#[path = "support/site.rs"]
+mod site;
 
 use std::path::Path;
-use std::time::Duration;
 
 use arrow::util::pretty::pretty_format_batches;
 use edge_db::{Db, Entry};
-use edge_mq::{Broker, LocalSubscription, Message, QoS};
+use edge_mq::{Broker, LocalSubscription, QoS};
 use edge_stream::Engine;
-
-const LONG: Duration = Duration::from_secs(60);
+use gateway::Gateway;
+use site::LONG;
 
 const SCRIPT: &str = "
 CREATE STREAM IF NOT EXISTS readings (line VARCHAR, device VARCHAR, temp DOUBLE)
@@ -21,35 +24,12 @@ CREATE SINK IF NOT EXISTS alarms WITH (topic = 'alarm/{device}', format = 'json'
   SELECT device, line, temp, _client FROM readings WHERE temp > 80;
 ";
 
-struct Gateway {
-    db: Db,
-    broker: Broker,
-    engine: Engine,
+async fn start(dir: &Path) -> Gateway {
+    Gateway::with(dir, SCRIPT).await
 }
 
-impl Gateway {
-    async fn start(dir: &Path) -> Gateway {
-        let db = Db::open(dir).unwrap();
-        let broker = Broker::builder().db(&db).start().await.unwrap();
-        let engine = Engine::builder().db(&db).broker(&broker).start().await.unwrap();
-        engine.execute(SCRIPT).await.unwrap();
-        Gateway { db, broker, engine }
-    }
-
-    async fn publish(&self, topic: &str, payload: &str) {
-        let message = Message::new(topic.parse().unwrap(), payload.to_owned());
-        self.broker.local().publish(message.qos(QoS::AtLeastOnce)).await.unwrap();
-    }
-
-    async fn subscribe(&self) -> LocalSubscription {
-        self.broker.local().subscribe("alarm/#", 100).await.unwrap()
-    }
-
-    async fn end(self) {
-        self.engine.shutdown(LONG).await.unwrap();
-        self.broker.shutdown(LONG).await.unwrap();
-        self.db.shutdown(LONG).unwrap();
-    }
+async fn alarms_of(gateway: &Gateway) -> LocalSubscription {
+    gateway.broker.local().subscribe("alarm/#", 100).await.unwrap()
 }
 
 async fn next(alarms: &mut LocalSubscription) -> (String, String, Vec<(String, String)>) {
@@ -62,8 +42,8 @@ async fn next(alarms: &mut LocalSubscription) -> (String, String, Vec<(String, S
 #[tokio::test(flavor = "multi_thread")]
 async fn levels_become_columns_and_rows_become_numbered_messages() {
     let dir = tempfile::tempdir().unwrap();
-    let gateway = Gateway::start(dir.path()).await;
-    let mut alarms = gateway.subscribe().await;
+    let gateway = start(dir.path()).await;
+    let mut alarms = alarms_of(&gateway).await;
     gateway.publish("plant/north/press/temp", r#"{"temp":81.5}"#).await;
     gateway.publish("plant/north/oven/temp", r#"{"temp":12}"#).await;
     gateway.publish("plant/south/oven/temp", r#"{"temp":99}"#).await;
@@ -84,7 +64,7 @@ async fn levels_become_columns_and_rows_become_numbered_messages() {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_of_a_sink_wait_for_the_broker_and_are_published_once_it_is_there() {
     let dir = tempfile::tempdir().unwrap();
-    Gateway::start(dir.path()).await.end().await;
+    start(dir.path()).await.end().await;
     {
         // The database alone: what comes into the Log now is a row, and waits in the sink's Log.
         let db = Db::open(dir.path()).unwrap();
@@ -104,8 +84,8 @@ async fn rows_of_a_sink_wait_for_the_broker_and_are_published_once_it_is_there()
     engine.caught_up(LONG).await.unwrap();
     Gateway { db, broker, engine }.end().await;
 
-    let gateway = Gateway::start(dir.path()).await;
-    let mut alarms = gateway.subscribe().await;
+    let gateway = start(dir.path()).await;
+    let mut alarms = alarms_of(&gateway).await;
     gateway.publish("plant/north/oven/temp", r#"{"temp":91}"#).await;
     assert_eq!(next(&mut alarms).await.0, "alarm/oven", "the press was not published again");
     gateway.end().await;
@@ -114,12 +94,12 @@ async fn rows_of_a_sink_wait_for_the_broker_and_are_published_once_it_is_there()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_whose_topic_cannot_be_goes_to_the_errors_of_the_sink() {
     let dir = tempfile::tempdir().unwrap();
-    let gateway = Gateway::start(dir.path()).await;
+    let gateway = start(dir.path()).await;
     let sink = "CREATE SINK odd WITH (topic = 'alarm/{text}') AS
                 SELECT text FROM texts";
     let stream = "CREATE STREAM texts (text VARCHAR) WITH (topic = 'texts');";
     gateway.engine.execute(&format!("{stream}{sink}")).await.unwrap();
-    let mut alarms = gateway.subscribe().await;
+    let mut alarms = alarms_of(&gateway).await;
     for text in ["null", r#""a/b""#, r##""#""##, r#""""#, r#""fine""#] {
         gateway.publish("texts", &format!(r#"{{"text":{text}}}"#)).await;
     }
@@ -135,11 +115,11 @@ async fn a_row_whose_topic_cannot_be_goes_to_the_errors_of_the_sink() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_is_larger_than_the_broker_takes_goes_to_the_errors_of_the_sink() {
     let dir = tempfile::tempdir().unwrap();
-    let gateway = Gateway::start(dir.path()).await;
+    let gateway = start(dir.path()).await;
     let script = "CREATE STREAM texts (text VARCHAR) WITH (topic = 'texts');
                   CREATE SINK long WITH (topic = 'alarm/x') AS SELECT repeat(text, 1000000) AS t FROM texts;";
     gateway.engine.execute(script).await.unwrap();
-    let mut alarms = gateway.subscribe().await;
+    let mut alarms = alarms_of(&gateway).await;
     gateway.publish("texts", r#"{"text":"xx"}"#).await;
     gateway.publish("texts", r#"{"text":""}"#).await;
     assert_eq!(next(&mut alarms).await.1, r#"{"t":""}"#);
@@ -154,7 +134,7 @@ async fn a_row_that_is_larger_than_the_broker_takes_goes_to_the_errors_of_the_si
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sink_takes_no_log_of_others() {
     let dir = tempfile::tempdir().unwrap();
-    let gateway = Gateway::start(dir.path()).await;
+    let gateway = start(dir.path()).await;
     gateway.publish("plant/north/press/temp", r#"{"temp":99}"#).await;
     let own = gateway.db.log("own").unwrap();
     own.append(Entry::new("x")).unwrap();
@@ -193,9 +173,31 @@ async fn a_stream_that_the_broker_cannot_store_is_not_created() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_level_gets_another_name_and_its_topic_is_stored_as_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let gateway = start(dir.path()).await;
+    for journal in [true, false] {
+        let stream = |level: &str| {
+            format!(
+                "CREATE OR REPLACE STREAM visits_{journal} ({level} VARCHAR, n BIGINT)
+                 WITH (topic = 'visits/{{{level}}}', journal = '{journal}')"
+            )
+        };
+        gateway.run(&stream("hall")).await;
+        gateway.publish("visits/north", r#"{"n":1}"#).await;
+        gateway.run(&stream("line")).await;
+        gateway.publish("visits/south", r#"{"n":2}"#).await;
+        let rows = format!("SELECT line, n FROM visits_{journal} ORDER BY n");
+        assert_eq!(gateway.ask(&rows).await, ["north 1", "south 2"], "{journal}");
+        gateway.run(&format!("DROP STREAM visits_{journal}")).await;
+    }
+    gateway.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_stream_is_not_journaled_any_more_and_its_log_stays() {
     let dir = tempfile::tempdir().unwrap();
-    let gateway = Gateway::start(dir.path()).await;
+    let gateway = start(dir.path()).await;
     gateway.publish("plant/north/press/temp", r#"{"temp":1}"#).await;
     gateway.engine.execute("DROP SINK alarms; DROP STREAM readings").await.unwrap();
     gateway.publish("plant/north/press/temp", r#"{"temp":2}"#).await;
@@ -208,7 +210,7 @@ async fn a_dropped_stream_is_not_journaled_any_more_and_its_log_stays() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sink_publishes_with_the_qos_and_in_the_format_that_it_says_and_retains() {
     let dir = tempfile::tempdir().unwrap();
-    let gateway = Gateway::start(dir.path()).await;
+    let gateway = start(dir.path()).await;
     let sink = "CREATE SINK bare WITH (topic = 'bare/{device}', format = 'raw', qos = '2', \
                   retained = 'true') AS SELECT device, temp FROM readings;
                 CREATE SINK lines WITH (topic = 'lines', format = 'csv', qos = '0') AS \

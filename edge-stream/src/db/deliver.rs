@@ -7,7 +7,7 @@ pub(crate) mod file;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use edge_db::{Batch, Cursor, Db, Log, Record, Seq};
+use edge_db::{Batch, Cursor, Db, Log, Record, Seq, Snapshot};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -23,8 +23,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// What takes the rows of a sink.
 #[async_trait]
 pub(crate) trait Target: Send + 'static {
-    /// Begins where the last commit has left it; called again after each failure.
-    async fn open(&mut self) -> Result<(), Stopped> {
+    /// Begins where the last commit has left it at this moment, at which the position was read, too;
+    /// called again after each failure.
+    async fn open(&mut self, _at: Snapshot) -> Result<(), Stopped> {
         Ok(())
     }
 
@@ -154,8 +155,9 @@ impl<T: Target> Carrier<T> {
     /// Ends with an error only.
     async fn carry_all(&mut self) -> Result<(), Stopped> {
         let mut appended = self.cursor.log().watch();
-        let mut position = self.cursor.position().map_err(retry)?;
-        self.target.open().await?;
+        let at = self.db.snapshot().map_err(retry)?;
+        let mut position = at.position(&self.cursor).map_err(retry)?;
+        self.target.open(at).await?;
         let mut seen = None;
         loop {
             self.reached.send_modify(|reached| reached.position = position);

@@ -202,11 +202,13 @@ impl Job {
     }
 
     /// Whether the next step has so little to do that nobody has to wait for it: of an operator with
-    /// state, and of a table that rows are looked up in, nobody knows.
+    /// state, of a table that rows are looked up in, and of a record of many rows nobody knows.
     pub(crate) fn is_brief(&self) -> bool {
         let is_simple = |query: &Pipeline| query.is_stateless() && query.tables().is_empty();
+        let is_one_each = self.inputs.iter().all(|input| input.spec.decoder.is_one_each());
         let unread = self.inputs.iter().map(Input::unread_bytes).sum::<Option<u64>>();
         unread.is_some_and(|bytes| bytes <= FEW_BYTES)
+            && is_one_each
             && !self.spec.has_own_code
             && self.late.is_none()
             && self.pipeline.as_ref().is_none_or(is_simple)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use edge_db::{
     Batch, Cursor, Db, Log, MemoryLog, ReadError, Records, Seq, Snapshot, Table, Time, Watch,
+    WriteError,
 };
 use serde::{Deserialize, Serialize};
 
@@ -171,11 +172,17 @@ impl Tape {
         Ok(match self {
             Tape::Log(log) => Mark::Log(log.cursor(cursor)?),
             Tape::Live(live) => {
-                let mark = Mark::Live(Arc::clone(live), cursor.to_owned());
-                if live.positions.get(&cursor.to_owned())?.is_none() {
+                let (mark, cursor) =
+                    (Mark::Live(Arc::clone(live), cursor.to_owned()), cursor.to_owned());
+                if live.positions.get(&cursor)?.is_none() {
                     let mut batch = live.db.batch();
+                    batch.expect(&live.positions, &cursor, None).expect("nothing always encodes");
                     mark.advance(&mut batch, live.records.bounds().start);
-                    batch.commit()?;
+                    match batch.commit() {
+                        // Somebody else was first, and may be further.
+                        Ok(_) | Err(WriteError::Conflict { .. }) => {}
+                        Err(error) => return Err(error.into()),
+                    }
                 }
                 mark
             }

@@ -23,6 +23,8 @@ pub(super) const MOST_KEYS: usize = 10_000;
 pub(crate) struct Keys {
     pub(super) of: KeyColumn,
     pub(super) places: Places<Key>,
+    /// Of all keys.
+    pub(super) key_bytes: usize,
     by_mark: Lowest,
     by_heard: Lowest,
     /// Whose watermark is the least, as the last settling found.
@@ -67,6 +69,7 @@ impl Keys {
         Keys {
             of,
             places: Places::default(),
+            key_bytes: 0,
             by_mark: Lowest::default(),
             by_heard: Lowest::default(),
             slowest: None,
@@ -180,6 +183,7 @@ impl Keys {
 
     /// A key is at a place where none was.
     pub(super) fn note(&mut self, place: u32) {
+        self.key_bytes += self.places.key(place).map_or(0, <[u8]>::len);
         self.by_mark.insert(place, mark(&self.places, place));
         self.by_heard.insert(place, heard(&self.places, place));
         self.is_moved = true;
@@ -188,6 +192,7 @@ impl Keys {
     fn forget(&mut self, place: u32) {
         self.by_mark.remove(place);
         self.by_heard.remove(place);
+        self.key_bytes -= self.places.key(place).map_or(0, <[u8]>::len);
         self.places.remove(place);
         self.note_change(place);
         self.is_moved |= self.slowest == Some(place);
@@ -218,8 +223,12 @@ impl Keys {
     /// How they stand.
     #[cfg(feature = "db")]
     pub(crate) fn stand(&self) -> KeysStand {
-        let places = self.places.places();
-        let slowest = places.min_by_key(|place| mark(&self.places, *place)).and_then(|place| {
+        let place = match self.is_moved {
+            // It has not begun.
+            true => self.places.places().min_by_key(|place| mark(&self.places, *place)),
+            false => self.slowest,
+        };
+        let slowest = place.and_then(|place| {
             let key = self.places.key(place)?;
             Some((self.of.text(key), EventTime::from_micros(mark(&self.places, place))))
         });

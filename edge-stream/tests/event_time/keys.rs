@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::{DataType, Field, Schema};
 use edge_db::{Db, Entry, Time};
 use edge_stream::{Engine, EventTime, Pipeline};
 
@@ -323,6 +324,35 @@ async fn a_stream_may_be_given_other_keys_and_event_time_does_not_go_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_join_waits_for_each_key_through_crashes() {
+    let dir = tempfile::tempdir().unwrap();
+    let join = "
+        CREATE STREAM IF NOT EXISTS doors (ts TIMESTAMP, device VARCHAR, n BIGINT, WATERMARK FOR ts)
+        WITH (log = 'doors', format = 'json');
+        CREATE MATERIALIZED VIEW IF NOT EXISTS pairs AS SELECT r.n, d.n AS door FROM readings r
+        LEFT JOIN doors d ON r.device = d.device
+        AND d.ts BETWEEN r.ts - INTERVAL '5 seconds' AND r.ts + INTERVAL '5 seconds'";
+    let steps = [
+        ("raw", [(0, "a", 0), (0, "b", 20)], vec![]),
+        ("doors", [(0, "b", 21), (0, "a", 100)], vec!["1 1"]),
+        // Without clocks of their own, this one would say that nothing more comes of a.
+        ("raw", [(0, "b", 50), (0, "b", 60)], vec!["1 1"]),
+        ("raw", [(0, "a", 70), (0, "a", 80)], vec!["0", "1 1"]),
+    ];
+    for (log, events, expected) in steps {
+        let (db, engine) = start(dir.path()).await;
+        engine.execute(&format!("{}{join}", script(""))).await.unwrap();
+        let log = db.log(log).unwrap();
+        let first = usize::try_from(log.bounds().unwrap().end.get()).unwrap();
+        append(&db, &log, entries(if log.name() == "raw" { first } else { 1 }, &events));
+        engine.caught_up(LONG).await.unwrap();
+        assert_eq!(ask(&engine, "SELECT n, door FROM pairs ORDER BY n").await, expected);
+        drop(engine);
+        db.shutdown(LONG).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_column_that_cannot_tell_keys_is_refused_in_its_place() {
     let dir = tempfile::tempdir().unwrap();
     let (db, engine) = start(dir.path()).await;
@@ -368,6 +398,10 @@ async fn a_column_that_cannot_tell_keys_is_refused_in_its_place() {
         let error = engine.execute(&statement).await.unwrap_err().to_string();
         assert_eq!(error, expected, "{statement}");
     }
+    let schema = Arc::new(Schema::new(vec![Field::new("device", DataType::Utf8, true)]));
+    let builder = Pipeline::builder("t", schema).watermark_by("device", None);
+    let error = builder.query("SELECT device FROM t").await.unwrap_err().to_string();
+    assert_eq!(error, "`t` has watermark_by, and no watermark; call watermark, too");
     // What every stream has may tell keys, and a table may have them.
     engine
         .execute(&format!(

@@ -5,7 +5,7 @@ use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use edge_db::{Batch, Record};
+use edge_db::{Batch, Record, Snapshot};
 
 use super::{Stopped, Target, retry};
 use crate::db::blocking;
@@ -39,9 +39,9 @@ impl FileTarget {
 
 #[async_trait]
 impl Target for FileTarget {
-    async fn open(&mut self) -> Result<(), Stopped> {
+    async fn open(&mut self, at: Snapshot) -> Result<(), Stopped> {
         let (catalog, sink) = (self.catalog.clone(), self.sink.clone());
-        let length = blocking(move || catalog.lengths.get(&sink)).await;
+        let length = blocking(move || at.get(&catalog.lengths, &sink)).await;
         let length = length.map_err(|_| Stopped::Closed)?.map_err(retry)?;
         self.length = length.unwrap_or(0);
         Ok(())
